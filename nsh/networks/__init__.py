@@ -1,0 +1,17 @@
+"""Real networks as Systems: any Equinox module with an Optax optimiser, and data to train on."""
+
+from nsh.networks.digits import Digits, digits, subclasses
+from nsh.networks.models import CNN, MLP, Linear
+from nsh.networks.network import Network, NetworkState, Samples
+
+__all__ = [
+    "CNN",
+    "MLP",
+    "Digits",
+    "Linear",
+    "Network",
+    "NetworkState",
+    "Samples",
+    "digits",
+    "subclasses",
+]

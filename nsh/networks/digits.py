@@ -1,0 +1,70 @@
+"""Handwritten digits to train on, and subclasses within their classes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from nsh._checks import require, require_all, require_integer, require_labels, require_numeric
+
+
+class Digits(NamedTuple):
+    """NumPy arrays: images [n, 8, 8] with pixels in 0..1, labels [n] in 0..9."""
+
+    train_x: Float32[np.ndarray, "train 8 8"]
+    train_y: Int32[np.ndarray, " train"]
+    test_x: Float32[np.ndarray, "test 8 8"]
+    test_y: Int32[np.ndarray, " test"]
+
+
+def digits(test_share: float = 0.25) -> Digits:
+    """The 1797 handwritten digits that come with scikit-learn (test set of UCI's "optdigits").
+
+    Split into training and test set once and for all: stratified by class, shuffled with the fixed
+    random state 0, so every call and every seed sees the same split. Pixels 0..16 become 0..1.
+    Raises `ValueError` unless both sets get all ten classes, `ImportError` without scikit-learn.
+    """
+    require(0.01 <= test_share <= 0.99, "test_share", test_share, "a share in 0.01..0.99")
+    x, y = _sklearn("datasets").load_digits(return_X_y=True)
+    train_x, test_x, train_y, test_y = _sklearn("model_selection").train_test_split(
+        (x / 16).reshape(-1, 8, 8).astype(np.float32),
+        y.astype(np.int32),
+        test_size=test_share,
+        random_state=0,
+        stratify=y,
+    )
+    return Digits(train_x, train_y, test_x, test_y)
+
+
+def subclasses(x: Any, y: Any, per_class: int = 2, seed: int = 0) -> Int32[np.ndarray, " n"]:
+    """Subclass of each sample: ``class * per_class + cluster``, by k-means within each class.
+
+    Best of 10 starts drawn from `seed`; deterministic. x [n, ...], y [n] -> [n]. Raises
+    `ValueError` where a class has fewer than `per_class` distinct samples, `ImportError` without
+    scikit-learn.
+    """
+    x = require_numeric("x", x)
+    require(x.ndim >= 2 and len(x) >= 1, "x.shape", x.shape, "[n, ...] with n >= 1")
+    require_all(np.isfinite(x), "x", x, "finite")
+    y = require_labels(y, len(x), np.iinfo(np.int32).max)
+    per_class = require_integer("per_class", per_class, 1)
+    seed = require_integer("seed", seed, 0, 2**32 - 1)
+    ids = np.empty(len(x), np.int32)
+    for label in np.unique(y):
+        members = x[y == label].reshape((y == label).sum(), -1)
+        distinct = len(np.unique(members, axis=0))
+        allowed = f"at most {distinct}, the number of distinct samples of class {label}"
+        require(per_class <= distinct, "per_class", per_class, allowed)
+        means = _sklearn("cluster").KMeans(per_class, n_init=10, random_state=seed)
+        ids[y == label] = label * per_class + means.fit_predict(members)
+    return ids
+
+
+def _sklearn(part: str) -> Any:
+    try:
+        return importlib.import_module(f"sklearn.{part}")
+    except ImportError as missing:
+        raise ImportError("digits need scikit-learn: pip install 'nsh[data]'") from missing

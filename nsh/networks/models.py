@@ -1,0 +1,176 @@
+"""Small networks whose hidden levels can be looked at: `features(x)`, then `module(x)` = logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from nsh._checks import require, require_integer
+
+Activation = Callable[[Array], Array]
+
+
+def _normal(key: Key[Array, ""], shape: tuple[int, ...], gain: float) -> Float[Array, "..."]:
+    """Weights ~ N(0, gain / fan_in), fan_in = product of all axes but the last."""
+    require(gain > 0, "gain", gain, "a number > 0")
+    return jax.nn.initializers.variance_scaling(gain, "fan_in", "normal")(key, shape)
+
+
+class Linear(eqx.Module):
+    """Softmax-linear classifier: ``logits = x W + b``, x flattened; its one feature level is x.
+
+    ``W ~ N(0, gain / inputs)``, b = 0. Shapes: W [inputs, classes], b [classes]. Raises
+    `ValueError` if x has not `inputs` numbers.
+    """
+
+    weight: Float[Array, "inputs classes"]
+    bias: Float[Array, " classes"]
+
+    def __init__(self, inputs: int, classes: int, *, key: Key[Array, ""], gain: float = 1.0):
+        inputs = require_integer("inputs", inputs, 1)
+        classes = require_integer("classes", classes, 1)
+        self.weight = _normal(key, (inputs, classes), gain)
+        self.bias = jnp.zeros(classes, self.weight.dtype)
+
+    def features(self, x: Float[Array, "..."]) -> tuple[Float[Array, " inputs"]]:
+        """The flattened input."""
+        inputs = self.weight.shape[0]
+        require(x.size == inputs, "x.shape", x.shape, f"one example of {inputs} numbers in all")
+        return (x.reshape(-1),)
+
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, " classes"]:
+        """The logits of one example."""
+        return self.features(x)[-1] @ self.weight + self.bias
+
+
+class MLP(eqx.Module):
+    """Fully connected network: ``h_l = activation(h_{l-1} W_l + b_l)``, then a linear readout.
+
+    `sizes` = (inputs, hidden widths, classes); x is flattened to `sizes[0]` numbers. Hidden
+    weights ~ N(0, gain / fan_in): `gain` = 1 suits tanh (LeCun), 2 suits relu (He et al.,
+    arXiv 1502.01852, eq. 10). The readout always has gain 1; biases start at 0.
+    """
+
+    hidden: tuple[Linear, ...]
+    readout: Linear
+    activation: Activation = eqx.field(static=True)
+
+    def __init__(
+        self,
+        sizes: Sequence[int] = (64, 128, 128, 10),
+        activation: Activation = jnp.tanh,
+        *,
+        key: Key[Array, ""],
+        gain: float = 1.0,
+    ):
+        require(len(sizes) >= 2, "sizes", sizes, "(inputs, hidden widths ..., classes)")
+        *keys, last = jax.random.split(key, len(sizes) - 1)
+        shapes = zip(sizes[:-2], sizes[1:-1], strict=True)
+        self.hidden = tuple(
+            Linear(*shape, key=k, gain=gain) for shape, k in zip(shapes, keys, strict=True)
+        )
+        self.readout = Linear(sizes[-2], sizes[-1], key=last)
+        self.activation = activation
+
+    def features(self, x: Float[Array, "..."]) -> tuple[Float[Array, " _"], ...]:
+        """Each hidden layer's vector after its activation, lowest first."""
+        levels = []
+        for layer in self.hidden:
+            x = self.activation(layer(x))
+            levels.append(x)
+        return tuple(levels)
+
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, " classes"]:
+        """The logits of one example."""
+        return self.readout((x, *self.features(x))[-1])
+
+
+class Convolution(eqx.Module):
+    """3x3 cross-correlation, stride 1, zero padding 1: ``y_ab = sum_ij x_{a+i-1, b+j-1} W_ij + b``.
+
+    Shapes: x [height, width, inputs], W [3, 3, inputs, outputs]; W ~ N(0, gain / (9 inputs)).
+    """
+
+    weight: Float[Array, "3 3 inputs outputs"]
+    bias: Float[Array, " outputs"]
+
+    def __init__(self, inputs: int, outputs: int, *, key: Key[Array, ""], gain: float = 1.0):
+        inputs = require_integer("inputs", inputs, 1)
+        outputs = require_integer("outputs", outputs, 1)
+        self.weight = _normal(key, (3, 3, inputs, outputs), gain)
+        self.bias = jnp.zeros(outputs, self.weight.dtype)
+
+    def __call__(self, x: Float[Array, "h w inputs"]) -> Float[Array, "h w outputs"]:
+        """The image of one image."""
+        height, width, _ = x.shape
+        padded = jnp.pad(x, ((1, 1), (1, 1), (0, 0)))
+        # Nine matrix products, not lax.conv: under vmap over seeds that turns into a grouped
+        # convolution, which is 3 to 6 times slower on CPUs for images this small.
+        return self.bias[None, None] + sum(
+            padded[i : i + height, j : j + width] @ self.weight[i, j]
+            for i in range(3)
+            for j in range(3)
+        )
+
+
+def average_pool(x: Float[Array, "h w c"]) -> Float[Array, "h//2 w//2 c"]:
+    """Means over 2x2 blocks; height and width must be even."""
+    height, width, channels = x.shape
+    return x.reshape(height // 2, 2, width // 2, 2, channels).mean((1, 3))
+
+
+class CNN(eqx.Module):
+    """Convolutional network for small one-channel images, with a linear readout.
+
+    One block per entry of `channels`: 3x3 convolution, activation, 2x2 average pooling. `gain` as
+    in `MLP`. `image` = (height, width), each a multiple of ``2 ** len(channels)``; x may have any
+    shape with height * width numbers.
+    """
+
+    blocks: tuple[Convolution, ...]
+    readout: Linear
+    image: tuple[int, int] = eqx.field(static=True)
+    activation: Activation = eqx.field(static=True)
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (8, 16),
+        classes: int = 10,
+        image: tuple[int, int] = (8, 8),
+        activation: Activation = jnp.tanh,
+        *,
+        key: Key[Array, ""],
+        gain: float = 1.0,
+    ):
+        require(len(channels) >= 1, "channels", channels, "one width per block, at least one")
+        height, width = (require_integer("image", side, 1) for side in image)
+        shrink = 2 ** len(channels)
+        divisible = height % shrink == 0 and width % shrink == 0
+        require(divisible, "image", image, f"(height, width), each a multiple of {shrink}")
+        *keys, last = jax.random.split(key, len(channels) + 1)
+        self.blocks = tuple(
+            Convolution(inputs, outputs, key=k, gain=gain)
+            for inputs, outputs, k in zip((1, *channels[:-1]), channels, keys, strict=True)
+        )
+        self.readout = Linear(height * width // shrink**2 * channels[-1], classes, key=last)
+        self.image = (height, width)
+        self.activation = activation
+
+    def features(self, x: Float[Array, "..."]) -> tuple[Float[Array, " _"], ...]:
+        """Each block's pooled output, flattened (height, width, channel), lowest first."""
+        numbers = self.image[0] * self.image[1]
+        require(x.size == numbers, "x.shape", x.shape, f"one image of {numbers} numbers in all")
+        x = x.reshape(*self.image, 1)
+        levels = []
+        for block in self.blocks:
+            x = average_pool(self.activation(block(x)))
+            levels.append(x.reshape(-1))
+        return tuple(levels)
+
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, " classes"]:
+        """The logits of one example."""
+        return self.readout(self.features(x)[-1])

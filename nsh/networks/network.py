@@ -1,0 +1,193 @@
+"""Any Equinox module, trained by any Optax optimiser, as a `System`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from nsh._checks import is_concrete, require, require_all, require_labels, require_numeric
+from nsh.system import System
+
+Module = Callable[[Array], Array]
+Probe = Callable[[Any, Array], tuple[Array, ...]]
+
+
+class Samples(eqx.Module):
+    """Inputs and class labels; without the leading axis, one example.
+
+    Shapes: x [n, ...], y [n].
+    """
+
+    x: Float[Array, "..."]
+    y: Int[Array, "..."]
+
+
+class NetworkState(eqx.Module):
+    """All arrays of the module (those of floating-point type are trained), and the optimiser's."""
+
+    params: PyTree
+    optimiser_state: PyTree
+
+
+class Network(System):
+    """A network trained by gradient descent on ``mean_i loss(module(x_i), y_i)`` over the batch.
+
+    `make(key)` gives the module: any Equinox module that maps one example x to logits [classes].
+    `optimiser(**hyper)` gives the Optax transformation, e.g. `optax.sgd` with `hyper` =
+    ``{"learning_rate": 0.1, "momentum": 0.9}``; fix what is no real number, such as
+    ``nesterov=True``, in the function. `loss(logits [classes], label)` gives a scalar.
+    `features(module, x)` gives one array per level; default: the module's own ``features(x)``.
+
+    Functions are compared by identity: Networks made from the same ones share compilations, and
+    a fresh ``lambda`` or ``partial`` compiles anew. Cross `jit` as an argument of
+    `equinox.filter_jit` or `jax.jit`.
+
+    Differentiable in `hyper` through any number of steps, except that Adam and its kin have no
+    derivative where a gradient is exactly 0 (the weight of a pixel that is always blank: the
+    slope of sqrt at 0 is infinite) and give NaN; hyper ``eps_root`` > 0, e.g. 1e-16, cures it.
+
+    Raises `ValueError` for functions that are not callable or not hashable, and for a module with
+    nothing to train.
+    """
+
+    make: Callable[[Array], Any] = eqx.field(static=True)
+    optimiser: Callable[..., optax.GradientTransformation] = eqx.field(static=True)
+    loss: Callable[[Array, Array], Array] = eqx.field(static=True)
+    probe: Probe | None = eqx.field(static=True)
+    skeleton: Any = eqx.field(static=True)
+
+    def __init__(
+        self,
+        make: Callable[[Array], Any],
+        optimiser: Callable[..., optax.GradientTransformation],
+        loss: Callable[
+            [Array, Array], Array
+        ] = optax.losses.softmax_cross_entropy_with_integer_labels,
+        *,
+        features: Probe | None = None,
+    ):
+        for name, function in {"make": make, "optimiser": optimiser, "loss": loss}.items():
+            require(callable(function), name, function, "callable")
+        shapes = eqx.filter_eval_shape(make, jax.random.key(0))
+        require(callable(shapes), "make(key)", shapes, "a module, callable on one example")
+        trained = [leaf for leaf in jax.tree.leaves(shapes) if _is_trained(leaf)]
+        require(trained, "make(key)", shapes, "a module with floating-point arrays to train")
+        self.make, self.optimiser, self.loss, self.probe = make, optimiser, loss, features
+        self.skeleton = eqx.filter(shapes, _is_shape, inverse=True)
+        for name in ("make", "optimiser", "loss", "probe", "skeleton"):
+            _require_hashable(name, getattr(self, name))
+
+    def prepare(self, x: Any, y: Any) -> Samples:
+        """Finite inputs x [n, ...] as floats, labels y [n] as int32 in 0..classes-1.
+
+        Raises `ValueError` on anything else, and where the module does not take one example.
+        """
+        x = require_numeric("x", x)
+        require(x.ndim >= 1 and len(x) >= 1, "x.shape", x.shape, "[n, ...] with n >= 1")
+        require_all(np.isfinite(x), "x", x, "finite")
+        x = jnp.asarray(x, jnp.result_type(float))
+        return Samples(x, jnp.asarray(require_labels(y, len(x), self._classes(x))))
+
+    def _classes(self, x: Float[Array, "n ..."]) -> int:
+        example = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
+        try:
+            logits = eqx.filter_eval_shape(lambda k, x: self.make(k)(x), jax.random.key(0), example)
+        except Exception as complaint:
+            allowed = f"[n, ...] with examples that the module takes, but it says: {complaint}"
+            require(False, "x.shape", x.shape, allowed)
+        vector = _is_shape(logits) and len(logits.shape) == 1
+        require(vector, "make(key)(x)", logits, "one vector of logits [classes]")
+        return logits.shape[0]
+
+    def check(self, hyper: PyTree, steps: int) -> None:  # noqa: ARG002
+        """Raise `ValueError` unless `hyper` holds finite numbers, by names the optimiser takes."""
+        require(isinstance(hyper, dict), "hyper", hyper, "a dict of the optimiser's arguments")
+        for name, value in hyper.items():
+            if is_concrete(value):
+                numbers = require_numeric(f"hyper[{name!r}]", value)
+                require(numbers.dtype != bool, f"hyper[{name!r}]", value, "a number")
+                require_all(np.isfinite(numbers), f"hyper[{name!r}]", numbers, "finite")
+        signature = inspect.signature(self.optimiser)
+        try:
+            signature.bind(**hyper)
+        except TypeError as complaint:
+            require(False, "hyper", sorted(hyper), f"arguments of {signature}, but: {complaint}")
+
+    def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> NetworkState:
+        """The module `make(key)` and the optimiser's state before its first step."""
+        params = eqx.filter(self.make(key), eqx.is_array)
+        trained = eqx.filter(params, eqx.is_inexact_array)
+        return NetworkState(params, self._transformation(hyper, trained).init(trained))
+
+    def module(self, state: NetworkState) -> Any:
+        """The Equinox module in this state."""
+        return eqx.combine(state.params, self.skeleton)
+
+    def step(
+        self,
+        state: NetworkState,
+        batch: Samples,
+        hyper: dict[str, Any],
+        key: Key[Array, ""],  # noqa: ARG002
+    ) -> NetworkState:
+        """One optimiser step down the gradient of the batch's mean loss; `key` is not used."""
+        trained, rest = eqx.partition(state.params, eqx.is_inexact_array)
+
+        def mean_loss(trained: PyTree) -> Float[Array, ""]:
+            module = eqx.combine(trained, rest, self.skeleton)
+            return jnp.mean(jax.vmap(lambda s: self.loss(module(s.x), s.y))(batch))
+
+        updates, optimiser_state = self._transformation(hyper, trained).update(
+            jax.grad(mean_loss)(trained), state.optimiser_state, trained
+        )
+        trained = optax.apply_updates(trained, updates)
+        return NetworkState(eqx.combine(trained, rest), optimiser_state)
+
+    def _transformation(
+        self, hyper: dict[str, Any], trained: PyTree
+    ) -> optax.GradientTransformation:
+        # Optax multiplies without casting: hyperparameters must have the parameters' type.
+        dtype = jax.tree.leaves(trained)[0].dtype
+        return self.optimiser(**{name: jnp.asarray(v, dtype) for name, v in hyper.items()})
+
+    def logits(self, state: NetworkState, example: Samples) -> Float[Array, " classes"]:
+        """``module(x)`` for one example."""
+        return self.module(state)(example.x)
+
+    def features(self, state: NetworkState, example: Samples) -> tuple[Float[Array, " width"], ...]:
+        """One flat vector per level for one example, lowest first.
+
+        Raises `ValueError` if neither the module nor the Network has `features`.
+        """
+        module = self.module(state)
+        if self.probe is not None:
+            levels = self.probe(module, example.x)
+        else:
+            name = f"{type(module).__name__}.features"
+            allowed = "a method (x) -> levels, or give Network(..., features=(module, x) -> levels)"
+            require(hasattr(module, "features"), name, None, allowed)
+            levels = module.features(example.x)
+        return tuple(jnp.ravel(level) for level in levels)
+
+
+def _is_shape(leaf: Any) -> bool:
+    return isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def _is_trained(leaf: Any) -> bool:
+    return _is_shape(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def _require_hashable(name: str, value: Any) -> None:
+    try:
+        hash(value)
+    except TypeError as complaint:
+        require(False, name, value, f"hashable, for jit to tell it from others: {complaint}")

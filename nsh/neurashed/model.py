@@ -1,0 +1,215 @@
+"""Neurashed as a `System`: amplification factors on a graph, grown and shrunk by firing."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
+
+from nsh._checks import is_concrete, require, require_all, require_labels, require_numeric
+from nsh.neurashed.graph import Graph
+from nsh.neurashed.logspace import segment_logsumexp
+from nsh.neurashed.pathway import feature_pathway, pack, union, unpack
+from nsh.neurashed.rules import PerLevel, Rule, Rules, check_rule
+from nsh.neurashed.start import Start, Uniform
+from nsh.system import Scaled, System
+
+SAMPLES_AT_ONCE = 64
+
+
+class Pathways(eqx.Module):
+    """Prepared examples: what fires for each, packed 32 to a word; leading axis = sample.
+
+    Bits: feature nodes, then class nodes, then (where edges fire per sample) edges to class nodes.
+    """
+
+    words: UInt32[Array, "*n words"]
+
+
+class NeurashedState(eqx.Module):
+    """Log amplification factors of the nodes and log weights of the edges to class nodes."""
+
+    log_amplification: Float[Array, " nodes"]
+    log_weight: Float[Array, " class_edges"]
+    iteration: Int[Array, ""]
+
+
+class Neurashed(System):
+    """The phenomenological model of W. J. Su (arXiv 2112.09741), as a `System`.
+
+    One backpropagation: lambda <- g+(lambda) for nodes on the pathway of any sample of the
+    mini-batch, g-(lambda) for the rest; the weights eta likewise. `hyper` is a `Rules`.
+
+    `start`, `weight_start`: distributions of lambda and eta before training (the paper's Figure 4
+    has lambda ~ U(0, 0.01)). `edge_firing`: the paper lets the weight of an edge f -> F grow if
+    f and F both fire in the backpropagation; with a mini-batch that is read as anywhere in the
+    batch (``"batch"``, the default) or in the same sample (``"sample"``).
+
+    Everything is kept as logarithms and stays finite for millions of steps. Differentiable in
+    the rules and the start; not through firing, which does not depend on either.
+    """
+
+    graph: Graph
+    start: Start = eqx.field(default_factory=lambda: Uniform(0.0, 0.01))
+    weight_start: Start = eqx.field(default_factory=lambda: Uniform(0.0, 0.01))
+    edge_firing: Literal["batch", "sample"] = eqx.field(static=True, default="batch")
+
+    def __check_init__(self):
+        require(
+            self.edge_firing in ("batch", "sample"),
+            "edge_firing", self.edge_firing, "'batch' or 'sample'",
+        )  # fmt: skip
+
+    def prepare(self, x: Any, y: Any) -> Pathways:
+        """Pathways of inputs x[n, inputs] (bools, or numbers 0 and 1) with labels y[n].
+
+        Computed once per data set, a block of samples at a time. Raises `ValueError` on a wrong
+        width or dtype, values other than 0 and 1, NaN, and labels out of range.
+        """
+        x = require_numeric("x", x)
+        inputs = self.graph.widths[0]
+        allowed = f"(n, {inputs}): level 1 has {inputs} nodes"
+        require(x.ndim == 2 and x.shape[1] == inputs and len(x) > 0, "x.shape", x.shape, allowed)
+        require_all((x == 0) | (x == 1), "x", x, "0 or 1 (fires or not)")
+        y = require_labels(y, len(x), self.graph.classes)
+        return _pathways(self.graph, jnp.asarray(x != 0), jnp.asarray(y), self.edge_firing)
+
+    def init(self, key: Key[Array, ""], hyper: Rules) -> NeurashedState:  # noqa: ARG002
+        """State before training: lambda and eta drawn from `start` and `weight_start`."""
+        node_key, weight_key = jax.random.split(key)
+        return NeurashedState(
+            self.start.log_sample(node_key, self.graph.nodes),
+            self.weight_start.log_sample(weight_key, self.graph.class_edges),
+            jnp.zeros((), jnp.int32),
+        )
+
+    def step(
+        self,
+        state: NeurashedState,
+        batch: Pathways,
+        hyper: Rules,
+        key: Key[Array, ""],  # noqa: ARG002
+    ) -> NeurashedState:
+        """One backpropagation on a mini-batch: union of pathways, then g+ or g- everywhere."""
+        nodes, edges = self.fired(union(batch.words))
+        weight_growth, weight_decay = hyper.for_weights()
+        levels = self.graph.node_levels()
+        top = len(self.graph.widths)
+
+        def update(log_x: Any, fired: Any, growth: Rule, decay: Rule, level: Any) -> Any:
+            grown = growth.at(state.iteration, level)(log_x)
+            return jnp.where(fired, grown, decay.at(state.iteration, level)(log_x))
+
+        return NeurashedState(
+            update(state.log_amplification, nodes, hyper.growth, hyper.decay, levels),
+            update(state.log_weight, edges, weight_growth, weight_decay, top),
+            state.iteration + 1,
+        )
+
+    def fired(
+        self, words: UInt32[Array, " words"]
+    ) -> tuple[Bool[Array, " nodes"], Bool[Array, " class_edges"]]:
+        """Which feature nodes and which edges to class nodes fire, from a batch's packed union."""
+        graph = self.graph
+        bits = unpack(words, _bit_count(graph, self.edge_firing))
+        nodes = bits[: graph.nodes]
+        if self.edge_firing == "sample":
+            return nodes, bits[graph.nodes + graph.classes :]
+        return nodes, nodes[graph.class_sources] & bits[graph.nodes + graph.class_targets]
+
+    def log_scores(self, state: NeurashedState, example: Pathways) -> Float[Array, " nodes"]:
+        """log S_F of every feature node, -inf where it does not fire.
+
+        Level 1: S_F = lambda_F; above: S_F = lambda_F sum of S_f over dependents f
+        (arXiv 2112.09741, Section 2). Differentiable in the state.
+        """
+        graph = self.graph
+        fires = unpack(example.words, graph.nodes)
+        own = jnp.where(fires, state.log_amplification, -jnp.inf)
+        levels = [own[graph.node_slice(1)]]
+        for level in range(2, len(graph.widths) + 1):
+            edges, nodes = graph.edge_slice(level), graph.node_slice(level)
+            below = graph.node_slice(level - 1)
+            terms = levels[-1][graph.sources[edges] - below.start]
+            targets = graph.targets[edges] - nodes.start
+            total = segment_logsumexp(terms, targets, graph.widths[level - 1])
+            levels.append(jnp.where(fires[nodes], own[nodes] + total, -jnp.inf))
+        return jnp.concatenate(levels)
+
+    def features(self, state: NeurashedState, example: Pathways) -> tuple[Scaled, ...]:
+        """Scores S_F of each feature level, lowest first, each level with a scale of its own."""
+        scores = self.log_scores(state, example)
+        levels = range(1, len(self.graph.widths) + 1)
+        return tuple(_scaled(scores[self.graph.node_slice(level)]) for level in levels)
+
+    def logits(self, state: NeurashedState, example: Pathways) -> Scaled:
+        """Z_j = sum over edges f -> F_j of eta S_f (arXiv 2112.09741, Section 2)."""
+        scores = self.log_scores(state, example)
+        terms = state.log_weight + scores[self.graph.class_sources]
+        return _scaled(segment_logsumexp(terms, self.graph.class_targets, self.graph.classes))
+
+    def healthy(self, state: NeurashedState) -> Bool[Array, ""]:
+        """No NaN and no +inf; an amplification factor of 0 (log -inf) is allowed."""
+        logs = jnp.concatenate([state.log_amplification, state.log_weight])
+        return jnp.all(logs < jnp.inf)
+
+    def check(self, hyper: Rules, steps: int) -> None:
+        """Raise for rules that break the paper's conditions or do not fit the graph."""
+        require(isinstance(hyper, Rules), "hyper", type(hyper).__name__, "nsh.Rules")
+        for name, rule in vars(hyper).items():
+            if rule is not None and is_concrete(rule):
+                check_rule(rule, name, growing="growth" in name, steps=steps)
+                self._check_shapes(rule, name, ours_too=not name.startswith("weight"))
+        for name, rule in zip(("growth", "decay"), hyper.for_weights(), strict=True):
+            if rule is getattr(hyper, name):
+                self._check_shared(rule, name)
+
+    def _check_shapes(self, rule: Rule, name: str, ours_too: bool) -> None:
+        count = self.graph.nodes if ours_too else self.graph.class_edges
+        levels = len(self.graph.widths) + 1
+        inner = rule.rule if isinstance(rule, PerLevel) else rule
+        for field, value in vars(inner).items():
+            shape = np.shape(value(jnp.zeros((), jnp.int32)) if callable(value) else value)
+            if isinstance(rule, PerLevel):
+                allowed = [(levels,)]
+            else:
+                allowed = [(), (count,)]
+            require(shape in allowed, f"{name}.{field}.shape", shape, " or ".join(map(str, allowed)))
+
+    def _check_shared(self, rule: Rule, name: str) -> None:
+        if isinstance(rule, PerLevel):
+            return
+        for field, value in vars(rule).items():
+            require(
+                callable(value) or np.ndim(value) == 0,
+                f"weight_{name}", None, f"given, as {name}.{field} has an entry for each node",
+            )  # fmt: skip
+
+
+def _bit_count(graph: Graph, edge_firing: str) -> int:
+    return graph.nodes + graph.classes + (graph.class_edges if edge_firing == "sample" else 0)
+
+
+@eqx.filter_jit
+def _pathways(
+    graph: Graph, x: Bool[Array, "n inputs"], y: Int[Array, " n"], edge_firing: str
+) -> Pathways:
+    def one(sample: tuple[Bool[Array, " inputs"], Int[Array, ""]]) -> UInt32[Array, " words"]:
+        nodes, label = feature_pathway(graph, sample[0]), jnp.arange(graph.classes) == sample[1]
+        parts = [nodes, label]
+        if edge_firing == "sample":
+            parts.append(nodes[graph.class_sources] & label[graph.class_targets])
+        return pack(jnp.concatenate(parts))
+
+    return Pathways(jax.lax.map(one, (x, y), batch_size=SAMPLES_AT_ONCE))
+
+
+def _scaled(logs: Float[Array, " width"]) -> Scaled:
+    """exp(logs) with its largest entry as the scale; all zero if nothing fires."""
+    top = jax.lax.stop_gradient(jnp.max(logs))
+    scale = jnp.where(jnp.isfinite(top), top, 0)
+    return Scaled(jnp.exp(logs - scale), scale)

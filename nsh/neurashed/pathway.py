@@ -1,0 +1,55 @@
+"""Firing: from an input to its feature pathway, and pathways packed into words."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, UInt32
+
+from nsh.neurashed.graph import Graph
+
+WORD = 32
+
+
+def feature_pathway(graph: Graph, x: Bool[Array, " inputs"]) -> Bool[Array, " nodes"]:
+    """Which nodes fire for an input, level by level (arXiv 2112.09741, Section 2).
+
+    Level 1 fires as `x` says; a node above fires if the code of its firing dependents reaches its
+    threshold or is true in its truth table. Jittable and vmappable; piecewise constant, so there
+    is no derivative.
+    """
+    levels = [x]
+    for level in range(2, len(graph.widths) + 1):
+        edges, nodes = graph.edge_slice(level), graph.node_slice(level)
+        below = graph.node_slice(level - 1)
+        fired = levels[-1][graph.sources[edges] - below.start]
+        code = jax.ops.segment_sum(
+            jnp.where(fired, graph.strides[edges], 0),
+            graph.targets[edges] - nodes.start,
+            num_segments=graph.widths[level - 1],
+            indices_are_sorted=True,
+        )
+        starts = graph.table_starts[nodes]
+        in_table = graph.tables[jnp.maximum(starts, 0) + jnp.where(starts >= 0, code, 0)]
+        levels.append(jnp.where(starts >= 0, in_table, code >= graph.thresholds[nodes]))
+    return jnp.concatenate(levels)
+
+
+def pack(bits: Bool[Array, "*n count"]) -> UInt32[Array, "*n words"]:
+    """Bools along the last axis packed 32 to a word, bit i of word w = entry 32 w + i."""
+    missing = -bits.shape[-1] % WORD
+    padded = jnp.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, missing)])
+    grouped = padded.reshape(*bits.shape[:-1], -1, WORD).astype(jnp.uint32)
+    return jnp.sum(grouped << jnp.arange(WORD, dtype=jnp.uint32)[(None,) * bits.ndim], -1, jnp.uint32)
+
+
+def unpack(words: UInt32[Array, "*n words"], count: int) -> Bool[Array, "*n count"]:
+    """The first `count` bits of packed words; the inverse of `pack`."""
+    shifts = jnp.arange(WORD, dtype=jnp.uint32)[(None,) * words.ndim]
+    bits = (words[..., None] >> shifts) & jnp.uint32(1)
+    return bits.reshape(*words.shape[:-1], -1)[..., :count].astype(bool)
+
+
+def union(words: UInt32[Array, "batch words"]) -> UInt32[Array, " words"]:
+    """What fires anywhere in a mini-batch: the bitwise or of its packed pathways."""
+    return jax.lax.reduce(words, jnp.uint32(0), jax.lax.bitwise_or, (0,))

@@ -1,0 +1,208 @@
+"""How amplification factors grow (g+) and shrink (g-): pytrees, and the model's hyperparameters."""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from nsh._checks import is_concrete, require, require_all
+from nsh.neurashed.logspace import log_plus
+
+Interval = tuple[float, float]
+MOST_STEPS_CHECKED = 10_000
+# parameter values at which a rule leaves x as it is
+IDENTITY = {"factor": 1.0, "step": 0.0}
+
+
+def _parameter(value: Any) -> Any:
+    """A number or array as a float array; a schedule as a pytree that can be called."""
+    if callable(value):
+        return value if isinstance(value, eqx.Module) else jax.tree_util.Partial(value)
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
+        return value
+    return jnp.asarray(value, dtype=float)
+
+
+class Rule(eqx.Module):
+    """A map x -> g(x) of amplification factors, computed on log x so that nothing overflows.
+
+    Every parameter is a scalar, an array with an entry for each node, or a schedule: any function
+    of the iteration (0, 1, ...) such as Optax's. Parameters are leaves of the pytree: `jit`,
+    `vmap` and `grad` work on them. A schedule that is an `equinox.Module` or a
+    `jax.tree_util.Partial` shows its own arrays as leaves.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, log_x: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
+        """log g(x) from log x; parameters must be arrays by now (see `at`)."""
+
+    @abc.abstractmethod
+    def domain(self, growing: bool) -> dict[str, Interval]:
+        """The open interval of each parameter, for g+ (`growing`) or g-."""
+
+    def at(self, iteration: Int[Array, ""], level: Int[np.ndarray, " nodes"] | int) -> Rule:  # noqa: ARG002
+        """This rule at one iteration, with schedules evaluated, for nodes of the given levels."""
+        return type(self)(*(_at(value, iteration) for value in vars(self).values()))
+
+
+class Geometric(Rule):
+    """``g(x) = factor x``: factor > 1 for g+, 0 < factor <= 1 for g- (arXiv 2112.09741, Sec. 2)."""
+
+    factor: Any = eqx.field(converter=_parameter)
+
+    def __call__(self, log_x: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
+        """log x + log factor."""
+        return log_x + jnp.log(self.factor)
+
+    def domain(self, growing: bool) -> dict[str, Interval]:
+        """See `Rule.domain`."""
+        return {"factor": (1, math.inf) if growing else (0, 1)}
+
+
+class Additive(Rule):
+    """``g(x) = max(x + step, 0)``: step > 0 for g+, step <= 0 for g- (arXiv 2112.09741, Sec. 2)."""
+
+    step: Any = eqx.field(converter=_parameter)
+
+    def __call__(self, log_x: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
+        """log max(x + step, 0)."""
+        return log_plus(log_x, self.step)
+
+    def domain(self, growing: bool) -> dict[str, Interval]:
+        """See `Rule.domain`."""
+        return {"step": (0, math.inf) if growing else (-math.inf, 0)}
+
+
+class Affine(Rule):
+    """``g(x) = max(factor x + step, 0)``, of which `Geometric` and `Additive` are the two edges.
+
+    For g+ factor >= 1 and step >= 0, not both the identity; for g- 0 < factor <= 1 and step <= 0.
+    """
+
+    factor: Any = eqx.field(converter=_parameter)
+    step: Any = eqx.field(converter=_parameter)
+
+    def __call__(self, log_x: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
+        """log max(factor x + step, 0)."""
+        return log_plus(log_x + jnp.log(self.factor), self.step)
+
+    def domain(self, growing: bool) -> dict[str, Interval]:
+        """See `Rule.domain`."""
+        if growing:
+            return {"factor": (1, math.inf), "step": (0, math.inf)}
+        return {"factor": (0, 1), "step": (-math.inf, 0)}
+
+
+class Saturating(Rule):
+    """``g(x) = factor x / (1 + |factor - 1| x / ceiling)``: geometric for x << ceiling.
+
+    The Beverton-Holt map, our choice of a saturating rule (the paper asks for g+(x) > x only). As
+    g+ it rises to the fixed point `ceiling`, and g+(x) > x holds for 0 < x < ceiling; as g-
+    it loses ever more as x grows. Increasing for all x >= 0.
+    """
+
+    factor: Any = eqx.field(converter=_parameter)
+    ceiling: Any = eqx.field(converter=_parameter)
+
+    def __call__(self, log_x: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
+        """log g(x)."""
+        crowding = jnp.abs(self.factor - 1) / self.ceiling
+        crowded = crowding > 0
+        log_crowding = jnp.log(jnp.where(crowded, crowding, 1))
+        loss = jnp.where(crowded, jax.nn.softplus(log_x + log_crowding), 0)
+        return log_x + jnp.log(self.factor) - loss
+
+    def domain(self, growing: bool) -> dict[str, Interval]:
+        """See `Rule.domain`."""
+        return {"factor": (1, math.inf) if growing else (0, 1), "ceiling": (0, math.inf)}
+
+
+class PerLevel(Rule):
+    """One rule for each level: every parameter of `rule` has an entry for each of levels 1..L.
+
+    Entry L (the class level) is for the weights of the edges to class nodes.
+    """
+
+    rule: Rule
+
+    def __call__(self, log_x: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
+        """Not defined before `at` has given every node its level's parameters."""
+        raise TypeError("PerLevel must be resolved by at(iteration, level) before it is called")
+
+    def domain(self, growing: bool) -> dict[str, Interval]:
+        """See `Rule.domain`."""
+        return self.rule.domain(growing)
+
+    def at(self, iteration: Int[Array, ""], level: Int[np.ndarray, " nodes"] | int) -> Rule:
+        """See `Rule.at`: gathers each node's entry."""
+        return jax.tree.map(lambda values: values[level], self.rule.at(iteration, level))
+
+
+class Rules(eqx.Module):
+    """The hyperparameters of neurashed: g+ and g- of nodes and, if they differ, of class weights.
+
+    `weight_growth`, `weight_decay`: for the weights eta of edges to class nodes; None: as nodes.
+    Concrete values are checked against the paper's conditions (g+(x) > x, 0 <= g-(x) <= x, both
+    increasing; arXiv 2112.09741, Section 2) and raise `ValueError` naming field and value.
+    """
+
+    growth: Rule
+    decay: Rule
+    weight_growth: Rule | None = None
+    weight_decay: Rule | None = None
+
+    def __check_init__(self):
+        for name, rule in vars(self).items():
+            if rule is not None:
+                check_rule(rule, name, growing="growth" in name)
+
+    def for_weights(self) -> tuple[Rule, Rule]:
+        """g+ and g- of the class weights."""
+        growth = self.growth if self.weight_growth is None else self.weight_growth
+        decay = self.decay if self.weight_decay is None else self.weight_decay
+        return growth, decay
+
+
+def check_rule(rule: Rule, name: str, *, growing: bool, steps: int = 1) -> None:
+    """Raise `ValueError` where a rule's concrete parameters break the paper's conditions.
+
+    A schedule is looked at over `steps` iterations (at 10,000 of them, if there are more).
+    """
+    inner = rule.rule if isinstance(rule, PerLevel) else rule
+    if not is_concrete(inner):
+        return
+    moves = np.array(False)
+    for field, (low, high) in rule.domain(growing).items():
+        values = _over_time(getattr(inner, field), steps, f"{name}.{field}")
+        inside = (values > low) & (values < high)
+        identity = IDENTITY.get(field)
+        bounds = [f"> {low}"] * math.isfinite(low) + [f"< {high}"] * math.isfinite(high)
+        allowed = " and ".join(bounds) + ("" if identity is None else f" (or {identity})")
+        require_all(inside | (values == identity), f"{name}.{field}", values, allowed)
+        if identity is not None:
+            moves = moves | inside
+    if growing and not moves.all():
+        values = {field: np.asarray(getattr(inner, field)).tolist() for field in IDENTITY
+                  if hasattr(inner, field)}  # fmt: skip
+        require(False, name, values, "such that g+(x) > x, not the identity (factor 1, step 0)")
+
+
+def _over_time(value: Any, steps: int, field: str) -> np.ndarray:
+    """A parameter's values: an array as it is, a schedule with iterations as leading axis."""
+    if callable(value):
+        count = min(max(steps, 1), MOST_STEPS_CHECKED)
+        value = jax.vmap(value)(jnp.linspace(0, max(steps - 1, 0), count).astype(jnp.int32))
+    array = np.asarray(value)
+    require_all(np.isfinite(array), field, array, "finite")
+    return array
+
+
+def _at(value: Any, iteration: Int[Array, ""]) -> Any:
+    return jnp.asarray(value(iteration)) if callable(value) else value

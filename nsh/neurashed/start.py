@@ -1,0 +1,58 @@
+"""Where amplification factors and class weights start."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from nsh._checks import is_concrete, require
+
+
+def _number(value: Any) -> Float[Array, ""]:
+    return jnp.asarray(value, dtype=float)
+
+
+class Start(eqx.Module):
+    """A distribution of factors before training (arXiv 2112.09741: zero, constant or random)."""
+
+    @abc.abstractmethod
+    def log_sample(self, key: Key[Array, ""], count: int) -> Float[Array, " count"]:
+        """Logarithms of `count` independent draws; -inf for zero."""
+
+
+class Constant(Start):
+    """The same value >= 0 for all; 0 suits only rules whose g+(0) > 0, such as `Additive`."""
+
+    value: Float[Array, ""] = eqx.field(converter=_number)
+
+    def __check_init__(self):
+        if is_concrete(self.value):
+            require(0 <= self.value < jnp.inf, "value", float(self.value), ">= 0 and finite")
+
+    def log_sample(self, key: Key[Array, ""], count: int) -> Float[Array, " count"]:  # noqa: ARG002
+        """See `Start.log_sample`."""
+        return jnp.full(count, jnp.log(self.value))
+
+
+class Uniform(Start):
+    """Uniform on (low, high] with 0 <= low < high. Differentiable in both ends (reparametrised)."""
+
+    low: Float[Array, ""] = eqx.field(converter=_number)
+    high: Float[Array, ""] = eqx.field(converter=_number)
+
+    def __check_init__(self):
+        if is_concrete((self.low, self.high)):
+            require(0 <= self.low < jnp.inf, "low", float(self.low), ">= 0 and finite")
+            allowed = f"above low = {float(self.low)} and finite"
+            require(self.low < self.high < jnp.inf, "high", float(self.high), allowed)
+
+    def log_sample(self, key: Key[Array, ""], count: int) -> Float[Array, " count"]:
+        """See `Start.log_sample`."""
+        # 1 - u is never 0: a factor of exactly 0 would be dead for good under geometric rules
+        share = 1 - jax.random.uniform(key, (count,), self.low.dtype)
+        return jnp.log(self.low + (self.high - self.low) * share)
