@@ -1,6 +1,60 @@
-"""nsh: theories of deep learning as running, differentiable code."""
+"""nsh: theories of deep learning as running, differentiable code.
 
-from importlib.metadata import version as _version
+Top level: the `System` protocol, training and ensembles, and the neurashed model's own parts.
+`nsh.neurashed`, `nsh.networks` and `nsh.measure` hold the rest; `nsh.figures` needs the extra
+``nsh[figures]`` and is imported on its own.
+"""
 
-from nsh.neurashed import *  # noqa: F403
-__version__ = _version("nsh")
+from importlib.metadata import version
+
+from nsh import measure, networks, neurashed, training
+from nsh.neurashed import (
+    Additive,
+    Affine,
+    Geometric,
+    Graph,
+    Neurashed,
+    Node,
+    PerLevel,
+    Rules,
+    Saturating,
+)
+from nsh.system import Scaled, System
+from nsh.training import (
+    Epochs,
+    FullBatch,
+    Run,
+    SaveAt,
+    WithReplacement,
+    ensemble,
+    hyper_grid,
+    train,
+)
+
+__version__ = version("nsh")
+
+__all__ = [
+    "Additive",
+    "Affine",
+    "Epochs",
+    "FullBatch",
+    "Geometric",
+    "Graph",
+    "Neurashed",
+    "Node",
+    "PerLevel",
+    "Rules",
+    "Run",
+    "Saturating",
+    "SaveAt",
+    "Scaled",
+    "System",
+    "WithReplacement",
+    "ensemble",
+    "hyper_grid",
+    "measure",
+    "networks",
+    "neurashed",
+    "train",
+    "training",
+]

@@ -56,7 +56,7 @@ class System(eqx.Module):
     ) -> tuple[Float[Array, " width"] | Scaled, ...]:
         """One vector per level, lowest first: what the system makes of one example."""
 
-    def check(self, hyper: PyTree, steps: int) -> None:  # noqa: ARG002, B027
+    def check(self, hyper: PyTree, steps: int) -> None:
         """Raise `ValueError` if `hyper` cannot serve for `steps` steps; concrete values only."""
 
     def healthy(self, state: PyTree) -> Bool[Array, ""]:

@@ -1,7 +1,20 @@
 """Neurashed (W. J. Su, arXiv 2112.09741): graph, firing, state, rules and exact laws."""
 
+from nsh.neurashed import exact
+from nsh.neurashed.exchange import from_networkx, to_networkx
 from nsh.neurashed.graph import Graph, Node
+from nsh.neurashed.hierarchy import random_hierarchy
+from nsh.neurashed.inputs import Inputs, Prototypes
 from nsh.neurashed.model import Neurashed, NeurashedState, Pathways
+from nsh.neurashed.paper import (
+    Task,
+    figure1,
+    figure2,
+    figure3,
+    figure4,
+    figure4_rules,
+    figure6,
+)
 from nsh.neurashed.pathway import feature_pathway, pack, union, unpack
 from nsh.neurashed.rules import Additive, Affine, Geometric, PerLevel, Rule, Rules, Saturating
 from nsh.neurashed.start import Constant, Start, Uniform
@@ -13,19 +26,32 @@ __all__ = [
     "Constant",
     "Geometric",
     "Graph",
+    "Inputs",
     "Neurashed",
     "NeurashedState",
     "Node",
     "Pathways",
     "PerLevel",
+    "Prototypes",
     "Rule",
     "Rules",
     "Saturating",
     "Start",
+    "Task",
     "Unconstrained",
     "Uniform",
+    "exact",
     "feature_pathway",
+    "figure1",
+    "figure2",
+    "figure3",
+    "figure4",
+    "figure4_rules",
+    "figure6",
+    "from_networkx",
     "pack",
+    "random_hierarchy",
+    "to_networkx",
     "union",
     "unpack",
 ]

@@ -105,10 +105,9 @@ class Graph(eqx.Module):
                     tables[number, i] = firing
             dependents.append(_flatten(lists))
             fires.append(thresholds)
-        class_lists = [
-            _index_list(sources, f"class {j}") for j, sources in enumerate(classes)
-        ]
-        return cls.from_arrays(inputs, dependents, fires, _flatten(class_lists), len(classes), tables)
+        class_lists = [_index_list(sources, f"class {j}") for j, sources in enumerate(classes)]
+        class_edges = _flatten(class_lists)
+        return cls.from_arrays(inputs, dependents, fires, class_edges, len(classes), tables)
 
     @classmethod
     def from_arrays(
@@ -128,7 +127,7 @@ class Graph(eqx.Module):
         (level, node) to a truth table, which replaces the node's threshold. Raises as `from_nodes`.
         """
         widths = [require_integer("inputs (the width of level 1)", inputs, 1)]
-        require_integer("classes", classes, 2)
+        require_integer("classes", classes, 1)
         require(
             len(dependents) == len(thresholds),
             "levels of thresholds", len(thresholds), f"{len(dependents)}, as of dependents",
@@ -235,7 +234,8 @@ def _check_firing(
         place = f"level {level}, node {node}: truth table"
         count = int(fan_in[node])
         allowed = f"at most {MOST_TABLE_DEPENDENTS} with a truth table"
-        require(count <= MOST_TABLE_DEPENDENTS, f"level {level}, node {node}: fan-in", count, allowed)
+        field = f"level {level}, node {node}: fan-in"
+        require(count <= MOST_TABLE_DEPENDENTS, field, count, allowed)
         values = require_numeric(place, table)
         require(values.dtype == bool, f"{place} dtype", str(values.dtype), "bool")
         require(

@@ -14,7 +14,7 @@ from nsh._checks import is_concrete, require, require_all, require_labels, requi
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.logspace import segment_logsumexp
 from nsh.neurashed.pathway import feature_pathway, pack, union, unpack
-from nsh.neurashed.rules import PerLevel, Rule, Rules, check_rule
+from nsh.neurashed.rules import PerLevel, Rule, Rules, check_rule, parameters
 from nsh.neurashed.start import Start, Uniform
 from nsh.system import Scaled, System
 
@@ -171,19 +171,16 @@ class Neurashed(System):
     def _check_shapes(self, rule: Rule, name: str, ours_too: bool) -> None:
         count = self.graph.nodes if ours_too else self.graph.class_edges
         levels = len(self.graph.widths) + 1
-        inner = rule.rule if isinstance(rule, PerLevel) else rule
-        for field, value in vars(inner).items():
+        for field, value in parameters(rule).items():
             shape = np.shape(value(jnp.zeros((), jnp.int32)) if callable(value) else value)
-            if isinstance(rule, PerLevel):
-                allowed = [(levels,)]
-            else:
-                allowed = [(), (count,)]
-            require(shape in allowed, f"{name}.{field}.shape", shape, " or ".join(map(str, allowed)))
+            allowed = [(levels,)] if isinstance(rule, PerLevel) else [(), (count,)]
+            field = f"{name}.{field}.shape"
+            require(shape in allowed, field, shape, " or ".join(map(str, allowed)))
 
     def _check_shared(self, rule: Rule, name: str) -> None:
         if isinstance(rule, PerLevel):
             return
-        for field, value in vars(rule).items():
+        for field, value in parameters(rule).items():
             require(
                 callable(value) or np.ndim(value) == 0,
                 f"weight_{name}", None, f"given, as {name}.{field} has an entry for each node",

@@ -40,7 +40,8 @@ def pack(bits: Bool[Array, "*n count"]) -> UInt32[Array, "*n words"]:
     missing = -bits.shape[-1] % WORD
     padded = jnp.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, missing)])
     grouped = padded.reshape(*bits.shape[:-1], -1, WORD).astype(jnp.uint32)
-    return jnp.sum(grouped << jnp.arange(WORD, dtype=jnp.uint32)[(None,) * bits.ndim], -1, jnp.uint32)
+    shifts = jnp.arange(WORD, dtype=jnp.uint32)[(None,) * bits.ndim]
+    return jnp.sum(grouped << shifts, axis=-1, dtype=jnp.uint32)
 
 
 def unpack(words: UInt32[Array, "*n words"], count: int) -> Bool[Array, "*n count"]:

@@ -132,7 +132,7 @@ class PerLevel(Rule):
 
     rule: Rule
 
-    def __call__(self, log_x: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
+    def __call__(self, log_x: Float[Array, " nodes"]) -> Float[Array, " nodes"]:  # noqa: ARG002
         """Not defined before `at` has given every node its level's parameters."""
         raise TypeError("PerLevel must be resolved by at(iteration, level) before it is called")
 
@@ -170,17 +170,22 @@ class Rules(eqx.Module):
         return growth, decay
 
 
+def parameters(rule: Rule) -> dict[str, Any]:
+    """A rule's parameters by name, those of the rule inside a `PerLevel`."""
+    return dict(vars(rule.rule if isinstance(rule, PerLevel) else rule))
+
+
 def check_rule(rule: Rule, name: str, *, growing: bool, steps: int = 1) -> None:
     """Raise `ValueError` where a rule's concrete parameters break the paper's conditions.
 
     A schedule is looked at over `steps` iterations (at 10,000 of them, if there are more).
     """
-    inner = rule.rule if isinstance(rule, PerLevel) else rule
-    if not is_concrete(inner):
+    if not is_concrete(rule):
         return
+    given = parameters(rule)
     moves = np.array(False)
     for field, (low, high) in rule.domain(growing).items():
-        values = _over_time(getattr(inner, field), steps, f"{name}.{field}")
+        values = _over_time(given[field], steps, f"{name}.{field}")
         inside = (values > low) & (values < high)
         identity = IDENTITY.get(field)
         bounds = [f"> {low}"] * math.isfinite(low) + [f"< {high}"] * math.isfinite(high)
@@ -189,8 +194,7 @@ def check_rule(rule: Rule, name: str, *, growing: bool, steps: int = 1) -> None:
         if identity is not None:
             moves = moves | inside
     if growing and not moves.all():
-        values = {field: np.asarray(getattr(inner, field)).tolist() for field in IDENTITY
-                  if hasattr(inner, field)}  # fmt: skip
+        values = {field: np.asarray(given[field]).tolist() for field in IDENTITY if field in given}
         require(False, name, values, "such that g+(x) > x, not the identity (factor 1, step 0)")
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsh._checks import is_concrete, require_all
-from nsh.neurashed.rules import Interval, PerLevel, Rule, Rules
+from nsh.neurashed.rules import Interval, Rules, parameters
 
 
 class Unconstrained(eqx.Module):
@@ -41,9 +41,8 @@ def _map(rules: Rules, change: Callable[[Any, Interval, str], Any]) -> Rules:
     leaves, names = [], [name for name, rule in vars(rules).items() if rule is not None]
     for name in names:
         rule = getattr(rules, name)
-        inner: Rule = rule.rule if isinstance(rule, PerLevel) else rule
         for field, interval in rule.domain("growth" in name).items():
-            value = getattr(inner, field)
+            value = parameters(rule)[field]
             leaves += jax.tree.leaves(
                 value if callable(value) else change(value, interval, f"{name}.{field}")
             )

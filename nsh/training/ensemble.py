@@ -14,8 +14,8 @@ from jaxtyping import Array, Key, PyTree
 
 from nsh._checks import is_concrete, require, require_integer
 from nsh.system import System
-from nsh.train.batches import Sampler, WithReplacement
-from nsh.train.loop import Run, SaveAt, _scan, as_arrays, check_run
+from nsh.training.batches import Sampler, WithReplacement
+from nsh.training.loop import Run, SaveAt, _scan, as_arrays, check_run
 
 # see experiments/benchmarks/lanes.py: small states gain from vmap, large ones lose
 LANE_BYTES = 64 * 1024

@@ -14,7 +14,7 @@ from jaxtyping import Array, Int, Key, PyTree
 
 from nsh._checks import require, require_integer
 from nsh.system import System
-from nsh.train.batches import Sampler, WithReplacement
+from nsh.training.batches import Sampler, WithReplacement
 
 HEALTHY, DIVERGED = 0, 1
 
@@ -120,7 +120,7 @@ def check_run(system: System, examples: PyTree, hyper: PyTree, steps: int, sampl
     """Number of samples, after raising `ValueError` for anything that cannot be trained on."""
     require_integer("steps", steps, 0)
     require(isinstance(system, System), "system", type(system).__name__, "an nsh.System")
-    require(isinstance(sampler, Sampler), "sampler", sampler, "an nsh.train.Sampler")
+    require(isinstance(sampler, Sampler), "sampler", sampler, "an nsh.training.Sampler")
     leading = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(examples)}
     allowed = "arrays with one leading axis of samples in common (from system.prepare)"
     require(len(leading) == 1 and () not in leading, "examples", leading, allowed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -26,7 +27,7 @@ class Sampler(eqx.Module):
     ) -> tuple[Int[Array, " batch"], PyTree]:
         """Indices of the mini-batch of a step, and what to carry on."""
 
-    def check(self, samples: int) -> None:  # noqa: ARG002, B027
+    def check(self, samples: int) -> None:
         """Raise `ValueError` if no batch can be drawn from so many samples."""
 
 
@@ -38,7 +39,7 @@ class WithReplacement(Sampler):
     def __check_init__(self):
         require_integer("size", self.size, 1)
 
-    def init(self, key: Key[Array, ""], samples: int) -> None:  # noqa: ARG002
+    def init(self, key: Key[Array, ""], samples: int) -> None:
         """Nothing is carried."""
 
     def draw(
@@ -81,16 +82,15 @@ class Epochs(Sampler):
     ) -> tuple[Int[Array, " batch"], Int[Array, " samples"]]:
         """See `Sampler.draw`."""
         place = step % (samples // self.size)
-        order = jax.lax.cond(
-            place == 0, lambda order: jax.random.permutation(key, order), lambda order: order, carried
-        )
+        shuffle = partial(jax.random.permutation, key)
+        order = jax.lax.cond(place == 0, shuffle, lambda order: order, carried)
         return jax.lax.dynamic_slice(order, (place * self.size,), (self.size,)), order
 
 
 class FullBatch(Sampler):
     """Every sample at every step."""
 
-    def init(self, key: Key[Array, ""], samples: int) -> None:  # noqa: ARG002
+    def init(self, key: Key[Array, ""], samples: int) -> None:
         """Nothing is carried."""
 
     def draw(

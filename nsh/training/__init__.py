@@ -1,8 +1,8 @@
 """Training any `System`: mini-batches, the loop, and ensembles."""
 
-from nsh.train.batches import Epochs, FullBatch, Sampler, WithReplacement
-from nsh.train.ensemble import ensemble, hyper_grid
-from nsh.train.loop import DIVERGED, HEALTHY, Run, SaveAt, Snapshot, train
+from nsh.training.batches import Epochs, FullBatch, Sampler, WithReplacement
+from nsh.training.ensemble import ensemble, hyper_grid
+from nsh.training.loop import DIVERGED, HEALTHY, Run, SaveAt, Snapshot, train
 
 __all__ = [
     "DIVERGED",
@@ -10,8 +10,8 @@ __all__ = [
     "Epochs",
     "FullBatch",
     "Run",
-    "SaveAt",
     "Sampler",
+    "SaveAt",
     "Snapshot",
     "WithReplacement",
     "ensemble",

@@ -1,0 +1,55 @@
+"""Inputs to a graph: prototypes of which level-1 nodes fire, sampled with noise."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from nsh._checks import is_concrete, require, require_integer, require_labels, require_numeric
+
+
+class Inputs(NamedTuple):
+    """Sampled inputs: what fires at level 1, the class, and the prototype each came from."""
+
+    x: Bool[Array, "n inputs"]
+    y: Int[Array, " n"]
+    prototype: Int[Array, " n"]
+
+
+class Prototypes(eqx.Module):
+    """A distribution of inputs: equally likely prototypes, each bit flipped with chance `noise`.
+
+    `x` [prototypes, inputs], `y` classes and `subclass` (numbered over all classes; default: each
+    prototype its own) of the prototypes. Sampling is jittable; not differentiable (bits).
+    """
+
+    x: Bool[Array | np.ndarray, "prototypes inputs"]
+    y: Int[Array | np.ndarray, " prototypes"]
+    subclass: Int[Array | np.ndarray, " prototypes"]
+    noise: Float[Array, ""]
+
+    def __init__(self, x: Any, y: Any, subclass: Any = None, noise: Any = 0.0):
+        x = require_numeric("x", x)
+        require(x.ndim == 2 and len(x) > 0, "x.shape", x.shape, "(prototypes, inputs)")
+        self.x = x.astype(bool)
+        self.y = require_labels(y, len(x), int(np.max(y)) + 1 if np.size(y) else 1)
+        subclass = np.arange(len(x)) if subclass is None else require_numeric("subclass", subclass)
+        require(subclass.shape == (len(x),), "subclass.shape", subclass.shape, f"({len(x)},)")
+        self.subclass = subclass.astype(np.int32)
+        if is_concrete(noise):
+            require(0 <= noise <= 1, "noise", noise, "a probability in 0..1")
+        self.noise = jnp.asarray(noise, dtype=float)
+
+    def sample(self, key: Key[Array, ""], count: int) -> Inputs:
+        """`count` independent inputs."""
+        require_integer("count", count, 1)
+        which_key, flip_key = jax.random.split(key)
+        which = jax.random.randint(which_key, (count,), 0, len(self.x), jnp.int32)
+        flip = jax.random.bernoulli(flip_key, self.noise, (count, self.x.shape[1]))
+        x, y = jnp.asarray(self.x), jnp.asarray(self.y)
+        return Inputs(x[which] ^ flip, y[which], which)

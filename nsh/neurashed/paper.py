@@ -1,0 +1,138 @@
+"""The graphs of the paper's figures (W. J. Su, arXiv 2112.09741), with inputs for each.
+
+The paper lists firing patterns and rules for Figure 4 only. The other figures are drawings: ours
+are graphs of the same make, each built to show what the paper says its figure shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nsh.neurashed.graph import Graph, Node
+from nsh.neurashed.inputs import Prototypes
+from nsh.neurashed.rules import Geometric, Rules
+
+# Figure 4: growth and decay are powers of this
+BASE = 1.022
+
+
+class Task(NamedTuple):
+    """A graph and the inputs it is trained on."""
+
+    graph: Graph
+    inputs: Prototypes
+
+
+def figure1() -> Task:
+    """The structure: four levels, nodes that need any or all of their dependents, two classes.
+
+    Level 3 has a node per class of the kind "cat = head or tail" (any) and one of the kind
+    "panda head = dark circle and black ear and white face" (all), and a node both classes share.
+    """
+    level2 = [
+        Node((0, 1), "any"),
+        Node((1, 2, 3), "all"),
+        Node((3, 4), "any"),
+        Node((4, 5, 6), "all"),
+        Node((6, 7), "any"),
+    ]
+    level3 = [
+        Node((0, 1), "any"),
+        Node((0, 1, 2), "all"),
+        Node((1, 2, 3), 2),
+        Node((2, 3, 4), "all"),
+        Node((3, 4), "any"),
+    ]
+    graph = Graph.from_nodes(8, [level2, level3], [(0, 1, 2), (2, 3, 4)])
+    patterns = [(0, 1, 2, 3), (1, 2, 3, 4), (0, 2), (3, 4, 5, 6), (4, 5, 6, 7), (5, 7)]
+    return Task(graph, Prototypes(_firing(patterns, 8), [0, 0, 0, 1, 1, 1]))
+
+
+def figure2() -> Task:
+    """Feature pathways: three classes that share much at the low levels, nothing at the top.
+
+    Every input fires the shared nodes of level 1; those of level 2 are shared by two classes
+    each; each node of level 3 fires for one class alone.
+    """
+    level2 = [Node((0, 2), "all"), Node((0, 3), "all"), Node((1, 4), "all"), Node((1,), "any")]
+    level3 = [Node((0, 3), "all"), Node((1, 3), "all"), Node((2, 3), "all")]
+    graph = Graph.from_nodes(5, [level2, level3], [(0,), (1,), (2,)])
+    patterns = [(0, 1, 2), (0, 1, 3), (0, 1, 4)]
+    return Task(graph, Prototypes(_firing(patterns, 5), [0, 1, 2]))
+
+
+def figure3() -> Task:
+    """Implicit regularization: the part that belongs to one class, and four samples.
+
+    Level-1 nodes fire for all four samples (node 0), three (1), two (2, 3, 4, 5) or one alone
+    (6 to 9); level 2 has a node on top of each of them, firing with it.
+    """
+    sets = [(0, 1, 2, 3), (0, 1, 2), (0, 1), (2, 3), (0, 2), (1, 3), (0,), (1,), (2,), (3,)]
+    x = np.array([[sample in members for members in sets] for sample in range(4)])
+    level2 = [Node((node,), "any") for node in range(len(sets))]
+    graph = Graph.from_nodes(len(sets), [level2], [tuple(range(len(sets)))])
+    return Task(graph, Prototypes(x, [0, 0, 0, 0]))
+
+
+def figure4(shared_node: bool = True) -> Task:
+    """Information bottleneck: two classes, eight inputs, levels of 13 (or 14) and 6 nodes.
+
+    Class 1 has the patterns (1,2,7), (2,3,7), (4,5,7), (5,6,7), class 2 the mirror images. At
+    level 2, for each class, the first and third node fire with any of (1,2,3) and (4,5,6), the
+    second (dominant) with two or more of (2,5,7). The paper leaves open whether the 7th node is
+    shared by both classes (`shared_node`, 13 nodes, the default) or has a twin (14 nodes).
+    """
+    width = 13 if shared_node else 14
+    ours = [(0, 1, 6), (1, 2, 6), (3, 4, 6), (4, 5, 6)]
+    wiring: list[tuple[tuple[int, ...], str | int]] = [
+        ((0, 1, 2), "any"),
+        ((1, 4, 6), 2),
+        ((3, 4, 5), "any"),
+    ]
+
+    def mirror(nodes: Sequence[int]) -> tuple[int, ...]:
+        return tuple(width - 1 - node for node in nodes)
+
+    level2 = [Node(nodes, fires) for nodes, fires in wiring]
+    level2 += [Node(mirror(nodes), fires) for nodes, fires in reversed(wiring)]
+    graph = Graph.from_nodes(width, [level2], [(0, 1, 2), (3, 4, 5)])
+    x = _firing([*ours, *map(mirror, ours)], width)
+    return Task(graph, Prototypes(x, [0, 0, 0, 0, 1, 1, 1, 1]))
+
+
+def figure4_rules(graph: Graph) -> Rules:
+    """Figure 4's rules: g-(x) = 1.022^(-1/4) x; g+(x) = 1.022^(11/4) x, the 7th node 1.022^(3/4).
+
+    The 7th node's twin, where it has one, is as slow. The paper does not say how the class
+    weights grow: here, as the other nodes.
+    """
+    fast, slow = BASE ** (11 / 4), BASE ** (3 / 4)
+    growth = np.full(graph.nodes, fast)
+    growth[[6, graph.widths[0] - 7]] = slow
+    decay = Geometric(BASE ** (-1 / 4))
+    return Rules(Geometric(growth), decay, weight_growth=Geometric(fast))
+
+
+def figure6() -> Task:
+    """Local elasticity: two classes of two subclasses, pathways shared the more the closer.
+
+    Level 1 has a node that every input fires (0), one for each class (1, 2), each subclass (3 to
+    6) and each of the eight samples (7 to 14); level 2 the same without the samples', with each
+    subclass node needing its class's node too.
+    """
+    samples = range(8)
+    x = _firing([(0, 1 + i // 4, 3 + i // 2, 7 + i) for i in samples], 15)
+    level2 = [Node((0,)), Node((1, 3, 4)), Node((2, 5, 6))]
+    level2 += [Node((1 + s // 2, 3 + s, 7 + 2 * s, 8 + 2 * s), 3) for s in range(4)]
+    graph = Graph.from_nodes(15, [level2], [(0, 1, 3, 4), (0, 2, 5, 6)])
+    return Task(graph, Prototypes(x, [i // 4 for i in samples], [i // 2 for i in samples]))
+
+
+def _firing(patterns: Sequence[Sequence[int]], inputs: int) -> np.ndarray:
+    x = np.zeros((len(patterns), inputs), bool)
+    for row, pattern in zip(x, patterns, strict=True):
+        row[list(pattern)] = True
+    return x
