@@ -57,7 +57,8 @@ def from_networkx(network: networkx.DiGraph) -> Graph:
     rejects.
     """
     by_level: dict[int, list[Any]] = {}
-    for name, level in network.nodes(data="level"):
+    for name, attributes in network.nodes(data=True):
+        level: Any = attributes.get("level")
         ok = isinstance(level, int | np.integer) and level >= 1
         require(ok, f"node {name!r}: level", level, "an integer >= 1")
         by_level.setdefault(int(level), []).append(name)

@@ -172,9 +172,9 @@ class Neurashed(System):
         count = self.graph.nodes if ours_too else self.graph.class_edges
         levels = len(self.graph.widths) + 1
         for field, value in parameters(rule).items():
-            shape = np.shape(value(jnp.zeros((), jnp.int32)) if callable(value) else value)
+            now: Any = value(jnp.zeros((), jnp.int32)) if callable(value) else value
             allowed = [(levels,)] if isinstance(rule, PerLevel) else [(), (count,)]
-            field = f"{name}.{field}.shape"
+            shape, field = np.shape(now), f"{name}.{field}.shape"
             require(shape in allowed, field, shape, " or ".join(map(str, allowed)))
 
     def _check_shared(self, rule: Rule, name: str) -> None:

@@ -63,7 +63,7 @@ class Geometric(Rule):
 
     def domain(self, growing: bool) -> dict[str, Interval]:
         """See `Rule.domain`."""
-        return {"factor": (1, math.inf) if growing else (0, 1)}
+        return {"factor": (1.0, math.inf) if growing else (0.0, 1.0)}
 
 
 class Additive(Rule):
@@ -77,7 +77,7 @@ class Additive(Rule):
 
     def domain(self, growing: bool) -> dict[str, Interval]:
         """See `Rule.domain`."""
-        return {"step": (0, math.inf) if growing else (-math.inf, 0)}
+        return {"step": (0.0, math.inf) if growing else (-math.inf, 0.0)}
 
 
 class Affine(Rule):
@@ -96,8 +96,8 @@ class Affine(Rule):
     def domain(self, growing: bool) -> dict[str, Interval]:
         """See `Rule.domain`."""
         if growing:
-            return {"factor": (1, math.inf), "step": (0, math.inf)}
-        return {"factor": (0, 1), "step": (-math.inf, 0)}
+            return {"factor": (1.0, math.inf), "step": (0.0, math.inf)}
+        return {"factor": (0.0, 1.0), "step": (-math.inf, 0.0)}
 
 
 class Saturating(Rule):
@@ -121,7 +121,7 @@ class Saturating(Rule):
 
     def domain(self, growing: bool) -> dict[str, Interval]:
         """See `Rule.domain`."""
-        return {"factor": (1, math.inf) if growing else (0, 1), "ceiling": (0, math.inf)}
+        return {"factor": (1.0, math.inf) if growing else (0.0, 1.0), "ceiling": (0.0, math.inf)}
 
 
 class PerLevel(Rule):
