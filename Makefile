@@ -1,0 +1,60 @@
+# Needs make, a POSIX shell and Python 3.11 or newer; every target sets up what else it needs.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; \
+	done)
+ONLY ?= all
+FULL ?=
+ARGS ?=
+
+VENV := .venv
+VENV_LOWEST := .venv-lowest
+
+.PHONY: help reproduce test test-lowest clean
+
+help:
+	@echo 'make reproduce     run every experiment; figures, data and claims.json go to results/'
+	@echo '                   ONLY=local_elasticity  one experiment'
+	@echo '                   FULL=1                 paper-quality sizes'
+	@echo '                   ARGS="--seeds 256"     any fields of the one named by ONLY; without it,'
+	@echo '                                          ARGS="--local_elasticity.seeds 256"'
+	@echo 'make test          ruff, pyright and all tests, with 32-bit and with 64-bit floats'
+	@echo 'make test-lowest   the core tests on the lowest supported JAX'
+	@echo 'make clean         remove the environments and caches; results/ stays'
+	@echo 'PYTHON=python3.12  chooses the interpreter (3.11 or newer) for a new environment'
+
+reproduce: $(VENV)/experiments.stamp
+	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/python -m experiments $(ONLY) \
+		$(if $(filter-out 0 no false,$(FULL)),--full) $(ARGS)
+
+test: $(VENV)/test.stamp
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/python -m pyright --pythonpath $(VENV)/bin/python
+	$(VENV)/bin/python -m pytest -n 2
+	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n 2 -m core
+
+test-lowest: $(VENV_LOWEST)/test.stamp
+	$(VENV_LOWEST)/bin/python -m pytest -n 2 -m core
+
+clean:
+	rm -rf $(VENV) $(VENV_LOWEST) .pytest_cache .ruff_cache .hypothesis
+	find nsh experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stem is the extra of pyproject.toml to install; the stamp says that it is there.
+$(VENV)/%.stamp: pyproject.toml constraints.txt
+	$(call install,$(VENV),constraints.txt,$*)
+
+$(VENV_LOWEST)/%.stamp: pyproject.toml constraints-lowest.txt
+	$(call install,$(VENV_LOWEST),constraints-lowest.txt,$*)
+
+# $(call install,environment,constraints,extra)
+define install
+@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo 'nsh needs Python 3.11 or newer, and none was found; name one: make PYTHON=/path/to/python3' >&2; \
+	exit 1; }
+@echo 'Setting up $(1) with [$(3)]: some minutes, once.'
+@'$(PYTHON)' -m venv $(1)
+@$(1)/bin/python -m pip install --quiet --disable-pip-version-check -c $(2) -e '.[$(3)]'
+@touch $@
+endef

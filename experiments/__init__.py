@@ -1,0 +1,19 @@
+"""The paper's claims and figures, one module each, all of one shape.
+
+Every experiment module defines
+
+- ``Config``: a frozen dataclass of everything that can be chosen, with defaults for a laptop;
+- ``FULL``: the `Config` at paper-quality sizes;
+- ``run(config, progress) -> xarray.Dataset``: the measurement (`progress`: `experiments.progress`);
+- ``figure(dataset) -> matplotlib.figure.Figure``;
+- ``claims(dataset) -> list[experiments.claim.Claim]``.
+
+``python -m experiments`` runs them.
+"""
+
+EXPERIMENTS = (
+    "experiments.information_bottleneck",
+    "experiments.implicit_regularization",
+    "experiments.local_elasticity",
+)
+"""Module names, in the order in which they are run and listed; imported only when needed."""

@@ -1,0 +1,256 @@
+"""The harness of the experiments, with fake experiments."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from experiments import EXPERIMENTS, results
+from experiments.__main__ import main
+
+pytestmark = pytest.mark.core
+
+FAKE = '''
+"""A fake experiment.
+
+More about it.
+"""
+from __future__ import annotations
+import dataclasses
+from typing import Literal
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from experiments.claim import Claim
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What can be chosen."""
+
+    seeds: int = 4
+    """Members of the ensemble."""
+    rate: float = 0.5
+    """Learning rate."""
+    sizes: tuple[int, ...] = (1, 2)
+    """Batch sizes."""
+    reading: Literal["any", "all"] = "any"
+    """Reading of the edge."""
+    centred: bool = False
+    """Whether to centre."""
+
+
+FULL = Config(seeds=64, rate=0.25, sizes=(8, 16, 32))
+
+
+def run(config, progress):
+    if "{failure}":
+        raise RuntimeError("{failure}")
+    with progress("counting", total=config.seeds) as advance:
+        for _ in range(config.seeds):
+            advance(1)
+    values = np.arange(config.seeds)
+    return xr.Dataset({{"value": ("seed", values), "even": ("seed", values % 2 == 0)}})
+
+
+def figure(dataset):
+    figure = Figure()
+    figure.subplots().plot(dataset["value"])
+    return figure
+
+
+def claims(dataset):
+    mean = dataset["value"].mean()
+    return [
+        Claim("{name} good", "a paper, Fig. 1", "It is so.", "mean >= 0", mean, None, mean >= 0),
+        Claim("{name} bad", "a paper, Fig. 2", "It is [so].", "mean < 0", mean, np.float32(0.5),
+              mean < 0),
+    ]
+'''
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """A maker of importable fake experiments, which are forgotten after the test."""
+    monkeypatch.syspath_prepend(tmp_path)
+    made = []
+
+    def make(name, failure="", source=FAKE):
+        (tmp_path / f"{name}.py").write_text(source.format(name=name, failure=failure))
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        sys.modules.pop(name, None)
+
+
+def read_claims(directory):
+    return json.loads((directory / "claims.json").read_text())
+
+
+def configuration(directory, name):
+    with xr.open_dataset(directory / name / f"{name}.nc", engine="h5netcdf") as dataset:
+        return json.loads(dataset.attrs["configuration"])
+
+
+def test_failing_claim_is_shown_and_hides_nothing(fake, tmp_path, capsys):
+    out = tmp_path / "out"
+    modules = [fake("fake_one"), fake("fake_two")]
+    assert main(["all", "--results", str(out)], modules) == 0
+    entries = read_claims(out)
+    assert [entry["experiment"] for entry in entries] == modules
+    for entry in entries:
+        assert entry["error"] is None
+        assert [claim["holds"] for claim in entry["claims"]] == [True, False]
+        assert entry["claims"][1]["measured"] == 1.5
+        assert entry["claims"][1]["standard_error"] == 0.5
+    table = capsys.readouterr().out
+    for shown in ("fake_one", "fake_two", "yes", "NO", "[so]", "1.5 ± 0.5"):
+        assert shown in table
+    for name in modules:
+        files = {path.name for path in (out / name).iterdir()}
+        assert files == {f"{name}.nc", "figure.png", "figure.pdf"}
+
+
+def test_raising_experiment_is_reported_and_hides_nothing(fake, tmp_path, capsys):
+    out = tmp_path / "out"
+    modules = [
+        fake("fake_raises", failure="out of luck"),
+        fake("fake_broken", source="1 / 0"),
+        fake("fake_fine"),
+    ]
+    assert main(["all", "--results", str(out)], modules) == 1
+    raised, broken, fine = read_claims(out)
+    assert raised == {
+        "experiment": "fake_raises",
+        "error": "RuntimeError: out of luck",
+        "claims": [],
+    }
+    assert broken["error"].startswith("ZeroDivisionError")
+    assert fine["error"] is None
+    assert len(fine["claims"]) == 2
+    printed = capsys.readouterr()
+    assert "Traceback" in printed.err
+    assert "out of luck" in printed.err
+    assert "error" in printed.out
+    assert "out of luck" in printed.out
+
+
+def test_command_line_sets_every_field(fake, tmp_path):
+    out = tmp_path / "out"
+    sizes = ["--sizes", "5", "6", "7"]
+    given = ["--seeds", "3", "--rate", "0.125", *sizes, "--reading", "all", "--centred"]
+    assert main([fake("fake_one"), *given, "--results", str(out)], ["fake_one"]) == 0
+    assert configuration(out, "fake_one") == {
+        "seeds": 3,
+        "rate": 0.125,
+        "sizes": [5, 6, 7],
+        "reading": "all",
+        "centred": True,
+    }
+
+
+def test_all_sets_fields_of_each(fake, tmp_path):
+    out = tmp_path / "out"
+    modules = [fake("fake_one"), fake("fake_two")]
+    assert main(["all", "--fake_two.seeds", "7", "--results", str(out)], modules) == 0
+    assert configuration(out, "fake_one")["seeds"] == 4
+    assert configuration(out, "fake_two")["seeds"] == 7
+
+
+@pytest.mark.parametrize(("given", "seeds", "rate"), [([], 64, 0.25), (["--seeds", "3"], 3, 0.25)])
+def test_full_starts_from_full_sizes(fake, tmp_path, given, seeds, rate):
+    out = tmp_path / "out"
+    assert main([fake("fake_one"), "--full", *given, "--results", str(out)], ["fake_one"]) == 0
+    found = configuration(out, "fake_one")
+    assert (found["seeds"], found["rate"], found["sizes"]) == (seeds, rate, [8, 16, 32])
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["unknown"], ["fake_one", "--seeds", "many"], ["fake_one", "--nothing", "1"]]
+)
+def test_bad_command_line_is_refused(fake, arguments, capsys, tmp_path):
+    fake("fake_one")
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--results", str(tmp_path / "out")], ["fake_one"])
+    assert stop.value.code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_lists_experiments_without_importing_them(fake, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"], [fake("fake_one"), fake("fake_broken", source="1 / 0")])
+    assert stop.value.code == 0
+    assert "fake_one" not in sys.modules
+    shown = capsys.readouterr().out
+    assert "A fake experiment." in shown
+    assert "fake_broken" in shown
+
+
+def test_help_of_one_explains_its_fields(fake, capsys):
+    with pytest.raises(SystemExit):
+        main([fake("fake_one"), "--help"], ["fake_one"])
+    shown = capsys.readouterr().out
+    for text in ("--seeds", "Members of the ensemble.", "--full", "--results", "--centred"):
+        assert text in shown
+
+
+def test_one_experiment_updates_only_its_entry(fake, tmp_path):
+    out = tmp_path / "out"
+    modules = [fake("fake_one"), fake("fake_two")]
+    main(["all", "--results", str(out)], modules)
+    before = read_claims(out)
+    main(["fake_one", "--seeds", "9", "--results", str(out)], modules)
+    after = read_claims(out)
+    assert after[0]["claims"][0]["measured"] == 4.0
+    assert before[0]["claims"][0]["measured"] == 1.5
+    assert after[1] == before[1]
+    assert len(after) == 2
+
+
+def test_dataset_round_trip_and_provenance(fake, tmp_path):
+    out = tmp_path / "out"
+    main([fake("fake_one"), "--results", str(out)], ["fake_one"])
+    loaded = xr.load_dataset(out / "fake_one" / "fake_one.nc", engine="h5netcdf")
+    np.testing.assert_array_equal(loaded["value"], [0, 1, 2, 3])
+    np.testing.assert_array_equal(loaded["even"], [True, False, True, False])
+    assert loaded["value"].dtype == np.int64
+    assert loaded["even"].dtype == np.bool_
+    assert json.loads(loaded.attrs["seeds"]) == {"seeds": 4}
+    versions = json.loads(loaded.attrs["versions"])
+    assert set(versions) == {"python", "jax", "jaxlib", "equinox", "optax", "numpy", "nsh"}
+    assert versions["numpy"] == np.__version__
+    assert loaded.attrs["wall_time_seconds"] >= 0
+    assert loaded.attrs["started_utc"].endswith("+00:00")
+    assert "cores" in loaded.attrs["device"]
+    assert loaded.attrs["git_commit"]
+
+
+def test_run_as_a_module_keeps_stderr_plain(fake, tmp_path):
+    fake("fake_one")
+    program = textwrap.dedent("""
+        import sys
+        from experiments.__main__ import main
+        sys.exit(main(["fake_one"], ["fake_one"]))
+    """)
+    path = [str(tmp_path), str(results.ROOT)]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {path}\n{program}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "[1/1] fake_one ..." in done.stderr
+    assert (tmp_path / "results" / "claims.json").exists()
+
+
+def test_experiments_are_listed_once():
+    assert len(set(EXPERIMENTS)) == len(EXPERIMENTS) == 3

@@ -1,0 +1,128 @@
+"""The parts of the harness: provenance, files, claims and their table, progress."""
+
+import io
+import json
+import subprocess
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from experiments import progress, results
+from experiments.claim import Claim, Outcome, print_claims, write_claims
+
+pytestmark = pytest.mark.core
+
+
+def test_git_commit_says_when_the_tree_is_dirty(tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert results.git_commit(tmp_path) == "unknown"
+    git("init", "-q")
+    assert results.git_commit(tmp_path) == "unknown"
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    head = git("rev-parse", "HEAD")
+    assert results.git_commit(tmp_path) == head
+    (tmp_path / "new").touch()
+    assert results.git_commit(tmp_path) == head + "+dirty"
+
+
+def interrupted_write(path):
+    with results.atomic(path) as temporary:
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+
+
+def test_atomic_leaves_old_file_or_new_one(tmp_path):
+    path = tmp_path / "sub" / "data.txt"
+    with results.atomic(path) as temporary:
+        temporary.write_text("old")
+        assert not path.exists()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_write(path)
+    assert path.read_text() == "old"
+    with results.atomic(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_same_figure_gives_same_bytes(tmp_path):
+    figure = Figure()
+    figure.subplots().plot([1, 2, 4], label="$I(T; Y)$")
+    for directory in ("first", "second"):
+        results.save_figure(figure, tmp_path / directory)
+    for name in ("figure.png", "figure.pdf"):
+        first = (tmp_path / "first" / name).read_bytes()
+        assert first == (tmp_path / "second" / name).read_bytes()
+        assert b"CreationDate" not in first
+
+
+def test_claim_keeps_plain_numbers_and_json_stays_valid(tmp_path):
+    claim = Claim("n", "s", "t", "c", np.float32("nan"), np.float64("inf"), np.bool_(False))
+    assert type(claim.measured) is type(claim.standard_error) is float
+    assert claim.holds is False
+    write_claims(tmp_path / "claims.json", [Outcome("b", [claim]), Outcome("a")], ["a", "b"])
+    first, second = json.loads(
+        (tmp_path / "claims.json").read_text(), parse_constant=lambda name: pytest.fail(name)
+    )
+    assert first == {"experiment": "a", "error": None, "claims": []}
+    assert second["claims"][0]["measured"] is None
+    assert second["claims"][0]["standard_error"] is None
+    assert second["claims"][0]["criterion"] == "c"
+
+
+def test_table_fits_100_columns_and_loses_no_word():
+    statement = "Information about the input rises first and is then forgotten " * 4
+    claim = Claim("compression after fitting", "Su 2021, Section 3, Figure 4", statement,
+                  "mean >= 1.8 bits", 1.8732, 0.0041, True)  # fmt: skip
+    stream = io.StringIO()
+    console = Console(file=stream, width=100)
+    print_claims([Outcome("information_bottleneck", [claim])], console)
+    shown = stream.getvalue()
+    assert max(map(len, shown.splitlines())) <= 100
+    assert shown.count("forgotten") == 4
+    assert "information_bottleneck" in " ".join(shown.split())
+    assert "1.873 ± 0.0041" in shown
+
+
+def run_task(stream, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.shown_on(stream) as show, show("[1/1] outer", None):
+        with show("MLP [tanh]", total=4) as advance:
+            advance(3)
+            advance(1)
+        with pytest.raises(ValueError, match="inside"), show("fails", total=2):
+            raise ValueError("inside")
+
+
+def test_progress_in_a_log_is_plain_lines(monkeypatch):
+    stream = io.StringIO()
+    run_task(stream, monkeypatch)
+    lines = stream.getvalue().splitlines()
+    assert lines[:2] == ["[1/1] outer ...", "MLP [tanh] ..."]
+    assert lines[2].startswith("MLP [tanh]: done, 0.")
+    assert lines[4].startswith("fails: stopped, 0.")
+    assert lines[5].startswith("[1/1] outer: done, 0.")
+    assert len(lines) == 6
+    assert all(character.isprintable() for line in lines for character in line)
+
+
+def test_progress_on_a_terminal_shows_counts_and_time_left(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    run_task(stream, monkeypatch)
+    shown = stream.getvalue()
+    assert "\x1b[" in shown
+    for text in ("MLP [tanh]", "4/4", "left"):
+        assert text in shown
+
+
+def test_silent_progress_shows_nothing(capsys):
+    with progress.silent("label", total=3) as advance:
+        advance(3)
+    assert capsys.readouterr() == ("", "")
