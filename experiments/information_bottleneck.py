@@ -16,36 +16,47 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Int, Key, PyTree
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import information_bottleneck_report as report
 from experiments.claim import Claim
 from experiments.digit_networks import ACTIVATIONS, CLASSES, mlp
 from experiments.progress import Progress
+from experiments.statistics import over_seeds
 from nsh import Neurashed, SaveAt, WithReplacement, ensemble
+from nsh.figures import (
+    curves,
+    draw_graph,
+    information_plane,
+    new_figure,
+    panel_label,
+    reference,
+    style,
+)
 from nsh.measure import Information, Noise, information, observe
 from nsh.networks import digits
-from nsh.neurashed import figure4, figure4_rules
+from nsh.neurashed import feature_pathway, figure4, figure4_rules
 from nsh.training import Run, Snapshot
 
 READINGS = ("shared", "own")
 FIELDS = tuple(field.name for field in dataclasses.fields(Information))
+SOURCE = "arXiv 2112.09741, Section 3, Figure 4"
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Sizes and noise of both halves of the experiment."""
+    """Sizes of both halves of the experiment, and the noise they share."""
 
     seeds: int = 1024
     """Runs of neurashed for each reading of the 7th node."""
     steps: int = 2000
     """Steps of neurashed, mini-batches of one sample."""
     samples: int = 32
-    """Monte Carlo draws for each input type."""
+    """Monte Carlo draws for each of neurashed's inputs."""
     noise_fixed: float = 1e-4
-    """Standard deviation of the fixed part of the noise, in units of the scores."""
+    """Standard deviation of the noise's fixed part, in units of the scores."""
     noise_relative: float = 0.05
-    """Standard deviation of the relative part, over the level's largest score."""
+    """Standard deviation of its relative part, over the level's largest score."""
     network_seeds: int = 32
     """Networks trained for each activation."""
     network_hidden: tuple[int, ...] = (24, 12, 6)
@@ -54,19 +65,17 @@ class Config:
     network_batch: int = 32
     network_learning_rate: float = 0.1
     network_inputs: int = 200
-    """Digits of the training set between which a level is asked to tell."""
+    """Digits of the training set between which a level is to tell."""
     network_samples: int = 4
-    network_noise_relative: float = 0.05
+    """Monte Carlo draws for each of these digits."""
     seed: int = 0
 
 
-FULL = Config(
-    seeds=8192, samples=128, network_seeds=128, network_steps=40_000, network_inputs=500
-)
+FULL = Config(seeds=8192, samples=128, network_seeds=128, network_steps=40_000, network_inputs=500)
 
 
 class LevelInformation(eqx.Module):
-    """What is recorded: information at every feature level, draws common to all steps."""
+    """What is recorded: information at every feature level, with draws common to all steps."""
 
     examples: PyTree
     labels: Int[Array, " n"]
@@ -78,9 +87,7 @@ class LevelInformation(eqx.Module):
     def __call__(self, now: Snapshot) -> Information:
         """Information of all levels, stacked."""
         seen = observe(now.system, now.state, self.examples)
-        measure = partial(
-            information, noise=self.noise, classes=self.classes, samples=self.samples
-        )
+        measure = partial(information, noise=self.noise, classes=self.classes, samples=self.samples)
         levels = [
             measure(features, self.labels, self.key, log_unit=unit)
             for features, unit in zip(seen.features, seen.log_units, strict=True)
@@ -91,20 +98,10 @@ class LevelInformation(eqx.Module):
 def run(config: Config, progress: Progress) -> xr.Dataset:
     """Information against step for all seeds, levels, readings and activations."""
     parts = [_neurashed(config, reading, progress) for reading in READINGS]
-    neurashed = xr.concat(parts, dim=xr.DataArray(list(READINGS), dims="reading", name="reading"))
+    neurashed = xr.concat(parts, dim=xr.Variable("reading", list(READINGS)))
     parts = [_network(config, name, progress) for name in ACTIVATIONS]
-    names = xr.DataArray(list(ACTIVATIONS), dims="activation", name="activation")
-    return xr.merge([neurashed, xr.concat(parts, dim=names)])
-
-
-def figure(dataset: xr.Dataset) -> Figure:
-    """The graph, information against step, and the information planes."""
-    return report.figure(dataset)
-
-
-def claims(dataset: xr.Dataset) -> list[Claim]:
-    """What the paper says of Figure 4, for both readings, and of networks."""
-    return report.claims(dataset)
+    networks = xr.concat(parts, dim=xr.Variable("activation", list(ACTIVATIONS)))
+    return xr.merge([neurashed, networks])
 
 
 def _neurashed(config: Config, reading: str, progress: Progress) -> xr.Dataset:
@@ -112,54 +109,161 @@ def _neurashed(config: Config, reading: str, progress: Progress) -> xr.Dataset:
     system = Neurashed(graph)
     examples = system.prepare(inputs.x, inputs.y)
     run_key, noise_key = jax.random.split(jax.random.key(config.seed))
-    noise = Noise(config.noise_fixed, config.noise_relative)
-    labels = jnp.asarray(inputs.y)
+    noise, labels = Noise(config.noise_fixed, config.noise_relative), jnp.asarray(inputs.y)
     what = LevelInformation(examples, labels, noise_key, noise, 2, config.samples)
-    # the rise takes the first tenth of a run, and is followed more closely
-    early, late = max(config.steps // 200, 1), max(config.steps // 40, 1)
-    times = sorted({*range(0, config.steps // 10, early), *range(0, config.steps + 1, late)})
     with progress(f"neurashed, {reading} 7th node", config.seeds) as advance:
         result = ensemble(
             system, examples, figure4_rules(graph), run_key, seeds=config.seeds,
-            steps=config.steps, save=SaveAt(what, steps=times), chunk=256, advance=advance,
+            steps=config.steps, save=_early_and_late(what, config.steps),
+            chunk=256, advance=advance,
         )  # fmt: skip
-    final = np.full(20, np.nan)
+    final = np.full(20, np.nan)  # as many nodes as the reading with more
     final[: graph.nodes] = np.asarray(result.state.log_amplification).mean(0)
-    saved = _as_dataset(result, prefix="")
-    return saved.assign(log_amplification=("node", final, {"long_name": "mean final log lambda"}))
+    attributes = {"long_name": "mean over seeds of the final log amplification factor"}
+    return _as_dataset(result, "").assign(log_amplification=("node", final, attributes))
 
 
 def _network(config: Config, activation: str, progress: Progress) -> xr.Dataset:
-    system = mlp(config.network_hidden, activation)
-    data = digits()
+    system, data = mlp(config.network_hidden, activation), digits()
     examples = system.prepare(data.train_x, data.train_y)
     some = jax.tree.map(lambda leaf: leaf[: config.network_inputs], examples)
     run_key, noise_key = jax.random.split(jax.random.key(config.seed))
-    noise = Noise(config.noise_fixed, config.network_noise_relative)
+    noise = Noise(config.noise_fixed, config.noise_relative)
     what = LevelInformation(some, some.y, noise_key, noise, CLASSES, config.network_samples)
-    times = sorted({0, 1, 3, 10, 30, 100, *range(0, config.network_steps + 1, max(config.network_steps // 20, 1))})
     with progress(f"digits, {activation} network", config.network_seeds) as advance:
         result = ensemble(
             system, examples, {"learning_rate": config.network_learning_rate}, run_key,
             seeds=config.network_seeds, steps=config.network_steps,
-            sampler=WithReplacement(config.network_batch), save=SaveAt(what, steps=times),
-            chunk=8, advance=advance,
+            sampler=WithReplacement(config.network_batch),
+            save=_early_and_late(what, config.network_steps), chunk=16, advance=advance,
         )  # fmt: skip
-    return _as_dataset(result, prefix="network_")
+    return _as_dataset(result, "network_")
+
+
+def _early_and_late(what: LevelInformation, steps: int) -> SaveAt:
+    """20 recordings in the first tenth of a run, where most happens, and about 20 afterwards."""
+    early, late = max(steps // 200, 1), max(steps // 20, 1)
+    return SaveAt(what, steps=sorted({*range(0, steps // 10, early), *range(0, steps + 1, late)}))
 
 
 def _as_dataset(result: Run, prefix: str) -> xr.Dataset:
     dims = [prefix + name for name in ("seed", "step", "level")]
-    values = {
-        f"{prefix}{name}": (
-            dims,
-            np.asarray(getattr(result.saved, name)),
-            {} if name in ("saturated", "consistent") else {"units": "bit"},
-        )
-        for name in FIELDS
-    }
-    levels = np.arange(values[prefix + "input"][1].shape[-1]) + 1
-    steps = (dims[1], np.asarray(result.steps), {"units": "backpropagations"})
-    return xr.Dataset(values, {dims[1]: steps, dims[2]: levels}).assign(
-        {f"{prefix}status": (dims[0], np.asarray(result.status))}
+    dataset = xr.Dataset(
+        {prefix + name: (dims, np.asarray(getattr(result.saved, name))) for name in FIELDS}
     )
+    for name in set(FIELDS) - {"saturated", "consistent"}:
+        dataset[prefix + name].attrs["units"] = "bit"
+    dataset[prefix + "status"] = dims[0], np.asarray(result.status)
+    steps = (dims[1], np.asarray(result.steps), {"units": "backpropagations"})
+    return dataset.assign_coords({dims[1]: steps, dims[2]: np.arange(dataset.sizes[dims[2]]) + 1})
+
+
+def figure(dataset: xr.Dataset) -> Figure:
+    """The graph, information against step, and the information planes."""
+    with style():
+        drawn, axes = new_figure(2, 3, width="double", height=4.6)
+        ax = axes.ravel()
+        shared = dataset.sel(reading="shared")
+        _graph_panel(ax[0], shared.log_amplification.values)
+        top = dataset.sel(level=2)
+        both = {
+            f"{what}, {reading} node 7": top[what].sel(reading=reading).values
+            for reading in READINGS
+            for what in ("input", "label")
+        }
+        curves(ax[1], dataset.step, both, ylabel="I(level 2; input or label) (bits)")
+        reference(ax[1], 1.0, "1 bit")
+        mean = shared[["input", "label"]].mean("seed")
+        information_plane(ax[2], mean.input, mean.label, dataset.step, log=True)
+        ax[2].set_title("neurashed, shared node 7")
+        last = dataset.network_input.sel(network_level=dataset.network_level[-1])
+        later = dataset.network_step.values > 0
+        steps = dataset.network_step[later]
+        names = [str(name) for name in dataset.activation.values]
+        groups = {name: last.sel(activation=name).values[:, later] for name in names}
+        curves(ax[3], steps, groups, ylabel="I(last hidden layer; input) (bits)", log=True)
+        for panel, name in zip(ax[4:], names, strict=True):
+            network = dataset.sel(activation=name)[["network_input", "network_label"]]
+            mean = network.mean("network_seed")
+            layers = [f"hidden layer {level}" for level in dataset.network_level.values]
+            information_plane(
+                panel, mean.network_input, mean.network_label, dataset.network_step,
+                levels=layers, log=True,
+            )  # fmt: skip
+            panel.set_title(f"{name} network, digits")
+        for panel, letter in zip(ax, "abcdef", strict=True):
+            panel_label(panel, letter)
+    return drawn
+
+
+def _graph_panel(ax: Axes, log_amplification: np.ndarray) -> None:
+    """Figure 4 after training, with the pathway of class 1's first pattern."""
+    graph, inputs = figure4()
+    pathway = np.asarray(feature_pathway(graph, jnp.asarray(inputs.x[0])))
+    fired = np.concatenate([pathway, [True, False]])
+    draw_graph(ax, graph, log_amplification=log_amplification[: graph.nodes], fired=fired)
+    ax.set_title("area: final amplification")
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """What the paper says of Figure 4, for both readings of it, and what networks do."""
+    found = [claim for reading in READINGS for claim in _claims_on(dataset, reading)]
+    found.append(_sandwich(dataset))
+    return found + [_network_claim(dataset, str(name)) for name in dataset.activation.values]
+
+
+def _claims_on(dataset: xr.Dataset, reading: str) -> list[Claim]:
+    top = dataset.sel(level=2, reading=reading)
+    bits, label = top.input, top.label
+    where = f" ({reading} 7th node)"
+    start, end = over_seeds(bits.isel(step=0)), over_seeds(bits.isel(step=-1))
+    peak_step = int(bits.mean("seed").argmax("step"))
+    of_mean, of_runs = over_seeds(bits.isel(step=peak_step)), over_seeds(bits.max("step"))
+    mean_label = label.mean("seed").values
+    reached = int(np.argmax(mean_label >= 0.99))
+    worst = reached + int(np.argmin(mean_label[reached:]))
+    lowest = over_seeds(label.isel(step=worst))
+    rise = "the second level comes to tell patterns within a class apart, towards 2 bits"
+    return [
+        Claim("starts low" + where, SOURCE, "training starts with little information",
+              "mean I(level 2; input) at step 0 < 0.6 bits", *start, start.mean < 0.6),
+        Claim("each run peaks" + where, SOURCE, rise,
+              "mean over seeds of each run's largest I(level 2; input) >= 1.8 bits",
+              *of_runs, of_runs.mean >= 1.8),
+        Claim("the mean curve peaks" + where, SOURCE, rise,
+              "largest mean over seeds of I(level 2; input) at one step >= 1.8 bits",
+              *of_mean, of_mean.mean >= 1.8),
+        Claim("compresses" + where, SOURCE, "the dominant node dwarfs the others: falls to 1 bit",
+              "mean I(level 2; input) at the end within 0.1 of 1 bit",
+              *end, abs(end.mean - 1) <= 0.1),
+        Claim("keeps the label" + where, SOURCE, "I(level 2; label) rises to 1 bit and stays",
+              "mean I(level 2; label) reaches 0.99 bits; its lowest value afterwards >= 0.99",
+              *lowest, bool(mean_label.max() >= 0.99 and lowest.mean >= 0.99)),
+    ]  # fmt: skip
+
+
+def _sandwich(dataset: xr.Dataset) -> Claim:
+    """The worst place of the pairwise bounds against Monte Carlo, in its standard errors."""
+    mean = dataset[["input", "input_lower", "input_upper"]].mean("seed")
+    # all seeds share their draws, so errors do not average out; 1e-5 bits are for rounding
+    error = dataset.input_error.mean("seed") + 1e-5
+    outside = np.maximum(mean.input_lower - mean.input, mean.input - mean.input_upper) / error
+    return Claim(
+        "bounds hold", "Kolchinsky and Tracey, Entropy 2017",
+        "pairwise lower bound <= I(level; input) <= pairwise upper bound",
+        "largest violation over steps, levels, readings <= 3 Monte Carlo standard errors",
+        outside.max(), None, outside.max() <= 3,
+    )  # fmt: skip
+
+
+def _network_claim(dataset: xr.Dataset, activation: str) -> Claim:
+    last = dataset.network_level[-1]
+    bits = dataset.network_input.sel(activation=activation, network_level=last)
+    peak = int(bits.mean("network_seed").argmax("network_step"))
+    drop = over_seeds(bits.isel(network_step=peak) - bits.isel(network_step=-1))
+    return Claim(
+        f"{activation} network compresses", "arXiv 2112.09741, Section 3 (information bottleneck)",
+        "deep networks fit first and compress afterwards",
+        "digits: mean I(last hidden layer; input) ends > 0.1 bits and > 2 SE below its peak",
+        *drop, drop.above(0.1),
+    )  # fmt: skip

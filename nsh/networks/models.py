@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import equinox as eqx
 import jax
@@ -69,9 +70,9 @@ class MLP(eqx.Module):
     ):
         require(len(sizes) >= 2, "sizes", sizes, "(inputs, hidden widths ..., classes)")
         *keys, last = jax.random.split(key, len(sizes) - 1)
-        shapes = zip(sizes[:-2], sizes[1:-1], strict=True)
         self.hidden = tuple(
-            Linear(*shape, key=k, gain=gain) for shape, k in zip(shapes, keys, strict=True)
+            Linear(*shape, key=k, gain=gain)
+            for shape, k in zip(pairwise(sizes[:-1]), keys, strict=True)
         )
         self.readout = Linear(sizes[-2], sizes[-1], key=last)
         self.activation = activation
@@ -106,15 +107,16 @@ class Convolution(eqx.Module):
 
     def __call__(self, x: Float[Array, "h w inputs"]) -> Float[Array, "h w outputs"]:
         """The image of one image."""
-        height, width, _ = x.shape
-        padded = jnp.pad(x, ((1, 1), (1, 1), (0, 0)))
-        # Nine matrix products, not lax.conv: under vmap over seeds that turns into a grouped
-        # convolution, which is 3 to 6 times slower on CPUs for images this small.
-        return self.bias[None, None] + sum(
-            padded[i : i + height, j : j + width] @ self.weight[i, j]
-            for i in range(3)
-            for j in range(3)
-        )
+        # As one matrix product: each three neighbouring rows, end to end, times the banded matrix
+        # that slides the weights along a row. lax.conv, vmapped over seeds, becomes a grouped
+        # convolution, which takes 6 to 10 times as long on CPUs for images this small.
+        height, width, inputs = x.shape
+        slide = jnp.stack([jnp.eye(width, k=1 - j, dtype=x.dtype) for j in range(3)])
+        banded = jnp.einsum("jab,ijco->iacbo", slide, self.weight)
+        rows = jnp.pad(x.reshape(height, width * inputs), ((1, 1), (0, 0)))
+        neighbours = jnp.concatenate([rows[i : i + height] for i in range(3)], axis=1)
+        product = neighbours @ banded.reshape(3 * width * inputs, -1)
+        return product.reshape(height, width, -1) + self.bias[None, None]
 
 
 def average_pool(x: Float[Array, "h w c"]) -> Float[Array, "h//2 w//2 c"]:

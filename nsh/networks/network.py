@@ -125,7 +125,8 @@ class Network(System):
         """The module `make(key)` and the optimiser's state before its first step."""
         params = eqx.filter(self.make(key), eqx.is_array)
         trained = eqx.filter(params, eqx.is_inexact_array)
-        return NetworkState(params, self._transformation(hyper, trained).init(trained))
+        with jax.numpy_dtype_promotion("standard"):  # which Optax needs
+            return NetworkState(params, self._transformation(hyper, trained).init(trained))
 
     def module(self, state: NetworkState) -> Any:
         """The Equinox module in this state."""
@@ -145,16 +146,18 @@ class Network(System):
             module = eqx.combine(trained, rest, self.skeleton)
             return jnp.mean(jax.vmap(lambda s: self.loss(module(s.x), s.y))(batch))
 
-        updates, optimiser_state = self._transformation(hyper, trained).update(
-            jax.grad(mean_loss)(trained), state.optimiser_state, trained
-        )
-        trained = optax.apply_updates(trained, updates)
+        gradient = jax.grad(mean_loss)(trained)
+        with jax.numpy_dtype_promotion("standard"):  # which Optax needs
+            updates, optimiser_state = self._transformation(hyper, trained).update(
+                gradient, state.optimiser_state, trained
+            )
+            trained = optax.apply_updates(trained, updates)
         return NetworkState(eqx.combine(trained, rest), optimiser_state)
 
     def _transformation(
         self, hyper: dict[str, Any], trained: PyTree
     ) -> optax.GradientTransformation:
-        # Optax multiplies without casting: hyperparameters must have the parameters' type.
+        # In the parameters' type, lest the optimiser's state change type from step to step.
         dtype = jax.tree.leaves(trained)[0].dtype
         return self.optimiser(**{name: jnp.asarray(v, dtype) for name, v in hyper.items()})
 

@@ -1,0 +1,106 @@
+"""How many members of an ensemble to vmap together: `ensemble`'s default `lanes`, measured.
+
+``python -m experiments.benchmarks.lanes`` trains each system with every number of lanes, one after
+the other and round after round, and prints medians with minimum and maximum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from experiments.digit_networks import cnn, linear, mlp
+from experiments.results import device
+from nsh import Geometric, Neurashed, Rules, WithReplacement, ensemble
+from nsh.networks import digits
+from nsh.neurashed import figure4, figure4_rules, random_hierarchy
+from nsh.training.ensemble import default_lanes
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What is timed."""
+
+    lanes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    rounds: int = 3
+    """Timings of each number of lanes, interleaved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """An ensemble to train, and the number of lanes nsh would choose."""
+
+    train: Callable[..., Any]
+    chosen: int
+
+
+def cases() -> dict[str, Case]:
+    """Systems from 20 numbers of state to 15,000, with the work of some seconds each."""
+    graph, inputs = figure4()
+    found = {"neurashed, Figure 4": _case(Neurashed(graph), inputs.x, inputs.y,
+                                          figure4_rules(graph), 512, 2000, 1)}  # fmt: skip
+    task = random_hierarchy(
+        jax.random.key(0), classes=10, shared=(2000, 1000, 240), specific=(400, 200, 100)
+    )
+    x, y, _ = task.inputs.sample(jax.random.key(1), 1000)
+    rules = Rules(Geometric(1.06), Geometric(0.99))
+    name = f"neurashed, {task.graph.nodes} nodes"
+    found[name] = _case(Neurashed(task.graph), x, y, rules, 64, 100, 32)
+    data = digits()
+    networks = {"linear": linear(), "MLP 64-32": mlp((64, 32), "relu"), "CNN 8-16": cnn((8, 16))}
+    for name, system in networks.items():
+        hyper = {"learning_rate": 0.1}
+        found[name] = _case(system, data.train_x, data.train_y, hyper, 64, 100, 32)
+    return found
+
+
+def _case(system: Any, x: Any, y: Any, hyper: Any, seeds: int, steps: int, batch: int) -> Case:
+    examples = system.prepare(x, y)
+    train = partial(
+        ensemble, system, examples, hyper, jax.random.key(0), seeds=seeds, steps=steps,
+        sampler=WithReplacement(batch),
+    )  # fmt: skip
+    return Case(train, default_lanes(system, hyper, 0))
+
+
+def main(config: Config) -> None:
+    """Time all cases and print a table each."""
+    console = Console(file=sys.stdout)
+    console.print(f"jax {jax.__version__}, {device()}")
+    for name, case in cases().items():
+        times = _interleaved(case, config)
+        best = min(statistics.median(values) for values in times.values())
+        table = Table(title=f"{name}: nsh takes {case.chosen} lanes", title_justify="left")
+        for column in ("lanes", "median (s)", "min", "max", "median / best"):
+            table.add_column(column, justify="right")
+        for lanes, values in times.items():
+            median = statistics.median(values)
+            row = (median, min(values), max(values), median / best)
+            table.add_row(str(lanes), *(f"{value:.3f}" for value in row))
+        console.print(table)
+
+
+def _interleaved(case: Case, config: Config) -> dict[int, list[float]]:
+    times: dict[int, list[float]] = {lanes: [] for lanes in config.lanes}
+    for lanes in config.lanes:
+        jax.block_until_ready(case.train(lanes=lanes).status)  # compiles
+    for _ in range(config.rounds):
+        for lanes, values in times.items():
+            start = time.perf_counter()
+            jax.block_until_ready(case.train(lanes=lanes).status)
+            values.append(time.perf_counter() - start)
+    return times
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

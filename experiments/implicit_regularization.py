@@ -1,0 +1,265 @@
+"""Implicit regularization: Figure 3 of the neurashed paper, and batch size on the digits.
+
+The paper (Section 3, Figure 3): with small mini-batches only features shared by many samples keep
+growing, with large ones nearly all do; so small batches give sparser pathways, late in
+training less variability within classes, and better generalization.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import PyTree
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.claim import Claim
+from experiments.digit_networks import CLASSES, mlp
+from experiments.progress import Progress
+from experiments.statistics import over_seeds
+from nsh import Geometric, Neurashed, Rules, SaveAt, WithReplacement, ensemble
+from nsh.figures import Features, grouped_points, new_figure, panel_label, phase_diagram, style
+from nsh.measure import (
+    accuracy,
+    effective_features,
+    effective_number,
+    observe,
+    surviving_share,
+    system_collapse,
+)
+from nsh.networks import digits
+from nsh.neurashed import Constant, exact, figure3
+from nsh.training import Snapshot
+
+SOURCE = "arXiv 2112.09741, Section 3, Figure 3"
+MEASURES = {
+    "effective_features": "effective number of features of the last hidden layer",
+    "survivors": "share of its units above 1% of the largest mean activation",
+    "nc1": "within-class over between-class variability there, NC1",
+    "test_accuracy": "accuracy on the test set",
+    "train_accuracy": "accuracy on the training set",
+}
+CONDITIONS = ("small", "large, same updates", "large, same epochs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Sizes of both halves of the experiment."""
+
+    seeds: int = 2048
+    """Runs of neurashed for each batch size."""
+    steps: int = 60
+    batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16)
+    growth: float = 1.02
+    """Factor of g+; with `decay` it makes features survive that fire in 84% of the steps."""
+    decay: float = 0.9
+    """Factor of g-."""
+    network_seeds: int = 32
+    network_hidden: tuple[int, ...] = (64, 32)
+    network_learning_rate: float = 0.1
+    small_batch: int = 8
+    large_batch: int = 128
+    network_steps: int = 1600
+    """Updates, of the small batch and, at equal updates, of the large one."""
+    seed: int = 0
+
+
+FULL = Config(seeds=16_384, network_seeds=128, network_steps=16_000)
+
+
+class NetworkMeasures(eqx.Module):
+    """What is recorded of a network: `MEASURES`, by name."""
+
+    train: PyTree
+    test: PyTree
+
+    def __call__(self, now: Snapshot) -> dict[str, Any]:
+        """All measures at one moment."""
+        seen = observe(now.system, now.state, self.train)
+        tested = observe(now.system, now.state, self.test)
+        collapse = system_collapse(now.system, now.state, self.train, self.train.y, classes=CLASSES)
+        return {
+            "effective_features": effective_features(seen.features[-1]),
+            "survivors": surviving_share(seen.features[-1]),
+            "nc1": collapse.nc1,
+            "test_accuracy": accuracy(tested.logits, self.test.y),
+            "train_accuracy": accuracy(seen.logits, self.train.y),
+        }
+
+
+def run(config: Config, progress: Progress) -> xr.Dataset:
+    """Neurashed against its exact law, and networks at both batch sizes."""
+    return xr.merge([_neurashed(config, progress), _networks(config, progress)])
+
+
+def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
+    graph, inputs = figure3()
+    # one start for all: what differs in the end was made by training
+    system = Neurashed(graph, start=Constant(0.005))
+    examples = system.prepare(inputs.x, inputs.y)
+    rules = Rules(Geometric(config.growth), Geometric(config.decay))
+    top = graph.node_slice(2)
+    growth = []
+    for size in config.batch_sizes:
+        with progress(f"neurashed, batch size {size}", config.seeds) as advance:
+            result = ensemble(
+                system, examples, rules, jax.random.key(config.seed), seeds=config.seeds,
+                steps=config.steps, sampler=WithReplacement(size), advance=advance,
+            )  # fmt: skip
+        growth.append(result.state.log_amplification[:, top] - jnp.log(system.start.value))
+    log_growth = jnp.stack(growth)
+    p = exact.firing_shares(examples, graph.nodes)[top]
+    sizes, steps = jnp.asarray(config.batch_sizes, float), jnp.asarray(config.steps, float)
+    factors = jnp.asarray(config.growth), jnp.asarray(config.decay)
+    q = exact.batch_firing_probability(p[None, :], sizes[:, None])
+    survives = exact.survival_probability(q, *factors, steps)
+    per_seed, law = ("batch", "seed"), ("batch", "node")
+    return xr.Dataset(
+        {
+            "survivors": (per_seed, (log_growth > 0).sum(-1)),
+            "effective_number": (per_seed, effective_number(log_growth)),
+            "surviving_share": (law, (log_growth > 0).mean(1)),
+            "survival_probability": (law, survives),
+            "critical_firing": exact.critical_firing_probability(*factors),
+        },
+        {
+            "batch": ("batch", list(config.batch_sizes), {"units": "samples"}),
+            "firing_share": ("node", p),
+        },
+    )
+
+
+def _networks(config: Config, progress: Progress) -> xr.Dataset:
+    system, data = mlp(config.network_hidden, "relu"), digits()
+    train = system.prepare(data.train_x, data.train_y)
+    what = NetworkMeasures(train, system.prepare(data.test_x, data.test_y))
+    same_epochs = max(config.network_steps * config.small_batch // config.large_batch, 1)
+    measured = {}
+    for size in (config.small_batch, config.large_batch):
+        with progress(f"digits, batch size {size}", config.network_seeds) as advance:
+            result = ensemble(
+                system, train, {"learning_rate": config.network_learning_rate},
+                jax.random.key(config.seed), seeds=config.network_seeds,
+                steps=config.network_steps, sampler=WithReplacement(size), chunk=16,
+                save=SaveAt(what, steps=(same_epochs, config.network_steps)), advance=advance,
+            )  # fmt: skip
+        measured[size] = result.saved
+    rows = (measured[config.small_batch], 1), (measured[config.large_batch], 1), (
+        measured[config.large_batch], 0)  # fmt: skip
+    dims = ("condition", "network_seed")
+    return xr.Dataset(
+        {
+            f"network_{name}": (
+                dims, np.stack([saved[name][:, time] for saved, time in rows]), {"long_name": text}
+            )
+            for name, text in MEASURES.items()
+        },
+        {"condition": list(CONDITIONS)},
+    )  # fmt: skip
+
+
+def figure(dataset: xr.Dataset) -> Figure:
+    """Survivors against batch size, the phase diagram, and the digits' measures."""
+    with style():
+        drawn, axes = new_figure(2, 3, width="double", height=4.4)
+        ax = axes.ravel()
+        groups = {
+            "surviving features": dataset.survivors.values.T,
+            "effective number": dataset.effective_number.values.T,
+        }
+        sizes = [str(size) for size in dataset.batch.values]
+        grouped_points(ax[0], sizes, groups, ylabel="features of the top level")
+        law = dataset.survival_probability.sum("node")
+        ax[0].plot(np.arange(len(sizes)), law, color="black", linewidth=0.8, label="exact law")
+        ax[0].set_ylim(top=16)  # room for the legend
+        ax[0].legend(loc="upper left")
+        ax[0].set_xlabel("batch size (samples)")
+        _phase_panel(ax[2], dataset)
+        labels = {
+            "test_accuracy": "test accuracy (share right)",
+            "nc1": "NC1, last hidden layer",
+            "effective_features": "effective number of features",
+            "survivors": "surviving units (share)",
+        }
+        names = [condition.replace(" ", "\n") for condition in CONDITIONS]
+        for panel, (name, label) in zip(ax[[1, 3, 4, 5]], labels.items(), strict=True):
+            values = dataset[f"network_{name}"].values.T
+            grouped_points(panel, names, {"digits": values}, ylabel=label)
+            panel.set_xlabel("batch size, digits")
+        for panel, letter in zip(ax, "abcdef", strict=True):
+            panel_label(panel, letter)
+    return drawn
+
+
+def _phase_panel(ax: Axes, dataset: xr.Dataset) -> None:
+    config = json.loads(dataset.attrs["configuration"])
+    p = np.geomspace(0.02, 1, 120)
+    sizes = np.geomspace(1, 64, 100)
+    q = exact.batch_firing_probability(jnp.asarray(p)[:, None], jnp.asarray(sizes)[None, :])
+    factors = jnp.asarray(config["growth"]), jnp.asarray(config["decay"])
+    exponent = exact.log_moments(q, *factors, jnp.asarray(1.0)).mean
+    boundary = -np.expm1(np.log1p(-dataset.critical_firing.item()) / sizes)
+    share = dataset.surviving_share.stack(point=("batch", "node"))
+    features = Features(share.firing_share.values, share.batch.values, share.values > 0.5)
+    phase_diagram(ax, p, sizes, exponent, boundary, features=features)
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """Simulation against the exact law, the effect of batch size, and what networks do."""
+    return [*map(partial(_law_claim, dataset), range(dataset.sizes["batch"])),
+            _rising(dataset), *_network_claims(dataset)]  # fmt: skip
+
+
+def _law_claim(dataset: xr.Dataset, place: int) -> Claim:
+    point = dataset.isel(batch=place)
+    count = over_seeds(point.survivors)
+    exact_count = point.survival_probability.sum().item()
+    # one seed's worth of count is the least that can be resolved
+    error = max(count.error, 1 / dataset.sizes["seed"])
+    return Claim(
+        f"survivors, batch size {point.batch.item()}", SOURCE + "; exact binomial law",
+        f"{exact_count:.4f} features are expected to survive",
+        "simulated mean count within 3 standard errors of the exact law",
+        count.mean, error, abs(count.mean - exact_count) <= 3 * error,
+    )  # fmt: skip
+
+
+def _rising(dataset: xr.Dataset) -> Claim:
+    steps = [over_seeds(step) for step in dataset.effective_number.diff("batch")]
+    least = min(steps, key=lambda step: step.mean)
+    return Claim(
+        "effective number rises with batch size", SOURCE,
+        "small batches keep only features that many samples share",
+        "each larger batch has a larger effective number, by more than 2 SE (least rise shown)",
+        *least, least.above(0),
+    )  # fmt: skip
+
+
+def _network_claims(dataset: xr.Dataset) -> list[Claim]:
+    statements = {
+        "effective_features": ("sparser", "small batches give sparser pathways", -1),
+        "nc1": ("collapse", "small batches: less variability within classes, late", -1),
+        "test_accuracy": ("generalization", "small-batch networks generalize better", 1),
+    }
+    small = dataset.sel(condition=CONDITIONS[0])
+    found = []
+    for condition in CONDITIONS[1:]:
+        large = dataset.sel(condition=condition)
+        for name, (title, statement, sign) in statements.items():
+            change = small[f"network_{name}"] - large[f"network_{name}"]
+            shown, directed = over_seeds(change), over_seeds(sign * change)
+            words = "above" if sign > 0 else "below"
+            found.append(Claim(
+                f"{title}, {condition.removeprefix('large, ')}", SOURCE, statement,
+                f"digits: {MEASURES[name]}, small minus large: {words} 0 by more than 2 SE",
+                *shown, directed.above(0),
+            ))  # fmt: skip
+    return found

@@ -1,0 +1,37 @@
+"""Figures: arrays in, matplotlib out, one style. Needs the extra ``nsh[figures]``.
+
+Every function takes axes, draws on them and returns what it drew; none touches pyplot or leaves a
+matplotlib setting changed.
+"""
+
+from nsh.figures.curves import Band, band, curves, reference
+from nsh.figures.drawing import Drawing, draw_graph
+from nsh.figures.histograms import Histogram, histograms
+from nsh.figures.phase import Features, Phase, phase_diagram
+from nsh.figures.plane import Plane, information_plane
+from nsh.figures.points import Points, grouped_points
+from nsh.figures.style import PALETTE, colour, colour_bar, new_figure, panel_label, style
+
+__all__ = [
+    "PALETTE",
+    "Band",
+    "Drawing",
+    "Features",
+    "Histogram",
+    "Phase",
+    "Plane",
+    "Points",
+    "band",
+    "colour",
+    "colour_bar",
+    "curves",
+    "draw_graph",
+    "grouped_points",
+    "histograms",
+    "information_plane",
+    "new_figure",
+    "panel_label",
+    "phase_diagram",
+    "reference",
+    "style",
+]

@@ -1,0 +1,266 @@
+"""`Network`: steps against NumPy, seeds and hyperparameters side by side, and its errors."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from nsh.networks import MLP, Linear, Network, NetworkState, Samples
+
+pytestmark = pytest.mark.core
+
+KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(24, 2, 3)), RNG.integers(0, 4, 24)
+
+
+def make_linear(key):
+    return Linear(6, 4, key=key)
+
+
+def make_mlp(key):
+    return MLP((6, 5, 4), key=key)
+
+
+class Permuted(eqx.Module):
+    """A linear classifier of shuffled inputs: integers that depend on the key, not trained."""
+
+    order: jax.Array
+    linear: Linear
+
+    def __init__(self, key):
+        self.order = jax.random.permutation(key, 6)
+        self.linear = make_linear(key)
+
+    def __call__(self, x):
+        return self.linear(x.reshape(-1)[self.order])
+
+
+def train(network, examples, hyper, key, steps=8, batch=5):
+    """Plain gradient descent over batches that go through the data in order."""
+    picks = jnp.arange(steps * batch).reshape(steps, batch) % len(Y)
+
+    def body(state, pick):
+        return network.step(state, jax.tree.map(lambda a: a[pick], examples), hyper, key), None
+
+    return jax.lax.scan(body, network.init(key, hyper), picks)[0]
+
+
+def softmax_regression(weight, bias, rate, momentum, steps=8, batch=5):
+    """The same descent for the linear classifier, by hand, one sample at a time."""
+    moving = [np.zeros_like(weight), np.zeros_like(bias)]
+    for step in range(steps):
+        slope = [np.zeros_like(weight), np.zeros_like(bias)]
+        for i in range(step * batch, (step + 1) * batch):
+            x, y = X[i % len(Y)].ravel(), Y[i % len(Y)]
+            p = np.exp(x @ weight + bias)
+            error = p / p.sum() - np.eye(len(bias))[y]
+            slope[0] += np.outer(x, error) / batch
+            slope[1] += error / batch
+        moving = [momentum * m + s for m, s in zip(moving, slope, strict=True)]
+        weight, bias = weight - rate * moving[0], bias - rate * moving[1]
+    return weight, bias
+
+
+@pytest.mark.parametrize("momentum", [None, 0.8])
+def test_linear_network_is_softmax_regression(momentum):
+    hyper = {"learning_rate": 0.5} | ({} if momentum is None else {"momentum": momentum})
+    network = Network(make_linear, optax.sgd)
+    start = network.module(network.init(KEY, hyper))
+    end = network.module(train(network, network.prepare(X, Y), hyper, KEY))
+    initial = np.asarray(start.weight, float), np.asarray(start.bias, float)
+    weight, bias = softmax_regression(*initial, 0.5, momentum or 0.0)
+    assert np.abs(weight - initial[0]).max() > 0.1
+    np.testing.assert_allclose(end.weight, weight, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(end.bias, bias, rtol=1e-4, atol=1e-5)
+
+
+def test_seeds_and_learning_rates_side_by_side_are_single_runs():
+    network = Network(make_mlp, optax.adam)
+    examples = network.prepare(X, Y)
+    keys, rates = jax.random.split(KEY, 3), jnp.array([0.003, 0.03])
+    run = lambda key, rate: train(network, examples, {"learning_rate": rate}, key)  # noqa: E731
+    grid = jax.jit(jax.vmap(jax.vmap(run, (None, 0)), (0, None)))(keys, rates)
+    single = jax.jit(run)
+    for i, j in np.ndindex(3, 2):
+        cell = jax.tree.map(lambda a, i=i, j=j: a[i, j], grid)
+        for ours, alone in zip(
+            jax.tree.leaves(cell), jax.tree.leaves(single(keys[i], rates[j])), strict=True
+        ):
+            np.testing.assert_allclose(ours, alone, rtol=1e-4, atol=1e-6)
+    first, *others = np.asarray(grid.params.readout.weight).reshape(6, -1)
+    assert all(np.abs(first - other).max() > 1e-3 for other in others)
+
+
+def test_values_and_equal_networks_do_not_recompile():
+    traces = []
+
+    def loss(logits, y):
+        traces.append(0)
+        return optax.losses.softmax_cross_entropy_with_integer_labels(logits, y)
+
+    step = eqx.filter_jit(lambda network, *args: network.step(*args))
+    for seed, rate, size in [(0, 0.1, 8), (1, 0.2, 8), (2, 0.3, 8), (3, 0.3, 9)]:
+        network = Network(make_mlp, optax.sgd, loss)
+        hyper, key = {"learning_rate": jnp.asarray(rate)}, jax.random.key(seed)
+        step(network, network.init(key, hyper), network.prepare(X[:size], Y[:size]), hyper, key)
+        expected = 1 if size == 8 else 2
+        assert len(traces) == expected
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "hyper"),
+    [
+        (optax.sgd, {"learning_rate": 0.1}),
+        (optax.sgd, {"learning_rate": 0.1, "momentum": 0.9}),
+        (optax.adam, {"learning_rate": 0.1, "b1": 0.8, "eps_root": 1e-12}),
+        (optax.adamw, {"learning_rate": np.float64(0.1), "weight_decay": 0.01}),
+        (functools.partial(optax.rmsprop, centered=True), {"learning_rate": np.float32(0.1)}),
+        (optax.inject_hyperparams(optax.sgd), {"learning_rate": jnp.array(0.1)}),
+        (lambda rate: optax.chain(optax.clip(1.0), optax.sgd(rate)), {"rate": 1}),
+    ],
+)
+def test_any_optimiser_keeps_a_state_of_arrays_of_fixed_type(optimiser, hyper):
+    network = Network(make_mlp, optimiser)
+    network.check(hyper, 10)
+    state, batch = network.init(KEY, hyper), network.prepare(X, Y)
+    assert all(eqx.is_array(leaf) for leaf in jax.tree.leaves(state))
+    shape_of = lambda tree: jax.tree.map(lambda a: (a.shape, a.dtype), tree)  # noqa: E731
+    after = jax.jit(network.step)(state, batch, hyper, KEY)
+    assert shape_of(after) == shape_of(state)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    loss = lambda s: jnp.mean(jax.vmap(lambda e: network.loss(network.logits(s, e), e.y))(batch))  # noqa: E731
+    assert loss(after) < loss(state)
+
+
+def test_arrays_that_are_not_trained_stay_in_the_state():
+    network = Network(Permuted, optax.sgd)
+    hyper, examples = {"learning_rate": 0.1}, network.prepare(X, Y)
+    for seed in (0, 1):
+        key = jax.random.key(seed)
+        state = train(network, examples, hyper, key)
+        np.testing.assert_array_equal(state.params.order, Permuted(key).order)
+        assert not np.allclose(state.params.linear.weight, Permuted(key).linear.weight)
+        example = jax.tree.map(lambda a: a[0], examples)
+        shuffled = example.x.reshape(-1)[np.asarray(state.params.order)]
+        expected = state.params.linear(shuffled)
+        np.testing.assert_allclose(network.logits(state, example), expected, rtol=1e-5)
+
+
+def test_features_of_the_module_or_of_the_argument():
+    examples = Network(make_mlp, optax.sgd).prepare(X, Y)
+    one, hyper = jax.tree.map(lambda a: a[0], examples), {"learning_rate": 0.1}
+    own = Network(make_mlp, optax.sgd)
+    state = own.init(KEY, hyper)
+    (level,) = own.features(state, one)
+    np.testing.assert_array_equal(level, own.module(state).features(one.x)[0])
+    np.testing.assert_array_equal(own.module(state).readout(level), own.logits(state, one))
+    given = Network(make_mlp, optax.sgd, features=lambda module, x: (x, module(x)))
+    levels = given.features(state, one)
+    np.testing.assert_array_equal(levels[0], one.x.reshape(-1))
+    np.testing.assert_array_equal(levels[1], own.logits(state, one))
+    neither = Network(lambda key: eqx.nn.Linear(6, 4, key=key), optax.sgd)
+    with pytest.raises(ValueError, match=r"Linear\.features = None.*features="):
+        neither.features(neither.init(KEY, hyper), one)
+
+
+def test_equinox_modules_serve_unchanged():
+    make = lambda key: eqx.nn.MLP(6, 4, 8, 2, jax.nn.relu, key=key)  # noqa: E731
+    network = Network(make, optax.sgd)
+    state = train(network, network.prepare(X.reshape(-1, 6), Y), {"learning_rate": 0.1}, KEY)
+    assert bool(network.healthy(state))
+    example = Samples(jnp.ones(6), jnp.array(0))
+    np.testing.assert_array_equal(network.module(state)(example.x), network.logits(state, example))
+
+
+def test_a_diverged_network_is_not_healthy():
+    network = Network(make_linear, optax.sgd)
+    examples = network.prepare(X, Y)
+    assert network.healthy(train(network, examples, {"learning_rate": 0.1}, KEY))
+    largest = jnp.finfo(jnp.result_type(float)).max
+    assert not network.healthy(train(network, examples, {"learning_rate": largest}, KEY))
+
+
+def test_prepared_samples_are_floats_and_int32():
+    samples = Network(make_linear, optax.sgd).prepare(X.astype(np.float16) > 0, Y.astype(np.uint8))
+    assert isinstance(samples, Samples)
+    assert samples.x.shape == X.shape
+    assert samples.x.dtype == jnp.result_type(float)
+    assert samples.y.dtype == jnp.int32
+    np.testing.assert_array_equal(samples.x, X > 0)
+    np.testing.assert_array_equal(samples.y, Y)
+
+
+def prepare(x, y, make=make_linear):
+    return Network(make, optax.sgd).prepare(x, y)
+
+
+def check(hyper, optimiser=optax.sgd):
+    Network(make_linear, optimiser).check(hyper, 10)
+
+
+def with_entry(array, value):
+    changed = array.copy()
+    changed[(3,) + (0,) * (array.ndim - 1)] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: prepare(with_entry(X, np.nan), Y), r"x\[3, 0, 0\] = nan"),
+        (lambda: prepare(with_entry(X, np.inf), Y), r"x\[3, 0, 0\] = inf.*finite"),
+        (lambda: prepare(X.astype(str), Y), r"x\.dtype"),
+        (lambda: prepare(X.astype(complex), Y), r"x\.dtype = 'complex128'"),
+        (lambda: prepare(X[:0], Y[:0]), r"x\.shape = \(0, 2, 3\)"),
+        (lambda: prepare(1.0, 0), r"x\.shape = \(\)"),
+        (lambda: prepare(X[:, :1], Y), r"x\.shape = \(24, 1, 3\).*6 numbers"),
+        (lambda: prepare(X, Y[:-1]), r"y\.shape = \(23,\)"),
+        (lambda: prepare(X, Y.astype(float)), r"y\.dtype = 'float64'"),
+        (lambda: prepare(X, with_entry(Y, 4)), r"y\[3\] = 4.*0\.\.3"),
+        (lambda: prepare(X, with_entry(Y, -1)), r"y\[3\] = -1"),
+        (
+            lambda: prepare(X, Y, lambda k: eqx.nn.Linear(6, "scalar", key=k)),
+            r"x\.shape = .*but it says",
+        ),
+        (
+            lambda: prepare(X[:, 0], Y, lambda k: eqx.nn.Linear(3, "scalar", key=k)),
+            r"make\(key\)\(x\) = .*vector",
+        ),
+        (lambda: check([0.1]), r"hyper = \[0\.1\].*dict"),
+        (lambda: check({"learning_rate": np.nan}), r"hyper\['learning_rate'\] = nan"),
+        (lambda: check({"learning_rate": np.array([0.1, np.inf])}), r"\[1\] = inf"),
+        (lambda: check({"learning_rate": lambda step: 0.1}), r"hyper\['learning_rate'\]\.dtype"),
+        (lambda: check({"learning_rate": 0.1, "nesterov": True}), r"hyper\['nesterov'\] = True"),
+        (lambda: check({"learning_rate": 0.1, "speed": 1.0}), "'speed'"),
+        (lambda: check({}), r"hyper = \[\].*'learning_rate'"),
+        (lambda: Network(lambda key: jnp.zeros(3), optax.sgd), r"make\(key\) = .*callable"),
+        (lambda: Network(lambda key: jnp.tanh, optax.sgd), r"make\(key\) = .*to train"),
+        (lambda: Network(make_linear, optax.sgd, Unhashable()), "loss = .*hashable"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+class Unhashable:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, logits, y):
+        return logits[y]
+
+
+def test_checks_pass_tracers():
+    network = Network(make_linear, optax.sgd)
+
+    @jax.jit
+    def run(rate):
+        network.check({"learning_rate": rate}, 1)
+        return network.init(KEY, {"learning_rate": rate})
+
+    assert isinstance(run(jnp.array(0.1)), NetworkState)
