@@ -1,0 +1,54 @@
+"""Measurements of any `System`: information, elasticity, sparsity, collapse, prediction."""
+
+from nsh.measure.binning import binned_information
+from nsh.measure.bounds import Bounds, information_bounds
+from nsh.measure.collapse import Collapse, neural_collapse, readout, system_collapse
+from nsh.measure.elasticity import Contrast, elasticity, elasticity_contrast, elasticity_matrix
+from nsh.measure.information import Information, information, level_information
+from nsh.measure.noise import Noise, noise_level
+from nsh.measure.observe import Observation, observe
+from nsh.measure.prediction import (
+    accuracy,
+    brier_score,
+    cross_entropy,
+    expected_calibration_error,
+)
+from nsh.measure.sparsity import (
+    Overlap,
+    active_units,
+    effective_features,
+    effective_number,
+    pathway_overlap,
+    surviving_share,
+)
+
+__all__ = [
+    "Bounds",
+    "Collapse",
+    "Contrast",
+    "Information",
+    "Noise",
+    "Observation",
+    "Overlap",
+    "accuracy",
+    "active_units",
+    "binned_information",
+    "brier_score",
+    "cross_entropy",
+    "effective_features",
+    "effective_number",
+    "elasticity",
+    "elasticity_contrast",
+    "elasticity_matrix",
+    "expected_calibration_error",
+    "information",
+    "information_bounds",
+    "level_information",
+    "neural_collapse",
+    "noise_level",
+    "observe",
+    "pathway_overlap",
+    "readout",
+    "surviving_share",
+    "system_collapse",
+]

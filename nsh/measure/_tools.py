@@ -1,0 +1,58 @@
+"""What several measurements share: label checks, pair means, a safe norm, rows in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from nsh._checks import is_concrete, require, require_all, require_integer
+
+# Numbers held at once by one chunk of `map_rows`: 4 MB in float32.
+_CHUNK = 2**20
+
+
+def check_labels(labels: Any, count: int, classes: int | None = None) -> None:
+    """Raise `ValueError` unless `labels` are `count` integers, in 0..classes-1 if concrete."""
+    require(labels.shape == (count,), "labels.shape", labels.shape, f"({count},)")
+    integral = jnp.issubdtype(labels.dtype, jnp.integer)
+    require(integral, "labels.dtype", str(labels.dtype), "an integer type")
+    if classes is not None:
+        require_integer("classes", classes, 1)
+    if classes is not None and is_concrete(labels):
+        values = np.asarray(labels)
+        inside = (values >= 0) & (values < classes)
+        require_all(inside, "labels", values, f"a class in 0..{classes - 1}")
+
+
+def same_group(groups: Int[Array, " n"]) -> Bool[Array, "n n"]:
+    """Whether two examples belong to the same group, for all pairs."""
+    return groups[:, None] == groups[None, :]
+
+
+def mean_over_pairs(values: Float[Array, "n n"], pairs: Bool[Array, "n n"]) -> Float[Array, ""]:
+    """Mean over the chosen pairs of different examples; NaN where there is none."""
+    chosen = pairs & ~jnp.eye(values.shape[0], dtype=bool)
+    count = jnp.sum(chosen, dtype=values.dtype)
+    total = jnp.sum(jnp.where(chosen, values, 0))
+    return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
+
+
+def safe_norm(vector: Float[Array, "*shape"]) -> Float[Array, ""]:
+    """Euclidean norm without overflow or underflow, with derivative 0 (not NaN) at 0."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vector)))
+    nonzero = largest != 0  # true for NaN, which must not pass for 0
+    scaled = vector / jnp.where(nonzero, largest, 1)
+    squared = jnp.where(nonzero, jnp.sum(scaled**2), 1)
+    return jnp.where(nonzero, largest * jnp.sqrt(squared), 0)
+
+
+def map_rows(function: Callable[[Any], PyTree], rows: PyTree, numbers_per_row: int) -> PyTree:
+    """``vmap(function)(rows)`` in chunks of bounded memory, recomputed in reverse mode."""
+    count = jax.tree.leaves(rows)[0].shape[0]
+    chunk = min(count, max(1, _CHUNK // max(1, numbers_per_row)))
+    return jax.lax.map(jax.checkpoint(function), rows, batch_size=chunk)

@@ -1,0 +1,137 @@
+"""Local elasticity: how much an update at one example moves the logits of another."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from nsh._checks import require
+from nsh.measure._tools import check_labels, map_rows, mean_over_pairs, safe_norm, same_group
+from nsh.system import Scaled, System, in_common_unit
+
+
+def elasticity(
+    system: System,
+    state: PyTree,
+    hyper: PyTree,
+    updated: PyTree,
+    probe: PyTree,
+    key: Key[Array, ""],
+) -> Float[Array, ""]:
+    """Local elasticity of one example, `probe`, under an update at another, `updated`.
+
+    ``LE(x, x') = ||z(x', w+) - z(x', w)|| / ||z(x, w+) - z(x, w)||``: z the logits, x the updated
+    example, w+ the state after one step on x alone (He and Su, "The local elasticity of neural
+    networks", ICLR 2020). Both are `examples` without the leading axis; `key` goes to the step.
+
+    0 if the update does not move the logits of x. Logits may be `Scaled` beyond floating point;
+    a quotient of scales above ``max_float ** (1/3)`` is cut to that size. Differentiable, forward
+    and reverse, where the system is and the update moves the logits of x; the slope is 0 where it
+    does not move those of x'.
+    """
+    after = system.step(state, _batch_of_one(updated), hyper, key)
+    own = _change(system.logits(state, updated), system.logits(after, updated))
+    other = _change(system.logits(state, probe), system.logits(after, probe))
+    return _quotient(other, own)
+
+
+def elasticity_matrix(
+    system: System,
+    state: PyTree,
+    hyper: PyTree,
+    examples: PyTree,
+    key: Key[Array, ""],
+    *,
+    probes: PyTree | None = None,
+) -> Float[Array, "n m"]:
+    """Local elasticity between all pairs: row = updated example, column = probe.
+
+    `probes` default to `examples`; then the diagonal is 1, or 0 where a row's update does not move
+    the logits of its own example (the whole row is 0 there). Every row steps from the same state
+    with the same key. See `elasticity`; rows are computed in chunks of bounded memory.
+    """
+    watched = examples if probes is None else probes
+    before = jax.vmap(lambda example: system.logits(state, example))(watched)
+
+    def row(updated: PyTree):
+        after = system.step(state, _batch_of_one(updated), hyper, key)
+
+        def change(logits: Float[Array, " classes"] | Scaled, example: PyTree):
+            return _change(logits, system.logits(after, example))
+
+        own = None if probes is None else change(system.logits(state, updated), updated)
+        return jax.vmap(change)(before, watched), own
+
+    held = sum(leaf.size for leaf in jax.tree.leaves((state, watched, before)))
+    changes, own = map_rows(row, examples, held)
+    if probes is None:
+        # Not computed once more: rounding of small changes would move the diagonal off 1.
+        own = jax.tree.map(jnp.diagonal, changes)
+    return _quotient(changes, jax.tree.map(lambda number: number[:, None], own))
+
+
+class Contrast(eqx.Module):
+    """Mean local elasticity over pairs of different examples; NaN where there is no such pair.
+
+    `within_subclass`: same class and subclass. `within_class`: same class, different subclass.
+    `across_classes`: different classes. `ratio`: mean over all pairs of the same class, divided by
+    `across_classes` (infinite if that is 0).
+    """
+
+    within_subclass: Float[Array, ""]
+    within_class: Float[Array, ""]
+    across_classes: Float[Array, ""]
+    ratio: Float[Array, ""]
+
+
+def elasticity_contrast(
+    matrix: Float[Array, "n n"],
+    labels: Int[Array, " n"],
+    subclasses: Int[Array, " n"] | None = None,
+) -> Contrast:
+    """Local elasticity within subclasses, within classes and across classes.
+
+    Without `subclasses` every example is a subclass of its own: `within_subclass` is NaN and
+    `within_class` is over all pairs of the same class. Subclass numbers need only differ within a
+    class. Raises `ValueError` on bad labels. Differentiable in `matrix`.
+    """
+    n = matrix.shape[0]
+    require(matrix.shape == (n, n), "matrix.shape", matrix.shape, f"({n}, {n})")
+    check_labels(labels, n)
+    same_class = same_group(labels)
+    same_subclass = same_class & same_group(jnp.arange(n) if subclasses is None else subclasses)
+    across = mean_over_pairs(matrix, ~same_class)
+    return Contrast(
+        within_subclass=mean_over_pairs(matrix, same_subclass),
+        within_class=mean_over_pairs(matrix, same_class & ~same_subclass),
+        across_classes=across,
+        ratio=mean_over_pairs(matrix, same_class) / across,
+    )
+
+
+def _batch_of_one(example: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[None], example)
+
+
+def _change(
+    before: Float[Array, " classes"] | Scaled, after: Float[Array, " classes"] | Scaled
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """``(size, log_unit)`` of the logits' change: true size = size * e^log_unit."""
+    # One unit for w and w+, or the difference would mean nothing; another one per example, so
+    # that an example of small logits keeps its digits beside one of huge logits.
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), before, after)
+    values, log_unit = in_common_unit(both)
+    return safe_norm(values[1] - values[0]), log_unit
+
+
+def _quotient(
+    other: tuple[Float[Array, "*n"], Float[Array, "*n"]],
+    own: tuple[Float[Array, "*#n"], Float[Array, "*#n"]],
+) -> Float[Array, "*n"]:
+    (size, log_unit), (own_size, own_log_unit) = other, own
+    moved = own_size != 0
+    limit = jnp.log(jnp.finfo(size.dtype).max) / 3
+    scale = jnp.exp(jnp.minimum(log_unit - own_log_unit, limit))
+    return jnp.where(moved, size / jnp.where(moved, own_size, 1) * scale, 0)

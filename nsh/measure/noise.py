@@ -1,0 +1,62 @@
+"""The noise that makes a deterministic representation's mutual information finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from nsh._checks import is_concrete, require_all
+
+
+class Noise(eqx.Module):
+    """Gaussian noise of size ``sigma = fixed + relative * max |feature|`` for a level.
+
+    The maximum is over all inputs and units of the level. The fixed part hides features that have
+    not grown yet; the relative part, features dwarfed by others. Both are scalars >= 0 (else
+    `ValueError`) and differentiable.
+    """
+
+    fixed: float | Float[Array, ""] = 1e-4
+    relative: float | Float[Array, ""] = 0.05
+
+    def __check_init__(self) -> None:
+        for field, value in (("fixed", self.fixed), ("relative", self.relative)):
+            if is_concrete(value):
+                require_all(np.asarray(value) >= 0, f"noise.{field}", value, "a number >= 0")
+
+
+def noise_level(
+    features: Float[Array, "n d"], noise: Noise, log_unit: float | Float[Array, ""] = 0.0
+) -> Float[Array, ""]:
+    """The noise's standard deviation, in the features' units of ``exp(log_unit)``.
+
+    ``sigma = fixed * exp(-log_unit) + relative * max |features|``, but at least machine epsilon
+    times the largest feature (below, rounding is the noise), and finite whatever the unit: a fixed
+    part that would overflow is cut to a size beside which the features vanish. Differentiable.
+    """
+    scale, sigma = scaled_noise_level(features, noise, log_unit)
+    return scale * sigma
+
+
+def scaled_noise_level(
+    features: Float[Array, "n d"], noise: Noise, log_unit: Any
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """``(scale, sigma)``, the noise being ``scale * sigma``: features / scale / sigma is finite.
+
+    The scale is the largest |feature| (1 if all are 0), held constant in derivatives.
+    """
+    dtype = features.dtype
+    fixed, relative, log_unit = (
+        jnp.asarray(x, dtype) for x in (noise.fixed, noise.relative, log_unit)
+    )
+    largest = jnp.max(jnp.abs(features))
+    scale = jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1))
+    limit = jnp.log(jnp.finfo(dtype).max) / 3
+    unit = jnp.exp(jnp.minimum(-log_unit - jnp.log(scale), limit))
+    sigma = fixed * unit + relative * (largest / scale)
+    return scale, jnp.maximum(sigma, jnp.finfo(dtype).eps)

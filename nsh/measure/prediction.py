@@ -1,0 +1,61 @@
+"""How good the predictions ``softmax(logits)`` are, and how honest."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from nsh._checks import require_integer
+from nsh.measure._tools import check_labels
+
+
+def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+    """Mean of ``-ln softmax(logits)[label]``, in nats; finite for any finite logits.
+
+    Raises `ValueError` on bad labels. Differentiable.
+    """
+    check_labels(labels, *logits.shape)
+    # Without the shift, log-sum-exp of huge logits rounds away what the smaller ones add.
+    shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=1, keepdims=True))
+    return jnp.mean(optax.losses.softmax_cross_entropy_with_integer_labels(shifted, labels))
+
+
+def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+    """Share of examples whose largest logit (the first of equals) is the label's.
+
+    Raises `ValueError` on bad labels. Not differentiable.
+    """
+    check_labels(labels, *logits.shape)
+    return jnp.mean(jnp.argmax(logits, axis=1) == labels, dtype=logits.dtype)
+
+
+def expected_calibration_error(
+    logits: Float[Array, "n classes"], labels: Int[Array, " n"], bins: int = 15
+) -> Float[Array, ""]:
+    """Mean gap between confidence and accuracy, over bins of confidence.
+
+    ``sum_b (n_b / n) |accuracy_b - confidence_b|``, the confidence being the largest probability
+    and the bins ``((b-1)/B, b/B]``: Guo et al., "On calibration of modern neural networks" (ICML
+    2017), eq. 3. Raises `ValueError` on bad labels or no bin. Not differentiable: it jumps where
+    the decision or the bin changes.
+    """
+    check_labels(labels, *logits.shape)
+    require_integer("bins", bins, 1)
+    confidence = jnp.max(jax.nn.softmax(logits), axis=1)
+    correct = (jnp.argmax(logits, axis=1) == labels).astype(logits.dtype)
+    which = jnp.clip(jnp.ceil(confidence * bins).astype(jnp.int32) - 1, 0, bins - 1)
+    gaps = jax.ops.segment_sum(correct - confidence, which, num_segments=bins)
+    return jnp.sum(jnp.abs(gaps)) / logits.shape[0]
+
+
+def brier_score(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+    """Mean squared distance of the probabilities from the label's one-hot vector: 0..2.
+
+    ``mean_i sum_c (p_ic - [y_i = c])^2``: Brier (Monthly Weather Review 1950). Raises `ValueError`
+    on bad labels. Differentiable.
+    """
+    check_labels(labels, *logits.shape)
+    target = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
+    return jnp.mean(jnp.sum((jax.nn.softmax(logits) - target) ** 2, axis=1))

@@ -1,0 +1,102 @@
+"""How few features carry a representation, and how much the pathways of examples overlap."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from nsh._checks import is_concrete, require
+from nsh.measure._tools import check_labels, mean_over_pairs, same_group
+
+
+def effective_number(log_strength: Float[Array, "*n d"]) -> Float[Array, "*n"]:
+    """How many of d features count: the participation ratio of strengths ``w = exp(log_strength)``.
+
+    ``(sum w)^2 / sum w^2``: k if k strengths are equal and the rest 0, between 1 and d. In logs,
+    because strengths such as neurashed's amplification factors leave the range of floating point.
+    ``-inf`` is strength 0; the result is 0 if all are. Differentiable (slope 0 in a -inf).
+    """
+    alive = jnp.any(log_strength != -jnp.inf, axis=-1)
+    share = jax.nn.softmax(jnp.where(alive[..., None], log_strength, 0), axis=-1)
+    return jnp.where(alive, 1 / jnp.sum(share**2, axis=-1), 0)
+
+
+def effective_features(features: Float[Array, "n d"]) -> Float[Array, ""]:
+    """Participation ratio of a level's units, each of strength mean |activation|; 0 if all are 0.
+
+    ``(sum_k w_k)^2 / sum_k w_k^2`` with ``w_k = mean_i |f_ik|``: the same in any unit of the
+    features. Differentiable (where an activation is 0, with the slope 0 of |f|).
+    """
+    strength = _strength(features)
+    silent = jnp.sum(strength) == 0
+    share = strength / jnp.where(silent, 1, jnp.sum(strength))
+    return jnp.where(silent, 0, 1 / jnp.where(silent, 1, jnp.sum(share**2)))
+
+
+def surviving_share(
+    features: Float[Array, "n d"], threshold: float | Float[Array, ""] = 0.01
+) -> Float[Array, ""]:
+    """Share of units whose mean |activation| is at least `threshold` times the level's largest.
+
+    0 if all activations are 0. Raises `ValueError` on a threshold outside 0..1. Not differentiable.
+    """
+    _check_threshold(threshold)
+    strength = _strength(features)
+    alive = (strength > 0) & (strength >= jnp.asarray(threshold, strength.dtype))
+    return jnp.mean(alive, dtype=strength.dtype)
+
+
+def active_units(
+    features: Float[Array, "n d"], threshold: float | Float[Array, ""] = 0.01
+) -> Bool[Array, "n d"]:
+    """Each example's pathway through a level: the units with ``|f| > threshold * max |f|``.
+
+    The maximum is over the units of the same example. A stand-in, for any `System`, for the set of
+    firing nodes. Raises `ValueError` on a threshold outside 0..1. Not differentiable.
+    """
+    _check_threshold(threshold)
+    size = jnp.abs(features)
+    return size > jnp.asarray(threshold, size.dtype) * jnp.max(size, axis=1, keepdims=True)
+
+
+class Overlap(eqx.Module):
+    """Mean overlap of pathways `within` and `across` classes; NaN where there is no such pair."""
+
+    within: Float[Array, ""]
+    across: Float[Array, ""]
+
+
+def pathway_overlap(active: Bool[Array, "n d"], labels: Int[Array, " n"]) -> Overlap:
+    """Mean Jaccard overlap ``|A & B| / |A | B|`` of active sets, within and across classes.
+
+    Over pairs of different examples; two empty sets overlap fully (1). Raises `ValueError` on bad
+    labels. Not differentiable (Boolean input).
+    """
+    check_labels(labels, active.shape[0])
+    members = active.astype(float)
+    shared = jnp.matmul(members, members.T, precision="highest")
+    sizes = jnp.sum(members, axis=1)
+    union = sizes[:, None] + sizes[None, :] - shared
+    jaccard = jnp.where(union > 0, shared / jnp.maximum(union, 1), 1)
+    same_class = same_group(labels)
+    return Overlap(mean_over_pairs(jaccard, same_class), mean_over_pairs(jaccard, ~same_class))
+
+
+def _strength(features: Float[Array, "n d"]) -> Float[Array, " d"]:
+    """Mean |activation| of each unit, in units of the level's largest (0 if all are 0)."""
+    size = jnp.abs(features)
+    # Twice, before the mean and after: sums must not overflow, and the largest must be 1.
+    mean = jnp.mean(_in_units_of_largest(size), axis=0)
+    return _in_units_of_largest(mean)
+
+
+def _in_units_of_largest(size: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    largest = jnp.max(size)
+    return size / jnp.where(largest > 0, largest, 1)
+
+
+def _check_threshold(threshold: float | Float[Array, ""]) -> None:
+    if is_concrete(threshold):
+        require(0 <= threshold <= 1, "threshold", threshold, "a number in 0..1")

@@ -1,0 +1,104 @@
+"""The three experiments end to end at tiny sizes, and what their claims do with known data."""
+
+import dataclasses
+import importlib
+
+import numpy as np
+import pytest
+import xarray as xr
+from experiments.progress import silent
+from experiments.results import save_dataset, save_figure
+from experiments.statistics import over_seeds
+
+TINY = {
+    "information_bottleneck": {
+        "seeds": 4, "steps": 40, "samples": 4, "network_seeds": 2, "network_steps": 20,
+        "network_inputs": 20, "network_samples": 2,
+    },
+    "implicit_regularization": {
+        "seeds": 64, "network_seeds": 2, "network_steps": 32, "network_hidden": (12, 8),
+    },
+    "local_elasticity": {
+        "seeds": 4, "steps": 10, "late_steps": 20, "network_seeds": 2, "network_steps": 20,
+        "per_subclass": 2, "network_channels": (2, 3), "network_hidden": (8, 6),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_runs_and_draws_and_claims(name, tmp_path):
+    module = importlib.import_module(f"experiments.{name}")
+    config = dataclasses.replace(module.Config(), **TINY[name])
+    dataset = module.run(config, silent)
+    dataset = dataset.assign_attrs(configuration=_json(config))
+    claims = module.claims(dataset)
+    save_dataset(dataset, tmp_path, name)
+    save_figure(module.figure(dataset), tmp_path)
+    with xr.open_dataset(tmp_path / f"{name}.nc", engine="h5netcdf") as read:
+        # claims can be drawn again from the data on disk, and are the same
+        again = module.claims(read.load())
+    np.testing.assert_equal([c.measured for c in again], [c.measured for c in claims])
+    assert len({claim.name for claim in claims}) == len(claims) > 5
+    assert all(np.isfinite(claim.measured) for claim in claims)
+    assert (tmp_path / "figure.png").stat().st_size > 20_000
+    assert all(
+        config_field.name in dataclasses.asdict(module.FULL)
+        for config_field in dataclasses.fields(module.Config)
+    )
+
+
+def _json(config):
+    import json
+
+    return json.dumps(dataclasses.asdict(config))
+
+
+def test_a_run_again_is_the_same_to_the_bit():
+    module = importlib.import_module("experiments.implicit_regularization")
+    config = dataclasses.replace(module.Config(), **TINY["implicit_regularization"])
+    first, second = (module.run(config, silent) for _ in range(2))
+    xr.testing.assert_identical(first, second)
+
+
+def test_bottleneck_claims_tell_a_curve_that_compresses_from_one_that_does_not():
+    module = importlib.import_module("experiments.information_bottleneck")
+    config = dataclasses.replace(module.Config(), **TINY["information_bottleneck"])
+    dataset = module.run(config, silent)
+    steps, seeds = dataset.sizes["step"], dataset.sizes["seed"]
+    ideal = np.interp(np.linspace(0, 1, steps), [0, 0.1, 1], [0.3, 1.95, 1.02])
+    label = np.interp(np.linspace(0, 1, steps), [0, 0.1, 1], [0.2, 1.0, 0.995])
+    jitter = np.linspace(-0.01, 0.01, seeds)[:, None]
+    at = {"level": 2, "reading": "shared"}
+    dataset["input"].loc[at] = ideal + jitter
+    dataset["label"].loc[at] = label
+    names = (
+        "starts low",
+        "each run peaks",
+        "the mean curve peaks",
+        "compresses",
+        "keeps the label",
+    )
+    assert _verdicts(module, dataset, names) == [True] * 5
+    dataset["input"].loc[at] = ideal + jitter + 0.5
+    assert _verdicts(module, dataset, names) == [False, True, True, False, True]
+    dataset["input"].loc[at] = ideal + jitter - 0.3
+    assert _verdicts(module, dataset, names) == [True, False, False, False, True]
+    dataset["label"].loc[at] = np.where(np.arange(steps) == steps - 1, 0.9, label)
+    assert not _verdicts(module, dataset, names)[-1]
+
+
+def _verdicts(module, dataset, names):
+    holds = {claim.name: claim.holds for claim in module.claims(dataset)}
+    return [holds[f"{name} (shared 7th node)"] for name in names]
+
+
+@pytest.mark.core
+def test_estimate_over_seeds():
+    values = [1.0, 2.0, 4.0, 5.0]
+    found = over_seeds(values)
+    assert found.mean == 3.0
+    assert found.error == pytest.approx(np.sqrt(10 / 3) / 2)
+    assert found.above(1.0)
+    assert not found.above(1.5)
+    assert np.isnan(over_seeds([1.0]).error)
+    assert not over_seeds([1.0]).above(0.0)

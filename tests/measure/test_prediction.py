@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from measure_tools import check_three_ways, x64
+
+from nsh.measure import accuracy, brier_score, cross_entropy, expected_calibration_error
+
+pytestmark = pytest.mark.core
+ALL = (cross_entropy, accuracy, expected_calibration_error, brier_score)
+
+
+def case(n=40, classes=3):
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(n, classes)) * 2, generator.integers(0, classes, n)
+
+
+def probabilities(logits):
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def measured(function, logits, labels, **options):
+    labels = jnp.asarray(labels)
+    return jax.jit(lambda x: function(x, labels, **options))(jnp.asarray(logits, float))
+
+
+def test_scores_match_plain_loops():
+    logits, labels = case()
+    p = probabilities(logits)
+    n = len(labels)
+    loss = -sum(np.log(p[i, labels[i]]) for i in range(n)) / n
+    hits = sum(p[i].argmax() == labels[i] for i in range(n)) / n
+    brier = sum(((p[i] - np.eye(3)[labels[i]]) ** 2).sum() for i in range(n)) / n
+    np.testing.assert_allclose(measured(cross_entropy, logits, labels), loss, rtol=1e-5)
+    np.testing.assert_allclose(measured(accuracy, logits, labels), hits, rtol=1e-6)
+    np.testing.assert_allclose(measured(brier_score, logits, labels), brier, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bins", [1, 4, 15])
+def test_calibration_error_matches_plain_loops(bins):
+    logits, labels = case()
+    p = probabilities(logits)
+    error = 0.0
+    for b in range(bins):
+        inside = [i for i in range(len(p)) if b / bins < p[i].max() <= (b + 1) / bins]
+        if inside:
+            confidence = np.mean([p[i].max() for i in inside])
+            right = np.mean([p[i].argmax() == labels[i] for i in inside])
+            error += len(inside) / len(p) * abs(right - confidence)
+    found = measured(expected_calibration_error, logits, labels, bins=bins)
+    np.testing.assert_allclose(found, error, rtol=1e-5)
+
+
+def test_calibrated_and_overconfident_predictions():
+    logits = np.log([[0.75, 0.25]] * 4)
+    assert measured(expected_calibration_error, logits, [0, 0, 0, 1]) < 1e-6
+    sure = 100 * np.eye(2)[[0, 0, 0, 0]]
+    wrong_half = measured(expected_calibration_error, sure, [0, 0, 1, 1])
+    np.testing.assert_allclose(wrong_half, 0.5, rtol=1e-6)
+
+
+def test_huge_logits_stay_finite_and_right():
+    logits = np.array([[1e12, 1e12, 0.0], [1e12, 0.0, -1e12]])
+    np.testing.assert_allclose(measured(cross_entropy, logits[:1], [1]), np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(measured(cross_entropy, logits[1:], [1]), 1e12, rtol=1e-6)
+    for function in ALL:
+        assert np.isfinite(measured(function, logits, [2, 2]))
+    slope = jax.jit(jax.grad(cross_entropy))(jnp.asarray(logits, float), jnp.array([2, 2]))
+    np.testing.assert_allclose(slope, [[0.25, 0.25, -0.5], [0.5, 0, -0.5]], atol=1e-6)
+
+
+def test_gradients_three_ways():
+    with x64(True):
+        logits, labels = case(n=5)
+        for function in (cross_entropy, brier_score):
+            check_three_ways(
+                lambda x, f=function: f(x, jnp.asarray(labels)), (jnp.asarray(logits),)
+            )
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_jit_and_vmap(function):
+    logits, labels = case()
+    stack = jnp.asarray(np.stack([logits, -logits]), float)
+    found = jax.jit(jax.vmap(function, (0, None)))(stack, jnp.asarray(labels))
+    np.testing.assert_allclose(found[1], measured(function, -logits, labels), rtol=1e-5)
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_labels_outside_the_classes_are_refused(function):
+    with pytest.raises(ValueError, match=r"labels\[1\] = 3: must be a class in 0..2"):
+        measured(function, np.zeros((2, 3)), [0, 3])
+    with pytest.raises(ValueError, match=r"bins = 0: must be an integer >= 1"):
+        measured(expected_calibration_error, np.zeros((2, 3)), [0, 1], bins=0)
