@@ -14,7 +14,7 @@ from nsh._checks import is_concrete, require_all
 
 
 class Noise(eqx.Module):
-    """Gaussian noise of size ``sigma = fixed + relative * max |feature|`` for a level.
+    """Two independent Gaussian noises: ``sigma^2 = fixed^2 + (relative * max |feature|)^2``.
 
     The maximum is over all inputs and units of the level. The fixed part hides features that have
     not grown yet; the relative part, features dwarfed by others. Both are scalars >= 0 (else
@@ -35,7 +35,7 @@ def noise_level(
 ) -> Float[Array, ""]:
     """The noise's standard deviation, in the features' units of ``exp(log_unit)``.
 
-    ``sigma = fixed * exp(-log_unit) + relative * max |features|``, but at least machine epsilon
+    ``sigma^2 = (fixed exp(-log_unit))^2 + (relative max |f|)^2``, but at least machine epsilon
     times the largest feature (below, rounding is the noise), and finite whatever the unit: a fixed
     part that would overflow is cut to a size beside which the features vanish. Differentiable.
     """
@@ -58,5 +58,5 @@ def scaled_noise_level(
     scale = jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1))
     limit = jnp.log(jnp.finfo(dtype).max) / 3
     unit = jnp.exp(jnp.minimum(-log_unit - jnp.log(scale), limit))
-    sigma = fixed * unit + relative * (largest / scale)
-    return scale, jnp.maximum(sigma, jnp.finfo(dtype).eps)
+    variance = (fixed * unit) ** 2 + (relative * (largest / scale)) ** 2
+    return scale, jnp.sqrt(jnp.maximum(variance, jnp.finfo(dtype).eps ** 2))

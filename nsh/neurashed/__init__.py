@@ -14,6 +14,7 @@ from nsh.neurashed.paper import (
     figure4,
     figure4_rules,
     figure6,
+    figure6_rules,
 )
 from nsh.neurashed.pathway import feature_pathway, pack, union, unpack
 from nsh.neurashed.rules import Additive, Affine, Geometric, PerLevel, Rule, Rules, Saturating
@@ -48,6 +49,7 @@ __all__ = [
     "figure4",
     "figure4_rules",
     "figure6",
+    "figure6_rules",
     "from_networkx",
     "pack",
     "random_hierarchy",

@@ -56,6 +56,8 @@ def from_networkx(network: networkx.DiGraph) -> Graph:
     the node: no level, an edge that skips or descends a level, and all that `Graph.from_nodes`
     rejects.
     """
+    simple = network.is_directed() and not network.is_multigraph()
+    require(simple, "network", type(network).__name__, "a DiGraph")
     by_level: dict[int, list[Any]] = {}
     for name, attributes in network.nodes(data=True):
         level: Any = attributes.get("level")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -133,6 +133,7 @@ class Graph(eqx.Module):
             "levels of thresholds", len(thresholds), f"{len(dependents)}, as of dependents",
         )  # fmt: skip
         tables = dict(tables or {})
+        _check_table_places(tables, [np.size(nodes) for nodes in thresholds])
         sources, targets, strides, limits = [], [], [], [np.zeros(inputs, np.int64)]
         for number, (edges, threshold) in enumerate(zip(dependents, thresholds, strict=True), 2):
             threshold = _integers(threshold, f"level {number}, thresholds")
@@ -148,10 +149,10 @@ class Graph(eqx.Module):
             targets.append(target + sum(widths))
             limits.append(threshold)
             widths.append(threshold.size)
-        _check_table_places(tables, widths)
         class_source, class_target = _sorted_edges(class_edges, widths[-1], classes, "class level")
         missing = np.setdiff1d(np.arange(classes), class_target)
-        require(missing.size == 0, f"class {missing[:1]}", [], "wired to at least one node")
+        for unwired in missing[:1]:
+            require(False, f"class {unwired}: nodes", [], "wired to at least one node")
         starts, entries = _lay_out_tables(tables, widths)
         as_int = lambda parts: jnp.asarray(np.concatenate([*parts, []]), jnp.int32)  # noqa: E731
         return cls(
@@ -176,7 +177,7 @@ def _integers(values: ArrayLike, field: str) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _index_list(values: Sequence[int], place: str) -> np.ndarray:
+def _index_list(values: Any, place: str) -> np.ndarray:
     require(len(values) > 0, f"{place}: dependents", list(values), "at least one node")
     return _integers(list(values), f"{place}: dependents")
 
@@ -187,7 +188,7 @@ def _flatten(lists: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return flat, np.repeat(np.arange(len(lists)), counts)
 
 
-def _firing(fires: str | int | Sequence[bool], fan_in: int, place: str) -> int | np.ndarray:
+def _firing(fires: Any, fan_in: int, place: str) -> int | np.ndarray:
     named = {"any": 1, "all": fan_in}
     if isinstance(fires, str):
         require(fires in named, f"{place}: fires", fires, "'any', 'all', an integer or a table")
@@ -208,12 +209,12 @@ def _sorted_edges(
     )  # fmt: skip
     unknown_target = np.flatnonzero((target < 0) | (target >= width))
     for edge in unknown_target[:1]:
-        require(False, f"{place}: target of edge {edge}", target[edge], f"in 0..{width - 1}")
+        require(False, f"{place}: target of edge {edge}", int(target[edge]), f"in 0..{width - 1}")
     order = np.argsort(target, kind="stable")
     source, target = source[order], target[order]
     for edge in np.flatnonzero((source < 0) | (source >= below))[:1]:
         field = f"{place}, node {target[edge]}: dependent"
-        require(False, field, source[edge], f"a node of the level below, 0..{below - 1}")
+        require(False, field, int(source[edge]), f"a node of the level below, 0..{below - 1}")
     by_pair = np.sort(target * below + source)
     for repeated in by_pair[1:][by_pair[1:] == by_pair[:-1]][:1]:
         node, dependent = divmod(int(repeated), below)
@@ -228,7 +229,7 @@ def _check_firing(
         require(False, f"level {level}, node {node}: dependents", [], "at least one node")
     plain = np.ones(threshold.size, bool)
     for (number, node), table in tables.items():
-        if number != level or not 0 <= node < threshold.size:
+        if number != level:
             continue
         plain[node] = False
         place = f"level {level}, node {node}: truth table"
@@ -247,9 +248,9 @@ def _check_firing(
         require(False, field, int(threshold[node]), f"in 1..{fan_in[node]} (its fan-in)")
 
 
-def _check_table_places(tables: dict[tuple[int, int], ArrayLike], widths: list[int]) -> None:
+def _check_table_places(tables: dict[tuple[int, int], ArrayLike], middle: list[int]) -> None:
     for level, node in tables:
-        known = 2 <= level <= len(widths) and 0 <= node < widths[level - 1]
+        known = 2 <= level < len(middle) + 2 and 0 <= node < middle[level - 2]
         require(known, "truth table of (level, node)", (level, node), "a node of a middle level")
 
 

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from nsh._checks import is_concrete, require, require_integer, require_labels, require_numeric
+from nsh._checks import (
+    is_concrete,
+    require,
+    require_all,
+    require_integer,
+    require_labels,
+    require_numeric,
+)
 
 
 class Inputs(NamedTuple):
@@ -36,10 +43,13 @@ class Prototypes(eqx.Module):
     def __init__(self, x: Any, y: Any, subclass: Any = None, noise: Any = 0.0):
         x = require_numeric("x", x)
         require(x.ndim == 2 and len(x) > 0, "x.shape", x.shape, "(prototypes, inputs)")
+        require_all((x == 0) | (x == 1), "x", x, "0 or 1 (fires or not)")
         self.x = x.astype(bool)
-        self.y = require_labels(y, len(x), int(np.max(y)) + 1 if np.size(y) else 1)
+        self.y = require_labels(y, len(x), np.iinfo(np.int32).max)
         subclass = np.arange(len(x)) if subclass is None else require_numeric("subclass", subclass)
         require(subclass.shape == (len(x),), "subclass.shape", subclass.shape, f"({len(x)},)")
+        kind, allowed = subclass.dtype.kind, "an integer type"
+        require(kind in "iu", "subclass.dtype", str(subclass.dtype), allowed)
         self.subclass = subclass.astype(np.int32)
         if is_concrete(noise):
             require(0 <= noise <= 1, "noise", noise, "a probability in 0..1")

@@ -59,6 +59,10 @@ class Neurashed(System):
     edge_firing: Literal["batch", "sample"] = eqx.field(static=True, default="batch")
 
     def __check_init__(self):
+        require(isinstance(self.graph, Graph), "graph", self.graph, "an nsh.Graph")
+        for name in ("start", "weight_start"):
+            start = getattr(self, name)
+            require(isinstance(start, Start), name, start, "a Start, such as Constant(value)")
         require(
             self.edge_firing in ("batch", "sample"),
             "edge_firing", self.edge_firing, "'batch' or 'sample'",
@@ -172,9 +176,8 @@ class Neurashed(System):
         count = self.graph.nodes if ours_too else self.graph.class_edges
         levels = len(self.graph.widths) + 1
         for field, value in parameters(rule).items():
-            now: Any = value(jnp.zeros((), jnp.int32)) if callable(value) else value
             allowed = [(levels,)] if isinstance(rule, PerLevel) else [(), (count,)]
-            shape, field = np.shape(now), f"{name}.{field}.shape"
+            shape, field = _shape(value), f"{name}.{field}.shape"
             require(shape in allowed, field, shape, " or ".join(map(str, allowed)))
 
     def _check_shared(self, rule: Rule, name: str) -> None:
@@ -182,9 +185,17 @@ class Neurashed(System):
             return
         for field, value in parameters(rule).items():
             require(
-                callable(value) or np.ndim(value) == 0,
+                _shape(value) == (),
                 f"weight_{name}", None, f"given, as {name}.{field} has an entry for each node",
             )  # fmt: skip
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Of a rule's parameter; of its value, if it is a schedule."""
+    if not callable(value):
+        return np.shape(value)
+    with jax.numpy_dtype_promotion("standard"):  # which Optax needs
+        return np.shape(value(np.int32(0)))
 
 
 def _bit_count(graph: Graph, edge_firing: str) -> int:
@@ -196,7 +207,8 @@ def _pathways(
     graph: Graph, x: Bool[Array, "n inputs"], y: Int[Array, " n"], edge_firing: str
 ) -> Pathways:
     def one(sample: tuple[Bool[Array, " inputs"], Int[Array, ""]]) -> UInt32[Array, " words"]:
-        nodes, label = feature_pathway(graph, sample[0]), jnp.arange(graph.classes) == sample[1]
+        nodes = feature_pathway(graph, sample[0])
+        label = jnp.arange(graph.classes, dtype=jnp.int32) == sample[1]
         parts = [nodes, label]
         if edge_firing == "sample":
             parts.append(nodes[graph.class_sources] & label[graph.class_targets])

@@ -109,26 +109,39 @@ def figure4_rules(graph: Graph) -> Rules:
     The 7th node's twin, where it has one, is as slow. The paper does not say how the class
     weights grow: here, as the other nodes.
     """
-    fast, slow = BASE ** (11 / 4), BASE ** (3 / 4)
-    growth = np.full(graph.nodes, fast)
-    growth[[6, graph.widths[0] - 7]] = slow
-    decay = Geometric(BASE ** (-1 / 4))
-    return Rules(Geometric(growth), decay, weight_growth=Geometric(fast))
+    return _rules(graph, slow_nodes=[6, graph.widths[0] - 7])
 
 
 def figure6() -> Task:
     """Local elasticity: two classes of two subclasses, pathways shared the more the closer.
 
     Level 1 has a node that every input fires (0), one for each class (1, 2), each subclass (3 to
-    6) and each of the eight samples (7 to 14); level 2 the same without the samples', with each
-    subclass node needing its class's node too.
+    6) and each of the eight samples (7 to 14). Level 2 has a node for each class, on top of its
+    own and the common node, and for each subclass, on top of all its inputs' nodes but the common
+    one; a class is wired to its own node and its subclasses'.
     """
     samples = range(8)
     x = _firing([(0, 1 + i // 4, 3 + i // 2, 7 + i) for i in samples], 15)
-    level2 = [Node((0,)), Node((1, 3, 4)), Node((2, 5, 6))]
+    level2 = [Node((0, 1), "all"), Node((0, 2), "all")]
     level2 += [Node((1 + s // 2, 3 + s, 7 + 2 * s, 8 + 2 * s), 3) for s in range(4)]
-    graph = Graph.from_nodes(15, [level2], [(0, 1, 3, 4), (0, 2, 5, 6)])
+    graph = Graph.from_nodes(15, [level2], [(0, 2, 3), (1, 4, 5)])
     return Task(graph, Prototypes(x, [i // 4 for i in samples], [i // 2 for i in samples]))
+
+
+def figure6_rules(graph: Graph) -> Rules:
+    """The rates of Figure 4, the node common to all inputs being the slow one.
+
+    The paper gives no rates for Figure 6.
+    """
+    return _rules(graph, slow_nodes=[0])
+
+
+def _rules(graph: Graph, slow_nodes: Sequence[int]) -> Rules:
+    fast = BASE ** (11 / 4)
+    growth = np.full(graph.nodes, fast)
+    growth[list(slow_nodes)] = BASE ** (3 / 4)
+    decay = Geometric(BASE ** (-1 / 4))
+    return Rules(Geometric(growth), decay, weight_growth=Geometric(fast))
 
 
 def _firing(patterns: Sequence[Sequence[int]], inputs: int) -> np.ndarray:

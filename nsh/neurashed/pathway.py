@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, UInt32
 
+from nsh._checks import require, require_integer
 from nsh.neurashed.graph import Graph
 
 WORD = 32
@@ -18,6 +19,8 @@ def feature_pathway(graph: Graph, x: Bool[Array, " inputs"]) -> Bool[Array, " no
     threshold or is true in its truth table. Jittable and vmappable; piecewise constant, so there
     is no derivative.
     """
+    require(x.shape == graph.widths[:1], "x.shape", x.shape, f"({graph.widths[0]},), as level 1")
+    require(x.dtype == bool, "x.dtype", str(x.dtype), "bool")
     levels = [x]
     for level in range(2, len(graph.widths) + 1):
         edges, nodes = graph.edge_slice(level), graph.node_slice(level)
@@ -37,6 +40,7 @@ def feature_pathway(graph: Graph, x: Bool[Array, " inputs"]) -> Bool[Array, " no
 
 def pack(bits: Bool[Array, "*n count"]) -> UInt32[Array, "*n words"]:
     """Bools along the last axis packed 32 to a word, bit i of word w = entry 32 w + i."""
+    require(bits.dtype == bool, "bits.dtype", str(bits.dtype), "bool")
     missing = -bits.shape[-1] % WORD
     padded = jnp.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, missing)])
     grouped = padded.reshape(*bits.shape[:-1], -1, WORD).astype(jnp.uint32)
@@ -46,6 +50,7 @@ def pack(bits: Bool[Array, "*n count"]) -> UInt32[Array, "*n words"]:
 
 def unpack(words: UInt32[Array, "*n words"], count: int) -> Bool[Array, "*n count"]:
     """The first `count` bits of packed words; the inverse of `pack`."""
+    require_integer("count", count, 0, WORD * words.shape[-1])
     shifts = jnp.arange(WORD, dtype=jnp.uint32)[(None,) * words.ndim]
     bits = (words[..., None] >> shifts) & jnp.uint32(1)
     return bits.reshape(*words.shape[:-1], -1)[..., :count].astype(bool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -24,7 +25,8 @@ IDENTITY = {"factor": 1.0, "step": 0.0}
 def _parameter(value: Any) -> Any:
     """A number or array as a float array; a schedule as a pytree that can be called."""
     if callable(value):
-        return value if isinstance(value, eqx.Module) else jax.tree_util.Partial(value)
+        is_pytree = isinstance(value, eqx.Module | jax.tree_util.Partial)
+        return value if is_pytree else jax.tree_util.Partial(value)
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
         return value
     return jnp.asarray(value, dtype=float)
@@ -161,6 +163,7 @@ class Rules(eqx.Module):
     def __check_init__(self):
         for name, rule in vars(self).items():
             if rule is not None:
+                require(isinstance(rule, Rule), name, rule, "a Rule, such as Geometric(factor)")
                 check_rule(rule, name, growing="growth" in name)
 
     def for_weights(self) -> tuple[Rule, Rule]:
@@ -202,11 +205,16 @@ def _over_time(value: Any, steps: int, field: str) -> np.ndarray:
     """A parameter's values: an array as it is, a schedule with iterations as leading axis."""
     if callable(value):
         count = min(max(steps, 1), MOST_STEPS_CHECKED)
-        value = jax.vmap(value)(jnp.linspace(0, max(steps - 1, 0), count).astype(jnp.int32))
+        with jax.ensure_compile_time_eval():  # numbers, under jit too
+            iterations = jnp.linspace(0, max(steps - 1, 0), count).astype(jnp.int32)
+            value = jax.vmap(partial(_at, value))(iterations)
     array = np.asarray(value)
     require_all(np.isfinite(array), field, array, "finite")
     return array
 
 
 def _at(value: Any, iteration: Int[Array, ""]) -> Any:
-    return jnp.asarray(value(iteration)) if callable(value) else value
+    if not callable(value):
+        return value
+    with jax.numpy_dtype_promotion("standard"):  # which Optax needs
+        return jnp.asarray(value(iteration), dtype=float)

@@ -17,9 +17,8 @@ from nsh.system import System
 from nsh.training.batches import Sampler, WithReplacement
 from nsh.training.loop import Run, SaveAt, _scan, as_arrays, check_run
 
-# see experiments/benchmarks/lanes.py: small states gain from vmap, large ones lose
-LANE_BYTES = 64 * 1024
-MOST_LANES = 64
+# within 1.3 times the best on 2 CPU cores, see experiments/benchmarks/lanes.py
+TINY_STATE_BYTES, TINY_LANES, LANES = 1024, 64, 16
 
 
 def ensemble(
@@ -44,11 +43,11 @@ def ensemble(
 
     `grid`: number of leading axes of the leaves of `hyper` that are a grid (see `hyper_grid`).
     `lanes`: how many members are vmapped together; such groups run one after the other
-    (`lax.map`), so 1 means no vmap at all. Default: as many as keep state and mini-batch within
-    a core's cache, a rule fitted to measurements. `chunk`: how many members are trained by one
-    call, results being moved to host memory in between; default: all, and then the result is
-    differentiable and nothing leaves the device. `advance`: called with the number of members
-    done after each chunk, for progress bars.
+    (`lax.map`), so 1 means no vmap at all. Default: 64 for states below 1 KB, else 16, as
+    measured; the number of members is rounded up to whole groups. `chunk`: how many members are
+    trained by one call, results being moved to host memory in between; default: all, and then the
+    result is differentiable and nothing leaves the device. `advance`: called with the number of
+    members done after each chunk, for progress bars.
 
     Raises `ValueError` on bad input, before compiling.
     """
@@ -60,6 +59,7 @@ def ensemble(
     for index in np.ndindex(shape) if is_concrete(hyper) else [(0,) * grid]:
         member = jax.tree.map(lambda leaf, index=index: leaf[index], hyper)
         check_run(system, examples, member, steps, sampler)
+    times = np.asarray(save.times(steps), np.int32)
     if lanes is None:
         lanes = default_lanes(system, hyper, grid)
     require_integer("lanes", lanes, 1)
@@ -86,7 +86,7 @@ def ensemble(
     final, saved, status = jax.tree.map(
         lambda leaf: leaf.reshape(*shape, seeds, *leaf.shape[1:]), joined
     )
-    return Run(final, saved, np.asarray(save.times(steps), np.int32), status)
+    return Run(final, saved, times, status)
 
 
 def hyper_grid(make: Callable[..., PyTree], **axes: Any) -> PyTree:
@@ -104,12 +104,11 @@ def hyper_grid(make: Callable[..., PyTree], **axes: Any) -> PyTree:
 
 
 def default_lanes(system: System, hyper: PyTree, grid: int) -> int:
-    """How many members to vmap together: a power of two, by the size of the state."""
+    """How many members to vmap together: more for tiny states, bound by the cost of dispatch."""
     point = jax.tree.map(lambda leaf: jnp.asarray(leaf)[(0,) * grid], hyper)
     state = eqx.filter_eval_shape(system.init, jax.random.key(0), point)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    fitting = max(LANE_BYTES // max(size, 1), 1)
-    return min(2 ** int(math.log2(fitting)), MOST_LANES)
+    return TINY_LANES if size < TINY_STATE_BYTES else LANES
 
 
 def _over_axis(make: Callable[..., PyTree], name: str) -> Callable[..., PyTree]:

@@ -142,12 +142,13 @@ def _scan(
     save: SaveAt,
 ) -> tuple[PyTree, PyTree, Int[Array, ""]]:
     samples = jax.tree.leaves(examples)[0].shape[0]
-    init_key, sampler_key, loop_key = jax.random.split(key, 3)
+    init_key, sampler_key, batches_key, steps_key = jax.random.split(key, 4)
     start = system.init(init_key, hyper), sampler.init(sampler_key, samples)
 
     def one(carry: Any, step: Int[Array, ""]) -> tuple[Any, None]:
         state, carried = carry
-        batch_key, step_key = jax.random.split(jax.random.fold_in(loop_key, step))
+        batch_key = jax.random.fold_in(batches_key, step)
+        step_key = jax.random.fold_in(steps_key, step)
         indices, carried = sampler.draw(carried, step, batch_key, samples)
         batch = jax.tree.map(lambda leaf: leaf[indices], examples)
         return (system.step(state, batch, hyper, step_key), carried), None

@@ -50,7 +50,7 @@ def test_classes_match_quadrature_even_unequal_and_with_an_empty_one():
 def test_several_dimensions_match_an_independent_simulation():
     generator = np.random.default_rng(0)
     features, labels = generator.normal(size=(6, 3)) * 1.5, np.array([0, 1, 2, 0, 1, 2])
-    sigma = 0.3 + 0.1 * np.abs(features).max()
+    sigma = np.hypot(0.3, 0.1 * np.abs(features).max())
     gains = []
     for _ in range(1000):
         for i in range(6):

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.core
 def test_the_formula_in_the_features_units():
     features = jnp.array([[1.0, -4.0], [2.0, 0.5]])
     found = noise_level(features, Noise(0.3, 0.05), log_unit=2.0)
-    np.testing.assert_allclose(found, 0.3 * np.exp(-2.0) + 0.05 * 4, rtol=1e-6)
-    np.testing.assert_allclose(noise_level(features, Noise()), 1e-4 + 0.05 * 4, rtol=1e-6)
+    np.testing.assert_allclose(found, np.hypot(0.3 * np.exp(-2.0), 0.05 * 4), rtol=1e-6)
+    np.testing.assert_allclose(noise_level(features, Noise()), np.hypot(1e-4, 0.05 * 4), rtol=1e-6)
 
 
 def test_silent_features_keep_the_fixed_part_only():
