@@ -114,7 +114,7 @@ def _neurashed(config: Config, reading: str, progress: Progress) -> xr.Dataset:
     with progress(f"neurashed, {reading} 7th node", config.seeds) as advance:
         result = ensemble(
             system, examples, figure4_rules(graph), run_key, seeds=config.seeds,
-            steps=config.steps, save=_early_and_late(what, config.steps),
+            steps=config.steps, save=SaveAt(what, every=max(config.steps // 100, 1)),
             chunk=256, advance=advance,
         )  # fmt: skip
     final = np.full(20, np.nan)  # as many nodes as the reading with more
@@ -135,15 +135,9 @@ def _network(config: Config, activation: str, progress: Progress) -> xr.Dataset:
             system, examples, {"learning_rate": config.network_learning_rate}, run_key,
             seeds=config.network_seeds, steps=config.network_steps,
             sampler=WithReplacement(config.network_batch),
-            save=_early_and_late(what, config.network_steps), chunk=16, advance=advance,
+            save=SaveAt(what, every=max(config.network_steps // 40, 1)), chunk=16, advance=advance,
         )  # fmt: skip
     return _as_dataset(result, "network_")
-
-
-def _early_and_late(what: LevelInformation, steps: int) -> SaveAt:
-    """20 recordings in the first tenth of a run, where most happens, and about 20 afterwards."""
-    early, late = max(steps // 200, 1), max(steps // 20, 1)
-    return SaveAt(what, steps=sorted({*range(0, steps // 10, early), *range(0, steps + 1, late)}))
 
 
 def _as_dataset(result: Run, prefix: str) -> xr.Dataset:

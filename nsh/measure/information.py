@@ -114,18 +114,18 @@ def level_information(
     noise: Noise,
     samples: int = 64,
 ) -> Information:
-    """`information` of one level (0 = lowest) of a system about n equally likely examples.
+    """`information` of one level (1 = lowest) of a system about n equally likely examples.
 
     Raises `ValueError` if there is no such level, or as `information` does.
     """
     seen = observe(system, state, examples)
-    level = require_integer("level", level, 0, len(seen.features) - 1)
+    place = require_integer("level", level, 1, len(seen.features)) - 1
     return information(
-        seen.features[level],
+        seen.features[place],
         labels,
         key,
         noise=noise,
-        log_unit=seen.log_units[level],
+        log_unit=seen.log_units[place],
         classes=classes,
         samples=samples,
     )

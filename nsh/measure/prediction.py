@@ -28,7 +28,7 @@ def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Flo
     Raises `ValueError` on bad labels. Not differentiable.
     """
     check_labels(labels, *logits.shape)
-    return jnp.mean(jnp.argmax(logits, axis=1) == labels, dtype=logits.dtype)
+    return jnp.mean(_decisions(logits, labels) == labels, dtype=logits.dtype)
 
 
 def expected_calibration_error(
@@ -44,7 +44,7 @@ def expected_calibration_error(
     check_labels(labels, *logits.shape)
     require_integer("bins", bins, 1)
     confidence = jnp.max(jax.nn.softmax(logits), axis=1)
-    correct = (jnp.argmax(logits, axis=1) == labels).astype(logits.dtype)
+    correct = (_decisions(logits, labels) == labels).astype(logits.dtype)
     which = jnp.clip(jnp.ceil(confidence * bins).astype(jnp.int32) - 1, 0, bins - 1)
     gaps = jax.ops.segment_sum(correct - confidence, which, num_segments=bins)
     return jnp.sum(jnp.abs(gaps)) / logits.shape[0]
@@ -59,3 +59,8 @@ def brier_score(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> 
     check_labels(labels, *logits.shape)
     target = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
     return jnp.mean(jnp.sum((jax.nn.softmax(logits) - target) ** 2, axis=1))
+
+
+def _decisions(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Int[Array, " n"]:
+    """The class of the largest logit, in the labels' type."""
+    return jnp.argmax(logits, axis=1).astype(labels.dtype)

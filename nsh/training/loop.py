@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -154,21 +155,28 @@ def _scan(
         return (system.step(state, batch, hyper, step_key), carried), None
 
     def advance(carry: Any, first: Int[Array, ""], count: int) -> Any:
+        if count == 0:  # compiling an empty scan costs as much as any
+            return carry
         return jax.lax.scan(one, carry, first + jnp.arange(count, dtype=jnp.int32))[0]
 
     def record(carry: Any, step: Int[Array, ""]) -> PyTree:
         return save.what(Snapshot(system, carry[0], hyper, step))
 
     carry, saved, done = start, [], 0
-    times = save.times(steps)
-    for gap, count in _stretches(times):
+    for gap, count, from_start in _stretches(save.times(steps)):
 
-        def stretch(carry: Any, first: Int[Array, ""], gap: int = gap) -> tuple[Any, PyTree]:
-            carry = advance(carry, first, gap)
-            return carry, record(carry, first + gap)
+        def stretch(
+            carry: Any, number: Int[Array, ""], gap: int = gap, done: int = done
+        ) -> tuple[Any, PyTree]:
+            first = done + gap * number
+            carry = jax.lax.cond(
+                number < 0, lambda carry, _: carry, partial(advance, count=gap), carry, first
+            )
+            return carry, record(carry, jnp.maximum(first + gap, 0))
 
-        firsts = done + gap * jnp.arange(count, dtype=jnp.int32)
-        carry, recorded = jax.lax.scan(stretch, carry, firsts)
+        # number -1 stands for step 0: recorded without a step, by the same program as the others
+        numbers = jnp.arange(-1 if from_start else 0, count, dtype=jnp.int32)
+        carry, recorded = jax.lax.scan(stretch, carry, numbers)
         saved.append(recorded)
         done += gap * count
     carry = advance(carry, jnp.asarray(done, jnp.int32), steps - done)
@@ -177,7 +185,15 @@ def _scan(
     return carry[0], together, status
 
 
-def _stretches(times: Sequence[int]) -> list[tuple[int, int]]:
-    """Recorded times as runs of equal gaps: [(gap, how many)], each one nested scan."""
-    gaps = np.diff(np.asarray(times, int), prepend=0).tolist()
-    return [(gap, len(list(same))) for gap, same in groupby(gaps)]
+def _stretches(times: Sequence[int]) -> list[tuple[int, int, bool]]:
+    """Recorded times as runs of equal gaps: (gap, how many, whether step 0 comes before them).
+
+    Each is one scan, and compiles the recording once.
+    """
+    at_start = len(times) > 0 and times[0] == 0
+    gaps = np.diff(np.asarray(times, int), prepend=0)[int(at_start) :].tolist()
+    found = [(gap, len(list(same)), False) for gap, same in groupby(gaps)]
+    if at_start:
+        gap, count, _ = found[0] if found else (0, 0, False)
+        found[:1] = [(gap, count, True)]
+    return found

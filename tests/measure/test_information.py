@@ -227,14 +227,14 @@ def test_a_level_of_a_system():
 
     @jax.jit
     def second_level(state):
-        return level_information(system, state, examples, labels, key, level=1, **options)
+        return level_information(system, state, examples, labels, key, level=2, **options)
 
     found = second_level(state)
     outer = (examples["x"][:, :, None] * examples["x"][:, None, :]).reshape(6, 16)
     expected = measure(outer, labels, options["noise"], key, samples=8)
     np.testing.assert_allclose(found.input, expected.input, rtol=1e-6)
-    with pytest.raises(ValueError, match=r"level = 2: must be an integer in 0..1"):
-        level_information(system, state, examples, labels, key, level=2, **options)
+    with pytest.raises(ValueError, match=r"level = 3: must be an integer in 1..2"):
+        level_information(system, state, examples, labels, key, level=3, **options)
 
 
 def test_bad_input_is_refused():

@@ -1,0 +1,30 @@
+"""The README's code runs as it stands."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_snippets_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    names = {}
+    exec("\n".join(blocks), names)
+    run = names["run"]
+    assert run.saved.shape == (10_000, 51, 7)
+    assert (np.asarray(run.status) == 0).all()
+    assert (tmp_path / "amplification.png").stat().st_size > 10_000
+    gradient = names["jax"].grad(names["mean_log_amplification"])(1.06)
+    # 500 steps, node 0 and each class's feature firing in all and half of them: n / growth
+    firing = run_shares(names)
+    np.testing.assert_allclose(gradient, 500 * firing / 1.06, rtol=0.1)
+
+
+def run_shares(names):
+    from nsh.neurashed import exact
+
+    return float(np.mean(exact.firing_shares(names["examples"], names["graph"].nodes)))
