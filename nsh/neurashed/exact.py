@@ -100,6 +100,8 @@ def _check_rates(growth: Any, decay: Any) -> None:
     _check("decay", decay, lambda b: (b > 0) & (b <= 1), "> 0 and <= 1")
 
 
-def _check(field: str, value: Any, allows: Callable[[np.ndarray], np.ndarray], allowed: str) -> None:
+def _check(
+    field: str, value: Any, allows: Callable[[np.ndarray], np.ndarray], allowed: str
+) -> None:
     if is_concrete(value):
         require_all(allows(np.asarray(value)), field, value, allowed)

@@ -195,7 +195,8 @@ def _shape(value: Any) -> tuple[int, ...]:
     if not callable(value):
         return np.shape(value)
     with jax.numpy_dtype_promotion("standard"):  # which Optax needs
-        return np.shape(value(np.int32(0)))
+        now: Any = value(np.int32(0))
+        return np.shape(now)
 
 
 def _bit_count(graph: Graph, edge_firing: str) -> int:

@@ -151,9 +151,7 @@ def test_agrees_with_plain_python(family, relative_tolerance):
             amplification, weights = oracle.step(
                 graph, amplification, weights, batch, reading, plain_rules
             )
-        assert_logs_agree(
-            state.log_amplification, list(amplification.values()), relative_tolerance
-        )
+        assert_logs_agree(state.log_amplification, list(amplification.values()), relative_tolerance)
         assert_logs_agree(state.log_weight, list(weights.values()), relative_tolerance)
         exact = [oracle.scores(graph, amplification, f) for f in fired]
         assert_logs_agree(log_scores, [list(s.values()) for s in exact], relative_tolerance)

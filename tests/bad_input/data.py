@@ -1,0 +1,91 @@
+"""Bad data and models: (what is done, the place, the value, what is allowed)."""
+
+# wrong types are the point here
+# pyright: reportArgumentType=false
+import jax.numpy as jnp
+import numpy as np
+from bad_input.good import EXAMPLES, GRAPH, INPUTS, KEY, X, Y, prepared
+
+from nsh import Neurashed
+from nsh.neurashed import Prototypes, feature_pathway, pack, random_hierarchy, unpack
+
+
+def changed(array, place, value):
+    array = np.array(array, float)
+    array[place] = value
+    return array
+
+
+DATA = {
+    "width": (lambda: prepared(X[:, :-1]), "x.shape", "(8, 12)", "(n, 13)"),
+    "one axis": (lambda: prepared(X[0]), "x.shape", "(13,)", "(n, 13)"),
+    "no samples": (lambda: prepared(X[:0], Y[:0]), "x.shape", "(0, 13)", "(n, 13)"),
+    "NaN": (lambda: prepared(changed(X, (3, 5), np.nan)), "x[3, 5]", "nan", "not NaN"),
+    "neither 0 nor 1": (lambda: prepared(changed(X, (2, 7), 0.5)), "x[2, 7]", "0.5", "0 or 1"),
+    "infinite": (lambda: prepared(changed(X, (0, 1), np.inf)), "x[0, 1]", "inf", "0 or 1"),
+    "words": (lambda: prepared(X.astype(str)), "x.dtype", "<U5", "bool, int or float"),
+    "label too large": (lambda: prepared(y=[0] * 7 + [2]), "y[7]", "2", "0..1"),
+    "label negative": (lambda: prepared(y=[0, -1] + [0] * 6), "y[1]", "-1", "0..1"),
+    "label a float": (lambda: prepared(y=Y.astype(float)), "y.dtype", "float64", "integer"),
+    "label NaN": (lambda: prepared(y=changed(Y, 4, np.nan)), "y[4]", "nan", "not NaN"),
+    "labels too few": (lambda: prepared(y=Y[:5]), "y.shape", "(5,)", "(8,)"),
+    "edge firing": (
+        lambda: Neurashed(GRAPH, edge_firing="both"), "edge_firing", "both", "'batch' or 'sample'",
+    ),
+    "no graph": (lambda: Neurashed(X), "graph", "array", "nsh.Graph"),
+    "no start": (lambda: Neurashed(GRAPH, start=0.01), "start", "0.01", "a Start"),
+    "no weight start": (
+        lambda: Neurashed(GRAPH, weight_start=1), "weight_start", "1", "a Start",
+    ),
+    "pathway: width": (
+        lambda: feature_pathway(GRAPH, jnp.zeros(12, bool)), "x.shape", "(12,)", "(13,)",
+    ),
+    "pathway: dtype": (
+        lambda: feature_pathway(GRAPH, jnp.zeros(13)), "x.dtype", "float", "bool",
+    ),
+    "pack: dtype": (lambda: pack(jnp.arange(5)), "bits.dtype", "int", "bool"),
+    "unpack: more than there is": (
+        lambda: unpack(EXAMPLES.words, 33), "count", "33", "0..32",
+    ),
+    "prototypes: one axis": (lambda: Prototypes(X[0], Y), "x.shape", "(13,)", "(prototypes, inp"),
+    "prototypes: label missing": (lambda: Prototypes(X, Y[1:]), "y.shape", "(7,)", "(8,)"),
+    "prototypes: label NaN": (
+        lambda: Prototypes(X, changed(Y, 6, np.nan)), "y[6]", "nan", "not NaN",
+    ),
+    "prototypes: label negative": (lambda: Prototypes(X, Y - 1), "y[0]", "-1", "0.."),
+    "prototypes: bits": (
+        lambda: Prototypes(changed(X, (0, 3), 2), Y), "x[0, 3]", "2.0", "0 or 1",
+    ),
+    "prototypes: subclass": (lambda: Prototypes(X, Y, [0, 1]), "subclass.shape", "(2,)", "(8,)"),
+    "prototypes: subclass a float": (
+        lambda: Prototypes(X, Y, Y + 0.5), "subclass.dtype", "float64", "integer",
+    ),
+    "prototypes: noise": (lambda: Prototypes(X, Y, noise=1.5), "noise", "1.5", "0..1"),
+    "prototypes: noise NaN": (lambda: Prototypes(X, Y, noise=np.nan), "noise", "nan", "0..1"),
+    "prototypes: count": (lambda: INPUTS.sample(KEY, 0), "count", "0", ">= 1"),
+    "hierarchy: classes": (lambda: random_hierarchy(KEY, classes=0), "classes", "0", ">= 1"),
+    "hierarchy: subclasses": (
+        lambda: random_hierarchy(KEY, subclasses=-2), "subclasses", "-2", ">= 1",
+    ),
+    "hierarchy: fan-in": (lambda: random_hierarchy(KEY, fan_in=0), "fan_in", "0", ">= 1"),
+    "hierarchy: least firing": (
+        lambda: random_hierarchy(KEY, least_firing=5, fan_in=4), "least_firing", "5", "1..4",
+    ),
+    "hierarchy: no levels": (
+        lambda: random_hierarchy(KEY, shared=(), specific=()), "shared", "()", "one level",
+    ),
+    "hierarchy: other levels": (
+        lambda: random_hierarchy(KEY, shared=(4, 2), specific=(3,)), "specific", "(3,)", "2 levels",
+    ),
+    "hierarchy: nothing of its own": (
+        lambda: random_hierarchy(KEY, specific=(12, 0, 3)), "specific[1]", "0", ">= 1",
+    ),
+    "hierarchy: negative": (
+        lambda: random_hierarchy(KEY, shared=(4, -1, 4)), "shared[1]", "-1", ">= 0",
+    ),
+    "hierarchy: shared on nothing": (
+        lambda: random_hierarchy(KEY, shared=(4, 0, 4)), "shared", "(4, 0, 4)", "positive below",
+    ),
+    "hierarchy: active": (lambda: random_hierarchy(KEY, active=1.1), "active", "1.1", "0..1"),
+    "hierarchy: noise": (lambda: random_hierarchy(KEY, noise=-0.1), "noise", "-0.1", "0..1"),
+}  # fmt: skip

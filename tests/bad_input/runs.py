@@ -1,0 +1,73 @@
+"""Bad runs and ensembles: (what is done, the place, the value, what is allowed)."""
+
+# wrong types are the point here
+# pyright: reportArgumentType=false
+import numpy as np
+from bad_input.good import GRAPH, many, trained
+
+from nsh import Epochs, Geometric, Rules, SaveAt, System, WithReplacement, hyper_grid
+
+
+class Hollow(System):
+    """Complete as far as Python can tell; the checks must stop before any of it is called."""
+
+    prepare = init = step = logits = features = None  # type: ignore[assignment]
+
+
+RUNS = {
+    "negative steps": (lambda: trained(steps=-1), "steps", "-1", ">= 0"),
+    "no system": (lambda: trained(system=GRAPH), "system", "Graph", "nsh.System"),
+    "no sampler": (lambda: trained(sampler=3), "sampler", "3", "Sampler"),
+    "ragged examples": (
+        lambda: trained(system=Hollow(), examples=(np.zeros(3), np.zeros(4))), "examples", "(3,)",
+        "leading axis",
+    ),
+    "examples without an axis": (
+        lambda: trained(system=Hollow(), examples=np.float32(0)), "examples", "()", "leading axis",
+    ),
+    "no samples": (
+        lambda: trained(system=Hollow(), examples=np.zeros((0, 2))), "samples", "0", "at least 1",
+    ),
+    "what is no function": (lambda: SaveAt(3, every=1), "what", "3", "a function"),
+    "every and a half": (lambda: SaveAt(every=1.5), "every", "1.5", ">= 1"),
+    "half a step recorded": (lambda: SaveAt(steps=(0.5,)), "steps", "0.5", ">= 0"),
+    "half a step": (lambda: trained(steps=2.5), "steps", "2.5", ">= 0"),
+    "half a sample": (lambda: WithReplacement(1.5), "size", "1.5", ">= 1"),
+    "batch of none": (lambda: WithReplacement(0), "size", "0", ">= 1"),
+    "epochs of none": (lambda: Epochs(-4), "size", "-4", ">= 1"),
+    "batch above samples": (lambda: trained(sampler=Epochs(9)), "size", "9", "at most 8"),
+    "every 0": (lambda: SaveAt(every=0), "every", "0", ">= 1"),
+    "two ways of saving": (lambda: SaveAt(every=1, steps=(1,)), "steps", "(1,)", "None where"),
+    "unordered recordings": (lambda: SaveAt(steps=(4, 2)), "steps", "2", ">= 5"),
+    "repeated recordings": (lambda: SaveAt(steps=(4, 4)), "steps", "4", ">= 5"),
+    "negative recording": (lambda: SaveAt(steps=(-1, 4)), "steps", "-1", ">= 0"),
+    "recording after the end": (
+        lambda: trained(save=SaveAt(steps=(1, 4)), steps=3), "save.steps", "4", "0..3",
+    ),
+    "no seeds": (lambda: many(seeds=0), "seeds", "0", ">= 1"),
+    "no lanes": (lambda: many(lanes=0), "lanes", "0", ">= 1"),
+    "empty chunks": (lambda: many(chunk=0), "chunk", "0", ">= 1"),
+    "ensemble: steps": (lambda: many(steps=-3), "steps", "-3", ">= 0"),
+    "ensemble: recording after the end": (
+        lambda: many(save=SaveAt(steps=(9,))), "save.steps", "9", "0..3",
+    ),
+    "grid negative": (lambda: many(grid=-1), "grid", "-1", ">= 0"),
+    "grid without axes": (lambda: many(grid=1), "grid axes of hyper", "()", "1 axes"),
+    "grid of other sizes": (
+        lambda: many(
+            Rules(Geometric(np.array([1.1, 1.2])), Geometric(np.array([0.9, 0.8, 0.7]))), grid=1
+        ),
+        "grid axes of hyper", "(3,)", "same for all leaves",
+    ),
+    "grid axis with two axes": (
+        lambda: hyper_grid(Geometric, factor=[[1.1]]), "factor", "[[1.1]]", "list of numbers",
+    ),
+    "grid axis empty": (lambda: hyper_grid(Geometric, factor=[]), "factor", "[]", "non-empty"),
+    "grid axis a number": (lambda: hyper_grid(Geometric, factor=1.1), "factor", "1.1", "non-empty"),
+    "grid with one bad point": (
+        lambda: many(
+            hyper_grid(lambda a: Rules(Geometric(a), Geometric(0.5)), a=[1.5, 0.25]), grid=1
+        ),
+        "growth.factor", "0.25", "> 1.0",
+    ),
+}  # fmt: skip

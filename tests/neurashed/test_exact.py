@@ -1,0 +1,138 @@
+"""Exact laws against scipy and against thousands of simulated seeds."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from derivatives import check_three_ways, x64
+from scipy import stats
+
+from nsh import Geometric, Graph, Neurashed, Rules, WithReplacement, ensemble
+from nsh.neurashed import Constant, exact, figure3
+
+pytestmark = pytest.mark.core
+
+GROWTH, DECAY, STEPS, SEEDS = 1.3, 0.8, 60, 2048
+
+
+def floats(*values):
+    return tuple(jnp.asarray(value, float) for value in values)
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def simulated(request):
+    """The batch size, gains in log of Figure 3's nodes over many seeds, and the nodes' p."""
+    graph, inputs = figure3()
+    model = Neurashed(graph, Constant(1.0), Constant(1.0))
+    examples = model.prepare(inputs.x, inputs.y)
+    run = ensemble(
+        model,
+        examples,
+        Rules(Geometric(GROWTH), Geometric(DECAY)),
+        jax.random.key(request.param),
+        seeds=SEEDS,
+        steps=STEPS,
+        sampler=WithReplacement(request.param),
+    )
+    gains = np.asarray(run.state.log_amplification, np.float64)
+    return request.param, gains, exact.firing_shares(examples, graph.nodes)
+
+
+def test_firing_shares_of_figure_3(simulated):
+    # nodes that fire for 4, 3, 2 or 1 of the four samples, and one on top of each of them
+    wanted = np.array([4, 3, 2, 2, 2, 2, 1, 1, 1, 1]) / 4
+    np.testing.assert_array_equal(simulated[2], np.tile(wanted, 2))
+
+
+def test_moments_agree_with_simulation(simulated):
+    size, gains, p = simulated
+    q = exact.batch_firing_probability(p, *floats(size))
+    moments = exact.log_moments(q, *floats(GROWTH, DECAY, STEPS))
+    mean, variance = (np.asarray(moment, np.float64) for moment in moments)
+    np.testing.assert_allclose(gains.mean(axis=0)[0], STEPS * np.log(GROWTH), rtol=1e-5)
+    assert variance[0] == 0
+    assert np.all(np.abs(gains.mean(axis=0) - mean) <= 4 * np.sqrt(variance / SEEDS) + 1e-4)
+    # standard error of a variance, from the binomial's own fourth moment
+    jump = np.log(GROWTH / DECAY)
+    rare = np.asarray(q) < 1
+    kurtosis = np.asarray(stats.binom.stats(STEPS, np.asarray(q, float)[rare], moments="k"))
+    error = variance[rare] * np.sqrt((kurtosis + 2) / SEEDS)
+    np.testing.assert_allclose(variance, jump**2 * STEPS * (q * (1 - q)), rtol=1e-4)
+    assert np.all(np.abs(gains.var(axis=0) - variance)[rare] <= 4 * error)
+
+
+def test_survival_agrees_with_simulation(simulated):
+    size, gains, p = simulated
+    q = exact.batch_firing_probability(p, *floats(size))
+    survival = np.asarray(exact.survival_probability(q, *floats(GROWTH, DECAY, STEPS)))
+    share = (gains > 0).mean(axis=0)
+    error = np.sqrt(survival * (1 - survival) / SEEDS)
+    assert survival.min() < 0.2 or size > 1
+    assert np.all(np.abs(share - survival) <= 4 * error + 1e-6)
+
+
+def test_survival_is_the_binomial_tail(relative_tolerance):
+    q, steps = np.linspace(0, 1, 21), np.array([1, 7, 60, 1000])
+    for growth, decay in [(1.3, 0.8), (1.01, 0.5), (3.0, 0.99), (1.5, 1.0)]:
+        least = -np.log(decay) / np.log(growth / decay) * steps[:, None]
+        survival = exact.survival_probability(
+            *floats(q[None], np.full((1, 1), growth), np.full((1, 1), decay), steps[:, None])
+        )
+        wanted = stats.binom.sf(np.floor(least), steps[:, None], q[None])
+        np.testing.assert_allclose(survival, wanted, atol=20 * relative_tolerance)
+
+
+@pytest.mark.parametrize("periods", [1, 5, 100])
+def test_survival_where_growth_and_decay_cancel_exactly(periods):
+    # one growth undoes eleven decays: after 12 k steps with k firings lambda is where it began
+    base = 1.022
+    survival = exact.survival_probability(
+        *floats(1 / 12, base ** (11 / 4), base ** (-1 / 4), 12 * periods)
+    )
+    wanted = stats.binom.sf(periods, 12 * periods, 1 / 12)
+    np.testing.assert_allclose(survival, wanted, rtol=2e-3)
+
+
+def test_critical_probability_divides_growing_from_fading():
+    growth, decay = floats([1.1, 1.5, 4.0], [0.9, 0.99, 0.5])
+    critical = exact.critical_firing_probability(growth, decay)
+    np.testing.assert_allclose(
+        exact.log_moments(critical, growth, decay, jnp.full(3, 9.0)).mean, 0, atol=1e-5
+    )
+    above = exact.log_moments(critical + 0.01, growth, decay, jnp.full(3, 9.0))
+    assert np.all(above.mean > 0)
+    assert exact.critical_firing_probability(*floats(1.5, 1.0)) == 0
+
+
+def test_batch_firing_probability_at_its_limits():
+    p = jnp.array([0.0, 1e-6, 0.5, 1.0])
+    for size in (1.0, 3.0, 1e4):
+        found = exact.batch_firing_probability(p, jnp.asarray(size))
+        wanted = -np.expm1(size * np.log1p(-np.asarray(p[:3], np.float64)))
+        np.testing.assert_allclose(found, [*wanted, 1.0], rtol=1e-5)
+
+
+def test_derivatives_three_ways():
+    p, size, growth, decay, steps = map(np.float64, (0.2, 3.0, 1.4, 0.8, 50.0))
+    check_three_ways(exact.batch_firing_probability, p, size)
+    check_three_ways(
+        lambda q, a, b: tuple(exact.log_moments(q, a, b, jnp.asarray(50.0))), p, growth, decay
+    )
+    check_three_ways(exact.critical_firing_probability, growth, decay)
+    check_three_ways(
+        lambda q: exact.survival_probability(q, *map(jnp.asarray, (growth, decay, steps))), 2 * p
+    )
+    with x64(True):
+        certain = jax.grad(exact.batch_firing_probability)(*floats(1.0, 3.0))
+        assert np.isfinite(certain)
+
+
+def test_jit_and_vmap():
+    graph, inputs = figure3()
+    assert isinstance(graph, Graph)
+    examples = Neurashed(graph).prepare(inputs.x, inputs.y)
+    law = jax.jit(jax.vmap(exact.survival_probability, (0, None, None, None)))
+    q = exact.firing_shares(examples, graph.nodes)
+    together = law(q, *floats(GROWTH, DECAY, STEPS))
+    alone = exact.survival_probability(q[3], *floats(GROWTH, DECAY, STEPS))
+    np.testing.assert_allclose(together[3], alone, rtol=1e-5)

@@ -1,0 +1,207 @@
+"""Ensembles: a seed is bitwise the same in any company, grids, chunks, and diverging members."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from nsh import (
+    Geometric,
+    Neurashed,
+    Rules,
+    SaveAt,
+    WithReplacement,
+    ensemble,
+    hyper_grid,
+    train,
+)
+from nsh.networks import CNN, MLP, Network
+from nsh.neurashed import figure4, figure4_rules
+
+KEY = jax.random.key(1)
+STEPS, SEEDS, EVERY_5 = 11, 64, SaveAt(every=5)
+
+
+def neurashed():
+    graph, inputs = figure4()
+    system = Neurashed(graph)
+    return system, system.prepare(inputs.x, inputs.y), figure4_rules(graph)
+
+
+def make_mlp(key):
+    return MLP((8, 16, 3), key=key)
+
+
+def make_cnn(key):
+    return CNN((2, 4), 3, (4, 4), key=key)
+
+
+def network(make):
+    system, rng = Network(make, optax.sgd), np.random.default_rng(0)
+    x = rng.normal(size=(20, 8 if make is make_mlp else 16))
+    return system, system.prepare(x, rng.integers(0, 3, 20)), {"learning_rate": 0.1}
+
+
+SYSTEMS = {
+    "neurashed": neurashed,
+    "mlp": lambda: network(make_mlp),
+    "cnn": lambda: network(make_cnn),
+}
+
+
+def many(what, hyper=None, seeds=SEEDS, save=EVERY_5, **options):
+    system, examples, usual = what
+    hyper, sampler = usual if hyper is None else hyper, WithReplacement(3)
+    options = {"steps": STEPS, "sampler": sampler, "save": save, **options}
+    return ensemble(system, examples, hyper, KEY, seeds=seeds, **options)
+
+
+def assert_bitwise(found, wanted):
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def check_company(what, lanes, company):
+    alone = many(what, lanes=lanes)
+    assert np.all(alone.status == 0)
+    assert len(np.unique(jax.tree.leaves(alone.state)[0].reshape(SEEDS, -1), axis=0)) == SEEDS
+    for seeds, chunk in company:
+        found = many(what, seeds=seeds, chunk=chunk, lanes=lanes)
+        np.testing.assert_array_equal(found.steps, alone.steps)
+        assert_bitwise(
+            (found.state, found.saved),
+            jax.tree.map(lambda leaf, n=seeds: leaf[:n], (alone.state, alone.saved)),
+        )
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("name", ["neurashed", "mlp"])
+def test_seeds_are_bitwise_the_same_in_any_company(name):
+    company = [(1, None), (1, 1), (7, None), (7, 1), (7, 5), (SEEDS, 5), (SEEDS, 64)]
+    check_company(SYSTEMS[name](), None, company)
+
+
+@pytest.mark.parametrize(
+    ("name", "lanes"),
+    [("neurashed", 1), ("neurashed", 4), ("mlp", 1), ("mlp", 4), ("cnn", 4), ("cnn", None)],
+)
+def test_seeds_are_bitwise_the_same_in_any_company_for_any_lanes(name, lanes):
+    check_company(SYSTEMS[name](), lanes, [(1, None), (7, 5)])
+
+
+@pytest.mark.core
+def test_ensemble_is_train_over_folded_keys():
+    system, examples, rules = what = neurashed()
+
+    def one(seed):
+        key = jax.random.fold_in(KEY, seed)
+        sampler = WithReplacement(3)
+        return train(system, examples, rules, key, steps=STEPS, sampler=sampler).state
+
+    found = many(what, seeds=5, lanes=5, save=SaveAt())
+    vmapped = jax.jit(jax.vmap(one))(jnp.arange(5))
+    assert_bitwise(found.state, vmapped)
+    for seed in (0, 4):
+        alone = one(seed)
+        np.testing.assert_allclose(
+            found.state.log_amplification[seed], alone.log_amplification, rtol=1e-5
+        )
+
+
+@pytest.mark.core
+def test_grid_has_the_same_seeds_for_every_hyperparameter():
+    what = neurashed()
+
+    def make(growth, decay):
+        return Rules(Geometric(growth), Geometric(decay))
+
+    growth, decay = [1.1, 1.2], [0.7, 0.8, 0.9]
+    hyper = hyper_grid(make, growth=growth, decay=decay)
+    assert {leaf.shape for leaf in jax.tree.leaves(hyper)} == {(2, 3)}
+    done = []
+    run = many(what, hyper, seeds=5, grid=2, lanes=5, advance=done.append)
+    chunked = many(what, hyper, seeds=5, grid=2, lanes=5, chunk=8, advance=done.append)
+    assert done == [30, 8, 8, 8, 6]
+    assert isinstance(chunked.state.iteration, np.ndarray)
+    assert_bitwise(chunked, run)
+    assert run.status.shape == (2, 3, 5)
+    assert run.state.log_amplification.shape == (2, 3, 5, 19)
+    assert run.saved.log_amplification.shape == (2, 3, 5, 3, 19)
+    for i, j in [(0, 1), (1, 2)]:
+        rules = make(jnp.asarray(growth, float)[i], jnp.asarray(decay, float)[j])
+        single = many(what, rules, seeds=5, lanes=5)
+        assert_bitwise(
+            jax.tree.map(lambda leaf, i=i, j=j: leaf[i, j], (run.state, run.saved)),
+            (single.state, single.saved),
+        )
+
+
+@pytest.mark.core
+def test_grid_of_per_node_rules():
+    what = neurashed()
+    scale = np.array([1.0, 1.1])
+
+    def make(scale):
+        return Rules(Geometric(scale * jnp.full(19, 1.2)), Geometric(0.9), Geometric(1.2))
+
+    run = many(what, hyper_grid(make, scale=scale), seeds=5, grid=1, lanes=5)
+    assert run.state.log_amplification.shape == (2, 5, 19)
+    fired = (run.state.log_amplification[1] - run.state.log_amplification[0]) / np.log(1.1)
+    np.testing.assert_allclose(fired, np.round(fired), atol=1e-3)  # times that each node fired
+    assert_bitwise(run.state.log_weight[0], run.state.log_weight[1])
+
+
+@pytest.mark.core
+def test_other_values_compile_nothing():
+    system, examples, _ = neurashed()
+    traces = []
+
+    def what(now):
+        traces.append(now)
+        return now.state.log_amplification[0]
+
+    save = SaveAt(what, every=5)
+    counts = []
+    for growth, key in [(1.1, 0), (1.1, 1), (1.2, 0)]:
+        hyper = hyper_grid(lambda a, b: Rules(Geometric(a), Geometric(b)), a=[growth], b=[0.5, 0.9])
+        options = {"seeds": 3, "steps": STEPS, "save": save, "grid": 2}
+        ensemble(system, examples, hyper, jax.random.key(key), **options)
+        counts.append(len(traces))
+    assert counts[0] > 0
+    assert counts == [counts[0]] * 3
+
+
+@pytest.mark.core
+def test_diverged_members_are_flagged_and_harm_no_other():
+    what = network(make_mlp)
+    well = many(what, hyper_grid(lambda lr: {"learning_rate": lr}, lr=[0.1, 0.2, 0.3]), 6, grid=1)
+    far = float(jnp.finfo(jnp.zeros(()).dtype).max) / 4
+    hyper = hyper_grid(lambda lr: {"learning_rate": lr}, lr=[0.1, far, 0.3])
+    ill = many(what, hyper, 6, grid=1)
+    np.testing.assert_array_equal(well.status, 0)
+    np.testing.assert_array_equal(ill.status, np.repeat([[0], [1], [0]], 6, axis=1))
+    for point in (0, 2):
+        assert_bitwise(
+            jax.tree.map(lambda leaf, p=point: leaf[p], (ill.state, ill.saved)),
+            jax.tree.map(lambda leaf, p=point: leaf[p], (well.state, well.saved)),
+        )
+
+
+@pytest.mark.core
+def test_differentiable_over_an_ensemble():
+    system, examples, _ = neurashed()
+
+    @eqx.filter_jit
+    def mean_gain(factor):
+        rules = Rules(Geometric(factor), Geometric(0.5))
+        run = ensemble(system, examples, rules, KEY, seeds=4, steps=STEPS, lanes=2)
+        return jnp.mean(run.state.log_amplification)
+
+    # geometric: each firing adds log(factor), so factor times the slope counts firings
+    slope = eqx.filter_jit(jax.grad(mean_gain))(jnp.asarray(1.5, float))
+    firings = (mean_gain(jnp.asarray(1.65, float)) - mean_gain(jnp.asarray(1.5, float))) / np.log(
+        1.1
+    )
+    np.testing.assert_allclose(1.5 * slope, firings, rtol=1e-4)

@@ -1,0 +1,119 @@
+"""The training loop: what is recorded, when, and that recording changes nothing."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nsh import FullBatch, Geometric, Neurashed, Rules, SaveAt, WithReplacement, train
+from nsh.neurashed import figure4
+
+pytestmark = pytest.mark.core
+
+GRAPH, INPUTS = figure4()
+MODEL = Neurashed(GRAPH)
+EXAMPLES = MODEL.prepare(INPUTS.x, INPUTS.y)
+RULES = Rules(Geometric(1.1), Geometric(0.9))
+STEPS = 10
+
+
+def run(save=None, steps=STEPS, key=0, **options):
+    return train(MODEL, EXAMPLES, RULES, jax.random.key(key), steps=steps, save=save, **options)
+
+
+@pytest.fixture(scope="module")
+def full():
+    """A record of every step, checked against plain stepping."""
+    recorded = run(SaveAt(every=1))
+    np.testing.assert_array_equal(recorded.steps, np.arange(STEPS + 1))
+    np.testing.assert_array_equal(recorded.saved.iteration, np.arange(STEPS + 1))
+    assert eqx.tree_equal(jax.tree.map(lambda leaf: leaf[-1], recorded.saved), recorded.state)
+    return recorded
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        SaveAt(),
+        SaveAt(every=3),  # one step is left over
+        SaveAt(every=STEPS),
+        SaveAt(every=STEPS + 1),  # the start alone
+        SaveAt(steps=(0, 1, 4, 5, 10)),
+        SaveAt(steps=[2, 3, 4, 8]),
+        SaveAt(steps=()),
+    ],
+    ids=["never", "every 3", "ends", "start", "irregular", "not the end", "no steps"],
+)
+def test_recordings_are_rows_of_the_full_record(save, full):
+    sparse = run(save)
+    assert eqx.tree_equal(sparse.state, full.state)  # bitwise
+    rows = np.asarray(save.times(STEPS), int)
+    np.testing.assert_array_equal(sparse.steps, rows)
+    wanted = jax.tree.map(lambda leaf: leaf[rows], full.saved) if len(rows) else None
+    assert eqx.tree_equal(sparse.saved, wanted)
+    assert sparse.status == 0
+
+
+def test_steps_are_applied_one_after_the_other():
+    recorded = run(SaveAt(every=1), sampler=FullBatch())
+    start = jax.tree.map(lambda leaf: leaf[0], recorded.saved)
+    for t in range(1, 4):
+        start = MODEL.step(start, EXAMPLES, RULES, jax.random.key(9))
+        np.testing.assert_allclose(
+            recorded.saved.log_amplification[t], start.log_amplification, rtol=1e-6
+        )
+
+
+def test_no_steps():
+    nothing = run(SaveAt(every=4), steps=0)
+    np.testing.assert_array_equal(nothing.steps, [0])
+    assert nothing.state.iteration == 0
+    assert eqx.tree_equal(jax.tree.map(lambda leaf: leaf[0], nothing.saved), nothing.state)
+
+
+def test_longer_runs_begin_as_shorter_ones(full):
+    longer = run(SaveAt(steps=(STEPS,)), steps=STEPS + 7)
+    assert eqx.tree_equal(jax.tree.map(lambda leaf: leaf[0], longer.saved), full.state)
+
+
+def test_other_hyperparameters_compile_nothing():
+    traces = []
+
+    def what(now):
+        traces.append(now)
+        return {
+            "step": now.step,
+            "factor": now.hyper.growth.factor,
+            "nodes": now.system.graph.nodes,
+        }
+
+    save, recorded, counts = SaveAt(what, every=5), [], []
+    for factor in (1.1, 1.2, 1.3):
+        for key in (0, 1):
+            rules = Rules(Geometric(factor), Geometric(0.5 * factor))
+            one = train(MODEL, EXAMPLES, rules, jax.random.key(key), steps=STEPS, save=save)
+            recorded.append(one.saved)
+            counts.append(len(traces))
+    assert counts[0] > 0
+    assert counts == [counts[0]] * 6
+    for saved, factor in zip(recorded, np.repeat([1.1, 1.2, 1.3], 2), strict=True):
+        np.testing.assert_array_equal(saved["step"], [0, 5, 10])
+        np.testing.assert_allclose(saved["factor"], factor, rtol=1e-6)
+        np.testing.assert_array_equal(saved["nodes"], 19)
+
+
+def test_jit_and_vmap():
+    keys = jax.random.split(jax.random.key(3), 4)
+
+    def final(key, factor):
+        rules = Rules(Geometric(factor), Geometric(0.9))
+        sampler = WithReplacement(2)
+        done = train(MODEL, EXAMPLES, rules, key, steps=STEPS, sampler=sampler)
+        return done.state.log_amplification
+
+    factors = jnp.array([1.1, 1.2, 1.3, 1.4])
+    alone = jax.jit(final)
+    one_by_one = jnp.stack([alone(*pair) for pair in zip(keys, factors, strict=True)])
+    together = jax.jit(jax.vmap(final))(keys, factors)
+    np.testing.assert_allclose(together, one_by_one, rtol=1e-5)
