@@ -103,7 +103,8 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
 def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
     graph, inputs = figure3()
     # one start for all: what differs in the end was made by training
-    system = Neurashed(graph, start=Constant(0.005))
+    start = Constant(0.005)
+    system = Neurashed(graph, start=start)
     examples = system.prepare(inputs.x, inputs.y)
     rules = Rules(Geometric(config.growth), Geometric(config.decay))
     top = graph.node_slice(2)
@@ -114,7 +115,7 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
                 system, examples, rules, jax.random.key(config.seed), seeds=config.seeds,
                 steps=config.steps, sampler=WithReplacement(size), advance=advance,
             )  # fmt: skip
-        growth.append(result.state.log_amplification[:, top] - jnp.log(system.start.value))
+        growth.append(result.state.log_amplification[:, top] - jnp.log(start.value))
     log_growth = jnp.stack(growth)
     p = exact.firing_shares(examples, graph.nodes)[top]
     sizes, steps = jnp.asarray(config.batch_sizes, float), jnp.asarray(config.steps, float)

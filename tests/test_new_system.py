@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from derivatives import check_three_ways  # pyright: ignore
+from derivatives import check_three_ways
 
 from nsh import Epochs, SaveAt, System, ensemble, hyper_grid, measure, train
 

@@ -219,7 +219,8 @@ def _pathways(
 
 
 def _scaled(logs: Float[Array, " width"]) -> Scaled:
-    """exp(logs) with its largest entry as the scale; all zero if nothing fires."""
+    """exp(logs) with its largest entry as the scale; if nothing fires, 0 on the least of scales."""
     top = jax.lax.stop_gradient(jnp.max(logs))
-    scale = jnp.where(jnp.isfinite(top), top, 0)
-    return Scaled(jnp.exp(logs - scale), scale)
+    some = jnp.isfinite(top)
+    value = jnp.exp(logs - jnp.where(some, top, 0))
+    return Scaled(value, jnp.where(some, top, jnp.finfo(logs.dtype).min / 4))

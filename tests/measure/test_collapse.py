@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from measure_tools import Linear, check_three_ways, x64
+from derivatives import check_three_ways, x64
+from measure_tools import Linear
 
 from nsh.measure import neural_collapse, readout, system_collapse
 
@@ -146,8 +147,8 @@ def test_gradients_three_ways():
         def signs(features, weights):
             return values(neural_collapse(features, LABELS, weights, classes=K))[:4]
 
-        check_three_ways(signs, (features, weights))
-        check_three_ways(readout, (features, features @ weights.T + features[:, :K] ** 2))
+        check_three_ways(signs, features, weights)
+        check_three_ways(readout, features, features @ weights.T + features[:, :K] ** 2)
 
 
 def test_slopes_are_finite_at_complete_collapse():

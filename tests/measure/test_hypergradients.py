@@ -6,8 +6,8 @@ Forward mode, reverse mode and central differences must agree; measurements that
 import jax
 import jax.numpy as jnp
 import numpy as np
+from derivatives import x64
 from jax.flatten_util import ravel_pytree
-from measure_tools import x64
 
 from nsh import Affine, Geometric, Neurashed, PerLevel, Rules, Saturating, SaveAt, train
 from nsh.measure import (

@@ -4,18 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from derivatives import check_three_ways, x64
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measure_tools import (
-    KEY,
-    Linear,
-    check_three_ways,
-    gaussian_mixture_information,
-    measure,
-    normal,
-    on_a_line,
-    x64,
-)
+from measure_tools import KEY, Linear, gaussian_mixture_information, measure, normal, on_a_line
 
 from nsh.measure import Noise, information, level_information
 from nsh.measure import _tools as tools
@@ -207,7 +199,7 @@ def test_gradients_three_ways():
             )
             return found.input, found.label, found.input_lower, found.label_lower
 
-        check_three_ways(bits, arguments)
+        check_three_ways(bits, *arguments)
 
 
 def test_errors_carry_no_gradient():

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from measure_tools import check_three_ways, normal, x64
+from derivatives import check_three_ways, x64
+from measure_tools import normal
 
 from nsh.measure import Noise, noise_level
 
@@ -39,7 +40,7 @@ def test_gradients_three_ways():
     with x64(True):
         features = normal(0, 4, 3)
         noise = Noise(jnp.asarray(0.3), jnp.asarray(0.2))
-        check_three_ways(noise_level, (features, noise, jnp.asarray(0.7)))
+        check_three_ways(noise_level, features, noise, jnp.asarray(0.7))
 
 
 @pytest.mark.parametrize("field", ["fixed", "relative"])

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from measure_tools import check_three_ways, x64
+from derivatives import check_three_ways, x64
 
 from nsh.measure import accuracy, brier_score, cross_entropy, expected_calibration_error
 
@@ -76,9 +76,7 @@ def test_gradients_three_ways():
     with x64(True):
         logits, labels = case(n=5)
         for function in (cross_entropy, brier_score):
-            check_three_ways(
-                lambda x, f=function: f(x, jnp.asarray(labels)), (jnp.asarray(logits),)
-            )
+            check_three_ways(lambda x, f=function: f(x, jnp.asarray(labels)), jnp.asarray(logits))
 
 
 @pytest.mark.parametrize("function", ALL)

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from derivatives import check_three_ways, x64
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measure_tools import check_three_ways, normal, x64
+from measure_tools import normal
 
 from nsh.measure import (
     active_units,
@@ -81,8 +82,8 @@ def test_silent_features_count_nothing():
 
 def test_gradients_three_ways():
     with x64(True):
-        check_three_ways(effective_number, (normal(0, 3, 5),))
-        check_three_ways(effective_features, (normal(1, 4, 5),))
+        check_three_ways(effective_number, normal(0, 3, 5))
+        check_three_ways(effective_features, normal(1, 4, 5))
 
 
 def test_surviving_share_counts_units_above_the_threshold():

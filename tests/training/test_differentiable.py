@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from derivatives import check_three_ways, x64  # pyright: ignore
+from derivatives import check_three_ways, x64
 
 from nsh import (
     Additive,

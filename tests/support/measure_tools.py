@@ -1,4 +1,4 @@
-"""Shared by the tests of nsh.measure: 64-bit floats, and small systems with closed forms."""
+"""Shared by the tests of nsh.measure: small systems and mixtures with closed forms."""
 
 from __future__ import annotations
 
@@ -8,42 +8,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from nsh.measure import information
 from nsh.system import Scaled, System
-
-try:
-    from jax import enable_x64 as x64
-except ImportError:  # JAX 0.7
-    from jax.experimental import enable_x64 as x64  # pyright: ignore  # noqa: F401
 
 KEY = jax.random.key(0)
 
 
 def normal(seed, *shape):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), float)
-
-
-def check_three_ways(function, arguments, step=1e-6):
-    """Forward mode, reverse mode and central differences agree (call within 64-bit floats)."""
-    point, unravel = ravel_pytree(arguments)
-
-    def flat(point):
-        return ravel_pytree(function(*unravel(point)))[0]
-
-    @jax.jit
-    def slopes(point, tangent):
-        value, forward = jax.jvp(flat, (point,), (tangent,))
-        (reverse,) = jax.vjp(flat, point)[1](weights := jnp.cos(jnp.arange(value.size)))
-        differences = (flat(point + step * tangent) - flat(point - step * tangent)) / (2 * step)
-        return forward, differences, weights @ forward, reverse @ tangent
-
-    tangent = jnp.asarray(np.random.default_rng(12).normal(size=point.shape))
-    forward, differences, of_forward, of_reverse = slopes(point, tangent)
-    assert np.abs(forward).max() > 1e-3
-    np.testing.assert_allclose(forward, differences, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(of_forward, of_reverse, rtol=1e-9)
 
 
 @functools.partial(jax.jit, static_argnames=("classes", "samples"))
