@@ -122,11 +122,13 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
     factors = jnp.asarray(config.growth), jnp.asarray(config.decay)
     q = exact.batch_firing_probability(p[None, :], sizes[:, None])
     survives = exact.survival_probability(q, *factors, steps)
+    typical = effective_number(exact.log_moments(q, *factors, steps).mean)
     per_seed, law = ("batch", "seed"), ("batch", "node")
     return xr.Dataset(
         {
             "survivors": (per_seed, (log_growth > 0).sum(-1)),
             "effective_number": (per_seed, effective_number(log_growth)),
+            "typical_effective_number": ("batch", typical),
             "surviving_share": (law, (log_growth > 0).mean(1)),
             "survival_probability": (law, survives),
             "critical_firing": exact.critical_firing_probability(*factors),
@@ -179,8 +181,11 @@ def figure(dataset: xr.Dataset) -> Figure:
         sizes = [str(size) for size in dataset.batch.values]
         grouped_points(ax[0], sizes, groups, ylabel="features of the top level")
         law = dataset.survival_probability.sum("node")
-        ax[0].plot(np.arange(len(sizes)), law, color="black", linewidth=0.8, label="exact law")
-        ax[0].set_ylim(top=16)  # room for the legend
+        places = np.arange(len(sizes))
+        ax[0].plot(places, law, color="black", linewidth=0.8, label="survivors, exact law")
+        typical = dataset.typical_effective_number
+        ax[0].plot(places, typical, "k:", linewidth=0.8, label="effective, mean growth law")
+        ax[0].set_ylim(top=20)  # room for the legend
         ax[0].legend(loc="upper left")
         ax[0].set_xlabel("batch size (samples)")
         _phase_panel(ax[2], dataset)

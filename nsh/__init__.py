@@ -19,7 +19,7 @@ from nsh.neurashed import (
     Rules,
     Saturating,
 )
-from nsh.system import Scaled, System
+from nsh.system import Scaled, System, finite_logits, in_common_unit, log_probabilities
 from nsh.training import (
     Epochs,
     FullBatch,
@@ -51,7 +51,10 @@ __all__ = [
     "System",
     "WithReplacement",
     "ensemble",
+    "finite_logits",
     "hyper_grid",
+    "in_common_unit",
+    "log_probabilities",
     "measure",
     "networks",
     "neurashed",

@@ -91,3 +91,10 @@ def finite_logits(logits: Float[Array, "*n classes"] | Scaled) -> Float[Array, "
         return logits
     cap = jnp.log(jnp.finfo(logits.value.dtype).max) / 3
     return logits.value * jnp.exp(jnp.minimum(logits.log_scale, cap))[..., None]
+
+
+def log_probabilities(
+    logits: Float[Array, "*n classes"] | Scaled,
+) -> Float[Array, "*n classes"]:
+    """log softmax of the logits, finite whatever their size (`finite_logits`). Differentiable."""
+    return jax.nn.log_softmax(finite_logits(logits))

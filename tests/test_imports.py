@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "nsh.measure": CORE,
     "nsh.figures": {"nsh._checks", "nsh.neurashed.graph"},
 }
-ALWAYS_INSTALLED = {"jax", "equinox", "optax", "jaxtyping", "chex", "numpy"}
+ALWAYS_INSTALLED = {"jax", "equinox", "optax", "jaxtyping", "numpy"}
 # this needs an extra of the package
 OPTIONAL = {"nsh.figures": {"matplotlib"}}
 

@@ -7,8 +7,6 @@ from matplotlib.colors import to_rgba
 
 from nsh.figures import PALETTE, band, curves, grouped_points, reference
 
-pytestmark = pytest.mark.core
-
 
 def edges_at(polygons, x):
     (path,) = polygons.get_paths()

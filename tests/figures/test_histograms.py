@@ -3,8 +3,6 @@ import pytest
 
 from nsh.figures import PALETTE, histograms
 
-pytestmark = pytest.mark.core
-
 
 def test_densities_by_hand_on_given_edges(ax):
     groups = {"within": [0.1, 0.2, 0.6, 1.0], "across": [0.6, 0.7]}

@@ -5,8 +5,6 @@ import pytest
 
 from nsh.figures import Features, phase_diagram
 
-pytestmark = pytest.mark.core
-
 P = np.geomspace(1e-3, 1, 31)
 SIZES = 2 ** np.arange(9)
 GROWTH, DECAY = 0.06, -0.005

@@ -5,8 +5,6 @@ import pytest
 
 from nsh.figures import PALETTE, information_plane
 
-pytestmark = pytest.mark.core
-
 STEPS = [0, 10, 100, 1000]
 INPUT = np.array([[0.1, 3], [1.0, 2.5], [1.8, 2.0], [1.0, 1.5]])
 LABEL = np.array([[0.0, 1.0], [0.5, 0.9], [1.0, 0.8], [1.0, 0.7]])

@@ -10,8 +10,6 @@ from matplotlib.colors import to_rgb
 from nsh import figures
 from nsh.figures import PALETTE, colour, new_figure, panel_label, style
 
-pytestmark = pytest.mark.core
-
 
 def relative_luminance(name):
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(name)]

@@ -11,7 +11,6 @@ from measure_tools import KEY, measure, normal, on_a_line
 from nsh.measure import Noise, information
 from nsh.measure import _tools as tools
 
-pytestmark = pytest.mark.core
 UNIT = Noise(fixed=1.0, relative=0.0)
 
 

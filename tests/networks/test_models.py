@@ -8,8 +8,6 @@ import pytest
 
 from nsh.networks import CNN, MLP, Linear
 
-pytestmark = pytest.mark.core
-
 KEY = jax.random.key(0)
 
 

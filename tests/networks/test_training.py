@@ -75,7 +75,6 @@ def loss_after_training(optimiser, steps):
     return loss
 
 
-@pytest.mark.core
 def test_hypergradient_three_ways():
     with x64():
         loss = loss_after_training(optax.sgd, 10)
@@ -89,7 +88,6 @@ def test_hypergradient_three_ways():
             np.testing.assert_allclose((up - down) / (2e-5 * value), reverse[name], rtol=1e-5)
 
 
-@pytest.mark.core
 def test_adam_needs_eps_root_for_a_hypergradient():
     """Weights of always-blank pixels have gradient 0, where Adam's square root has no slope."""
     with x64():

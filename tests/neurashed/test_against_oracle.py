@@ -11,7 +11,7 @@ import pytest
 
 from nsh import Additive, Affine, Geometric, Graph, Neurashed, Node, Rules, Saturating
 from nsh.neurashed import NeurashedState, Pathways, unpack
-from nsh.system import finite_logits
+from nsh.system import log_probabilities
 
 pytestmark = pytest.mark.core
 
@@ -85,7 +85,7 @@ def compiled():
         state = jax.lax.scan(advance, state, batches)[0]
         log_scores = jax.vmap(lambda e: system.log_scores(state, e))(examples)
         logits = jax.vmap(lambda e: system.logits(state, e))(examples)
-        return state, log_scores, logits, jax.nn.softmax(finite_logits(logits))
+        return state, log_scores, logits, jnp.exp(log_probabilities(logits))
 
     return everything
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from nsh import Neurashed, SaveAt, ensemble
 from nsh.neurashed import figure4, figure4_rules
-from nsh.system import finite_logits, in_common_unit
+from nsh.system import finite_logits, in_common_unit, log_probabilities
 
 
 def test_everything_is_finite_and_the_true_class_is_sure():
@@ -36,7 +36,7 @@ def test_everything_is_finite_and_the_true_class_is_sure():
     assert not np.any(np.isnan(scores) | np.isposinf(scores))
     assert np.all(np.isfinite(scores[..., -6:].max(axis=-1)))  # each input fires in level 2
     logits = jax.vmap(jax.vmap(finite_logits))(run.saved["logits"])
-    probabilities = jax.nn.softmax(logits)
+    probabilities = jnp.exp(jax.vmap(jax.vmap(log_probabilities))(run.saved["logits"]))
     assert np.all(np.isfinite(logits))
     np.testing.assert_allclose(jnp.sum(probabilities, axis=-1), 1, rtol=1e-5)
     true_class = np.asarray(probabilities)[:, -1, np.arange(8), np.asarray(inputs.y)]

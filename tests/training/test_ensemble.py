@@ -1,5 +1,6 @@
 """Ensembles: a seed is bitwise the same in any company, grids, chunks, and diverging members."""
 
+import chex
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -58,11 +59,6 @@ def many(what, hyper=None, seeds=SEEDS, save=EVERY_5, **options):
     return ensemble(system, examples, hyper, KEY, seeds=seeds, **options)
 
 
-def assert_bitwise(found, wanted):
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def check_company(what, lanes, company):
     alone = many(what, lanes=lanes)
     assert np.all(alone.status == 0)
@@ -70,7 +66,7 @@ def check_company(what, lanes, company):
     for seeds, chunk in company:
         found = many(what, seeds=seeds, chunk=chunk, lanes=lanes)
         np.testing.assert_array_equal(found.steps, alone.steps)
-        assert_bitwise(
+        chex.assert_trees_all_equal(
             (found.state, found.saved),
             jax.tree.map(lambda leaf, n=seeds: leaf[:n], (alone.state, alone.saved)),
         )
@@ -102,7 +98,7 @@ def test_ensemble_is_train_over_folded_keys():
 
     found = many(what, seeds=5, lanes=5, save=SaveAt())
     vmapped = jax.jit(jax.vmap(one))(jnp.arange(5))
-    assert_bitwise(found.state, vmapped)
+    chex.assert_trees_all_equal(found.state, vmapped)
     for seed in (0, 4):
         alone = one(seed)
         np.testing.assert_allclose(
@@ -110,7 +106,6 @@ def test_ensemble_is_train_over_folded_keys():
         )
 
 
-@pytest.mark.core
 def test_grid_has_the_same_seeds_for_every_hyperparameter():
     what = neurashed()
 
@@ -125,14 +120,14 @@ def test_grid_has_the_same_seeds_for_every_hyperparameter():
     chunked = many(what, hyper, seeds=5, grid=2, lanes=5, chunk=8, advance=done.append)
     assert done == [30, 8, 8, 8, 6]
     assert isinstance(chunked.state.iteration, np.ndarray)
-    assert_bitwise(chunked, run)
+    chex.assert_trees_all_equal(chunked, run)
     assert run.status.shape == (2, 3, 5)
     assert run.state.log_amplification.shape == (2, 3, 5, 19)
     assert run.saved.log_amplification.shape == (2, 3, 5, 3, 19)
     for i, j in [(0, 1), (1, 2)]:
         rules = make(jnp.asarray(growth, float)[i], jnp.asarray(decay, float)[j])
         single = many(what, rules, seeds=5, lanes=5)
-        assert_bitwise(
+        chex.assert_trees_all_equal(
             jax.tree.map(lambda leaf, i=i, j=j: leaf[i, j], (run.state, run.saved)),
             (single.state, single.saved),
         )
@@ -150,7 +145,7 @@ def test_grid_of_per_node_rules():
     assert run.state.log_amplification.shape == (2, 5, 19)
     fired = (run.state.log_amplification[1] - run.state.log_amplification[0]) / np.log(1.1)
     np.testing.assert_allclose(fired, np.round(fired), atol=1e-3)  # times that each node fired
-    assert_bitwise(run.state.log_weight[0], run.state.log_weight[1])
+    chex.assert_trees_all_equal(run.state.log_weight[0], run.state.log_weight[1])
 
 
 @pytest.mark.core
@@ -183,7 +178,7 @@ def test_diverged_members_are_flagged_and_harm_no_other():
     np.testing.assert_array_equal(well.status, 0)
     np.testing.assert_array_equal(ill.status, np.repeat([[0], [1], [0]], 6, axis=1))
     for point in (0, 2):
-        assert_bitwise(
+        chex.assert_trees_all_equal(
             jax.tree.map(lambda leaf, p=point: leaf[p], (ill.state, ill.saved)),
             jax.tree.map(lambda leaf, p=point: leaf[p], (well.state, well.saved)),
         )
