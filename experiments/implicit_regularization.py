@@ -124,18 +124,19 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
     survives = exact.survival_probability(q, *factors, steps)
     typical = effective_number(exact.log_moments(q, *factors, steps).mean)
     per_seed, law = ("batch", "seed"), ("batch", "node")
+    features, share = {"units": "features"}, {"units": "1"}
     return xr.Dataset(
         {
-            "survivors": (per_seed, (log_growth > 0).sum(-1)),
-            "effective_number": (per_seed, effective_number(log_growth)),
-            "typical_effective_number": ("batch", typical),
-            "surviving_share": (law, (log_growth > 0).mean(1)),
-            "survival_probability": (law, survives),
-            "critical_firing": exact.critical_firing_probability(*factors),
+            "survivors": (per_seed, (log_growth > 0).sum(-1), features),
+            "effective_number": (per_seed, effective_number(log_growth), features),
+            "typical_effective_number": ("batch", typical, features),
+            "surviving_share": (law, (log_growth > 0).mean(1), share),
+            "survival_probability": (law, survives, share),
+            "critical_firing": ((), exact.critical_firing_probability(*factors), share),
         },
         {
             "batch": ("batch", list(config.batch_sizes), {"units": "samples"}),
-            "firing_share": ("node", p),
+            "firing_share": ("node", p, share),
         },
     )
 
@@ -161,7 +162,8 @@ def _networks(config: Config, progress: Progress) -> xr.Dataset:
     return xr.Dataset(
         {
             f"network_{name}": (
-                dims, np.stack([saved[name][:, time] for saved, time in rows]), {"long_name": text}
+                dims, np.stack([saved[name][:, time] for saved, time in rows]),
+                {"long_name": text, "units": "1"},
             )
             for name, text in MEASURES.items()
         },

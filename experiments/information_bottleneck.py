@@ -40,6 +40,7 @@ from nsh.training import Run, Snapshot
 
 READINGS = ("shared", "own")
 FIELDS = tuple(field.name for field in dataclasses.fields(Information))
+FLAGS = ("saturated", "consistent")
 SOURCE = "arXiv 2112.09741, Section 3, Figure 4"
 
 
@@ -119,7 +120,7 @@ def _neurashed(config: Config, reading: str, progress: Progress) -> xr.Dataset:
         )  # fmt: skip
     final = np.full(20, np.nan)  # as many nodes as the reading with more
     final[: graph.nodes] = np.asarray(result.state.log_amplification).mean(0)
-    attributes = {"long_name": "mean over seeds of the final log amplification factor"}
+    attributes = {"long_name": "mean over seeds of final log amplification", "units": "1"}
     return _as_dataset(result, "").assign(log_amplification=("node", final, attributes))
 
 
@@ -145,9 +146,9 @@ def _as_dataset(result: Run, prefix: str) -> xr.Dataset:
     dataset = xr.Dataset(
         {prefix + name: (dims, np.asarray(getattr(result.saved, name))) for name in FIELDS}
     )
-    for name in set(FIELDS) - {"saturated", "consistent"}:
-        dataset[prefix + name].attrs["units"] = "bit"
-    dataset[prefix + "status"] = dims[0], np.asarray(result.status)
+    for name in FIELDS:
+        dataset[prefix + name].attrs["units"] = "1" if name in FLAGS else "bit"
+    dataset[prefix + "status"] = dims[0], np.asarray(result.status), {"units": "1"}
     steps = (dims[1], np.asarray(result.steps), {"units": "backpropagations"})
     return dataset.assign_coords({dims[1]: steps, dims[2]: np.arange(dataset.sizes[dims[2]]) + 1})
 

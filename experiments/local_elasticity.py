@@ -111,7 +111,7 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
     over_time = np.stack(means, axis=-1).reshape(*matrices.shape[:2], 3)
     dims = ("neurashed_seed", "neurashed_step", "pairs")
     found = _as_dataset("neurashed", matrices[:, at], accuracies[:, at], labels, inputs.subclass)
-    found["neurashed_over_time"] = dims, over_time
+    found["neurashed_over_time"] = dims, over_time, {"units": "1"}
     found["neurashed_step"] = dims[1], result.steps, {"units": "backpropagations"}
     return found
 
@@ -156,12 +156,13 @@ def _contrast(matrices: Any, labels: Any, groups: Any) -> tuple[np.ndarray, ...]
 def _as_dataset(name: str, matrices: Any, accuracies: Any, labels: Any, groups: Any) -> xr.Dataset:
     *means, ratio = _contrast(matrices, labels, groups)
     seed, updated, probe = f"{name}_seed", f"{name}_updated", f"{name}_probe"
+    plain = {"units": "1"}
     return xr.Dataset(
         {
-            f"{name}_elasticity": ((seed, updated, probe), np.asarray(matrices)),
-            f"{name}_contrast": ((seed, "pairs"), np.stack(means, axis=-1)),
-            f"{name}_ratio": (seed, ratio),
-            f"{name}_accuracy": (seed, np.asarray(accuracies)),
+            f"{name}_elasticity": ((seed, updated, probe), np.asarray(matrices), plain),
+            f"{name}_contrast": ((seed, "pairs"), np.stack(means, axis=-1), plain),
+            f"{name}_ratio": (seed, ratio, plain),
+            f"{name}_accuracy": (seed, np.asarray(accuracies), plain),
         },
         {
             "pairs": list(PAIRS),

@@ -5,8 +5,6 @@ Top level: the `System` protocol, training and ensembles, and the neurashed mode
 ``nsh[figures]`` and is imported on its own.
 """
 
-from importlib.metadata import version
-
 from nsh import measure, networks, neurashed, training
 from nsh.neurashed import (
     Additive,
@@ -31,7 +29,7 @@ from nsh.training import (
     train,
 )
 
-__version__ = version("nsh")
+__version__ = "0.1.0"
 
 __all__ = [
     "Additive",

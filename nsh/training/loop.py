@@ -172,7 +172,7 @@ def _scan(
             carry = jax.lax.cond(
                 number < 0, lambda carry, _: carry, partial(advance, count=gap), carry, first
             )
-            return carry, record(carry, jnp.maximum(first + gap, 0))
+            return carry, record(carry, first + gap)
 
         # number -1 stands for step 0: recorded without a step, by the same program as the others
         numbers = jnp.arange(-1 if from_start else 0, count, dtype=jnp.int32)

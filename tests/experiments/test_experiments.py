@@ -40,6 +40,7 @@ def tiny(name):
 @pytest.mark.parametrize("name", TINY)
 def test_runs_and_draws_and_claims(name, tmp_path):
     module, _, dataset = tiny(name)
+    assert [str(v) for v in dataset.data_vars if "units" not in dataset[v].attrs] == []
     claims = module.claims(dataset)
     save_dataset(dataset, tmp_path, name)
     save_figure(module.figure(dataset), tmp_path)
