@@ -64,19 +64,17 @@ def ensemble(
         lanes = default_lanes(system, hyper, grid)
     require_integer("lanes", lanes, 1)
     points = math.prod(shape)
-    flat = jax.tree.map(lambda leaf: jnp.reshape(leaf, (points, *leaf.shape[grid:])), hyper)
     members = points * seeds
     chunk = members if chunk is None else require_integer("chunk", chunk, 1)
+    flat = jax.tree.map(lambda leaf: jnp.reshape(leaf, (points, *leaf.shape[grid:])), hyper)
+    # whole groups of lanes, and the last chunk as long as the others: one program runs them all
+    padded = math.ceil(min(chunk, members) / lanes) * lanes
     parts = []
     for first in range(0, members, chunk):
         count = min(chunk, members - first)
-        # padded to whole groups of lanes: every group runs the same program, whatever the sizes
-        padded = math.ceil(count / lanes) * lanes
-        numbers = np.minimum(np.arange(first, first + padded), members - 1)
-        result = _members(
-            system, examples, flat, key, jnp.asarray(numbers // seeds, jnp.int32),
-            jnp.asarray(numbers % seeds, jnp.int32), steps, sampler, save, lanes,
-        )  # fmt: skip
+        numbers = np.minimum(np.arange(first, first + padded, dtype=np.int32), members - 1)
+        point, seed = (jnp.asarray(part) for part in np.divmod(numbers, np.int32(seeds)))
+        result = _members(system, examples, flat, key, point, seed, steps, sampler, save, lanes)
         part = jax.tree.map(lambda leaf, count=count: leaf[:count], result)
         parts.append(part if chunk >= members else jax.device_get(part))
         if advance is not None:
