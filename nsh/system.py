@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
 
 class Scaled(eqx.Module):
@@ -22,6 +22,21 @@ class Scaled(eqx.Module):
 
     value: Float[Array, "..."]
     log_scale: Float[Array, "..."]
+
+
+class Transition(eqx.Module):
+    """Steps as maps of the state that can be composed before they are applied to one.
+
+    Composition must be associative, as that of affine maps is: then T steps have depth log T.
+    """
+
+    @abc.abstractmethod
+    def then(self, later: Any) -> Any:
+        """This map followed by a later one of the same kind."""
+
+    @abc.abstractmethod
+    def __call__(self, state: PyTree) -> PyTree:
+        """The state that the map takes `state` to."""
 
 
 class System(eqx.Module):
@@ -55,6 +70,41 @@ class System(eqx.Module):
         self, state: PyTree, example: PyTree
     ) -> tuple[Float[Array, " width"] | Scaled, ...]:
         """One vector per level, lowest first: what the system makes of one example."""
+
+    def transition(
+        self,
+        batch: PyTree,  # noqa: ARG002
+        hyper: PyTree,  # noqa: ARG002
+        iteration: Int[Array, ""],  # noqa: ARG002
+        key: Key[Array, ""],  # noqa: ARG002
+    ) -> Transition:
+        """The step number `iteration` on `batch` as a map of the state: `step`, to be composed.
+
+        Raises `ValueError` if steps do not compose, which is the default.
+        """
+        raise ValueError(f"steps of {type(self).__name__} do not compose: it has no `transition`")
+
+    def events(self, batch: PyTree) -> UInt32[Array, " words"]:  # noqa: ARG002
+        """What happens in a step on `batch`, one bit an event, packed 32 to a word.
+
+        For a system whose state depends on the batches only through how often each event happened,
+        in whatever order. The events depend on which samples the batch holds, not on order or
+        repetition. Raises `ValueError` if the system has none, which is the default.
+        """
+        raise ValueError(f"{type(self).__name__} has no `events` to count")
+
+    def from_events(
+        self,
+        start: PyTree,  # noqa: ARG002
+        counts: Int[Array, " events"],  # noqa: ARG002
+        steps: Int[Array, ""] | int,  # noqa: ARG002
+        hyper: PyTree,  # noqa: ARG002
+    ) -> PyTree:
+        """The state `steps` steps after `start`, from how often each event happened in them.
+
+        Raises `ValueError` if `hyper` does not allow it (or, by default, the system).
+        """
+        raise ValueError(f"{type(self).__name__} has no `from_events`")
 
     def check(self, hyper: PyTree, steps: int) -> None:
         """Raise `ValueError` if `hyper` cannot serve for `steps` steps; concrete values only."""

@@ -25,6 +25,8 @@ from nsh import Geometric, Neurashed, Rules, WithReplacement, ensemble
 from nsh.networks import digits
 from nsh.neurashed import figure4, figure4_rules, random_hierarchy
 from nsh.training.ensemble import default_lanes
+from nsh.training.loop import make_plan
+from nsh.training.plan import as_arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +72,8 @@ def _case(system: Any, x: Any, y: Any, hyper: Any, seeds: int, steps: int, batch
         ensemble, system, examples, hyper, jax.random.key(0), seeds=seeds, steps=steps,
         sampler=WithReplacement(batch),
     )  # fmt: skip
-    return Case(train, default_lanes(system, hyper, 0))
+    plan = make_plan(system, examples, as_arrays(hyper), steps, WithReplacement(batch), None)
+    return Case(train, default_lanes(plan))
 
 
 def main(config: Config) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Int, Key, PyTree, UInt32
 
 from nsh._checks import require, require_integer
 
 
 class Sampler(eqx.Module):
-    """Draws the indices of one mini-batch after the other; carried through the training loop."""
+    """Draws the indices of mini-batches, many steps at once; carried through the training loop."""
 
     @abc.abstractmethod
     def init(self, key: Key[Array, ""], samples: int) -> PyTree:
@@ -23,16 +23,28 @@ class Sampler(eqx.Module):
 
     @abc.abstractmethod
     def draw(
-        self, carried: PyTree, step: Int[Array, ""], key: Key[Array, ""], samples: int
-    ) -> tuple[Int[Array, " batch"], PyTree]:
-        """Indices of the mini-batch of a step, and what to carry on."""
+        self, carried: PyTree, first: Int[Array, ""], count: int, key: Key[Array, ""], samples: int
+    ) -> tuple[Int[Array, "count batch"], PyTree]:
+        """Indices of the mini-batches of steps first .. first + count - 1, and what to carry on.
+
+        The mini-batch of a step depends on `key` and the step alone, not on how many steps are
+        drawn at once; `key` is the same for all calls of a run.
+        """
+
+    def take(self, examples: PyTree, indices: Int[Array, " batch"]) -> PyTree:
+        """The mini-batch with these indices."""
+        return jax.tree.map(lambda leaf: leaf[indices], examples)
 
     def check(self, samples: int) -> None:
         """Raise `ValueError` if no batch can be drawn from so many samples."""
 
 
 class WithReplacement(Sampler):
-    """Mini-batches of `size` samples, each drawn independently and uniformly. Any size >= 1."""
+    """Mini-batches of `size` samples, each drawn independently and uniformly. Any size >= 1.
+
+    Sample j has probability 1/n up to 2^-32, which is the resolution of the 32 random bits spent
+    on each.
+    """
 
     size: int = eqx.field(static=True, default=1)
 
@@ -45,12 +57,18 @@ class WithReplacement(Sampler):
     def draw(
         self,
         carried: Any,
-        step: Int[Array, ""],  # noqa: ARG002
+        first: Int[Array, ""],
+        count: int,
         key: Key[Array, ""],
         samples: int,
-    ) -> tuple[Int[Array, " batch"], Any]:
+    ) -> tuple[Int[Array, "count batch"], Any]:
         """See `Sampler.draw`."""
-        return jax.random.randint(key, (self.size,), 0, samples, jnp.int32), carried
+
+        def one(step: Int[Array, ""]) -> UInt32[Array, " batch"]:
+            return jax.random.bits(jax.random.fold_in(key, step), (self.size,), jnp.uint32)
+
+        bits = jax.vmap(one)(first + jnp.arange(count, dtype=jnp.int32))
+        return _below(bits, samples), carried
 
 
 class Epochs(Sampler):
@@ -76,15 +94,24 @@ class Epochs(Sampler):
     def draw(
         self,
         carried: Int[Array, " samples"],
-        step: Int[Array, ""],
+        first: Int[Array, ""],
+        count: int,
         key: Key[Array, ""],
         samples: int,
-    ) -> tuple[Int[Array, " batch"], Int[Array, " samples"]]:
+    ) -> tuple[Int[Array, "count batch"], Int[Array, " samples"]]:
         """See `Sampler.draw`."""
-        place = step % (samples // self.size)
-        shuffle = partial(jax.random.permutation, key)
-        order = jax.lax.cond(place == 0, shuffle, lambda order: order, carried)
-        return jax.lax.dynamic_slice(order, (place * self.size,), (self.size,)), order
+
+        def one(
+            order: Int[Array, " samples"], step: Int[Array, ""]
+        ) -> tuple[Int[Array, " samples"], Int[Array, " batch"]]:
+            place = step % (samples // self.size)
+            shuffle = partial(jax.random.permutation, jax.random.fold_in(key, step))
+            order = jax.lax.cond(place == 0, shuffle, lambda order: order, order)
+            return order, jax.lax.dynamic_slice(order, (place * self.size,), (self.size,))
+
+        steps = first + jnp.arange(count, dtype=jnp.int32)
+        order, indices = jax.lax.scan(one, carried, steps)
+        return indices, order
 
 
 class FullBatch(Sampler):
@@ -96,9 +123,24 @@ class FullBatch(Sampler):
     def draw(
         self,
         carried: Any,
-        step: Int[Array, ""],  # noqa: ARG002
+        first: Int[Array, ""],  # noqa: ARG002
+        count: int,
         key: Key[Array, ""],  # noqa: ARG002
-        samples: int,
-    ) -> tuple[Int[Array, " batch"], Any]:
-        """See `Sampler.draw`."""
-        return jnp.arange(samples, dtype=jnp.int32), carried
+        samples: int,  # noqa: ARG002
+    ) -> tuple[Int[Array, "count batch"], Any]:
+        """No indices: `take` takes all."""
+        return jnp.zeros((count, 0), jnp.int32), carried
+
+    def take(self, examples: PyTree, indices: Int[Array, " batch"]) -> PyTree:  # noqa: ARG002
+        """All examples."""
+        return examples
+
+
+def _below(bits: UInt32[Array, "*n"], samples: int) -> Int[Array, "*n"]:
+    """floor(samples * bits / 2^32): the high word of a product, from halves that fit 32 bits."""
+    low, high = (jnp.uint32(part) for part in (samples & 0xFFFF, samples >> 16))
+    half, mask = jnp.uint32(16), jnp.uint32(0xFFFF)
+    below, above = bits & mask, bits >> half
+    middle = above * low + ((below * low) >> half)
+    carried = (middle & mask) + below * high
+    return (above * high + (middle >> half) + (carried >> half)).astype(jnp.int32)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -14,8 +15,11 @@ from jaxtyping import Array, Key, PyTree
 
 from nsh._checks import is_concrete, require, require_integer
 from nsh.system import System
-from nsh.training.batches import Sampler, WithReplacement
-from nsh.training.loop import Run, SaveAt, _scan, as_arrays, check_run
+from nsh.training.batches import Sampler
+from nsh.training.loop import Run, as_run, checked_method, make_plan
+from nsh.training.members import Member, map_members, padded
+from nsh.training.method import Method
+from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays
 
 # within 1.3 times the best on 2 CPU cores, see experiments/benchmarks/lanes.py
 TINY_STATE_BYTES, TINY_LANES, LANES = 1024, 64, 16
@@ -31,60 +35,61 @@ def ensemble(
     steps: int,
     sampler: Sampler | None = None,
     save: SaveAt | None = None,
+    method: Method | None = None,
     grid: int = 0,
+    first_seed: int = 0,
     lanes: int | None = None,
     chunk: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
     advance: Callable[[int], Any] | None = None,
 ) -> Run:
     """Train many seeds, for many hyperparameters: `train`, with leading axes [*grid, seeds].
 
-    Seed i starts from ``fold_in(key, i)``: it is bitwise the same whatever `seeds` and `chunk`
-    are, and the same for every hyperparameter.
+    Seed i starts from ``fold_in(key, i)``: it is bitwise the same whatever `seeds`, `chunk` and
+    `devices` are, and the same for every hyperparameter.
 
     `grid`: number of leading axes of the leaves of `hyper` that are a grid (see `hyper_grid`).
-    `lanes`: how many members are vmapped together; such groups run one after the other
-    (`lax.map`), so 1 means no vmap at all. Default: 64 for states below 1 KB, else 16, as
-    measured; the number of members is rounded up to whole groups. `chunk`: how many members are
-    trained by one call, results being moved to host memory in between; default: all, and then the
-    result is differentiable and nothing leaves the device. `advance`: called with the number of
-    members done after each chunk, for progress bars.
+    `first_seed`: the seeds are first_seed .. first_seed + seeds - 1. `lanes`: how many members are
+    vmapped together; such groups run one after the other (`lax.map`), so 1 means no vmap at all.
+    Default: 64 for states below 1 KB, else 16, as measured; the number of members is rounded up
+    to whole groups. `chunk`: how many members are trained by one call, results being moved to host
+    memory in between; default: all, and then the result is differentiable and nothing leaves the
+    device. `devices`: over which the members are shared out, default all of `jax.devices()`, those
+    of other hosts too after `jax.distributed.initialize()`; then every host makes the same call
+    and has the whole result. `advance`: called with the number of members done after each chunk,
+    for progress bars.
 
     Raises `ValueError` on bad input, before compiling.
     """
-    sampler = WithReplacement() if sampler is None else sampler
-    save = SaveAt() if save is None else save
     hyper = as_arrays(hyper)
     require_integer("seeds", seeds, 1)
-    shape = _grid_shape(hyper, grid)
-    for index in np.ndindex(shape) if is_concrete(hyper) else [(0,) * grid]:
-        member = jax.tree.map(lambda leaf, index=index: leaf[index], hyper)
-        check_run(system, examples, member, steps, sampler)
-    times = np.asarray(save.times(steps), np.int32)
+    require_integer("first_seed", first_seed, 0)
+    plan, shape = grid_plan(system, examples, hyper, steps, sampler, save, grid)
+    method = checked_method(method, plan)
     if lanes is None:
-        lanes = default_lanes(system, hyper, grid)
+        lanes = default_lanes(plan)
     require_integer("lanes", lanes, 1)
+    devices = checked_devices(devices)
     points = math.prod(shape)
     members = points * seeds
     chunk = members if chunk is None else require_integer("chunk", chunk, 1)
     flat = jax.tree.map(lambda leaf: jnp.reshape(leaf, (points, *leaf.shape[grid:])), hyper)
     # whole groups of lanes, and the last chunk as long as the others: one program runs them all
-    padded = math.ceil(min(chunk, members) / lanes) * lanes
+    size = padded(min(chunk, members), lanes, devices)
     parts = []
     for first in range(0, members, chunk):
         count = min(chunk, members - first)
-        numbers = np.minimum(np.arange(first, first + padded, dtype=np.int32), members - 1)
+        numbers = np.minimum(np.arange(first, first + size, dtype=np.int32), members - 1)
         point, seed = (jnp.asarray(part) for part in np.divmod(numbers, np.int32(seeds)))
-        result = _members(system, examples, flat, key, point, seed, steps, sampler, save, lanes)
+        result = _members(plan, flat, method, key, (point, seed + first_seed), lanes, devices)
         part = jax.tree.map(lambda leaf, count=count: leaf[:count], result)
         parts.append(part if chunk >= members else jax.device_get(part))
         if advance is not None:
             jax.block_until_ready(part)
             advance(count)
     joined = parts[0] if len(parts) == 1 else jax.tree.map(lambda *p: np.concatenate(p), *parts)
-    final, saved, status = jax.tree.map(
-        lambda leaf: leaf.reshape(*shape, seeds, *leaf.shape[1:]), joined
-    )
-    return Run(final, saved, times, status)
+    shaped = jax.tree.map(lambda leaf: leaf.reshape(*shape, seeds, *leaf.shape[1:]), joined)
+    return as_run(shaped, plan)
 
 
 def hyper_grid(make: Callable[..., PyTree], **axes: Any) -> PyTree:
@@ -101,12 +106,41 @@ def hyper_grid(make: Callable[..., PyTree], **axes: Any) -> PyTree:
     return make(**dict(zip(axes, values, strict=True)))
 
 
-def default_lanes(system: System, hyper: PyTree, grid: int) -> int:
+def default_lanes(plan: Plan) -> int:
     """How many members to vmap together: more for tiny states, bound by the cost of dispatch."""
-    point = jax.tree.map(lambda leaf: jnp.asarray(leaf)[(0,) * grid], hyper)
-    state = eqx.filter_eval_shape(system.init, jax.random.key(0), point)
+    state = eqx.filter_eval_shape(plan.system.init, jax.random.key(0), plan.hyper)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     return TINY_LANES if size < TINY_STATE_BYTES else LANES
+
+
+def checked_devices(devices: Sequence[jax.Device] | None) -> tuple[jax.Device, ...]:
+    """The devices to use, by default all."""
+    chosen = tuple(jax.devices() if devices is None else devices)
+    usable = all(isinstance(device, jax.Device) for device in chosen) and len(chosen) > 0
+    require(usable, "devices", devices, "one or more of jax.devices()")
+    return chosen
+
+
+def grid_plan(
+    system: System,
+    examples: PyTree,
+    hyper: PyTree,
+    steps: int,
+    sampler: Sampler | None,
+    save: SaveAt | None,
+    grid: int,
+) -> tuple[Plan, tuple[int, ...]]:
+    """The plan at the first point of a grid of hyperparameters, all of them checked; its shape."""
+    shape = _grid_shape(hyper, grid)
+    first, *others = np.ndindex(shape) if is_concrete(hyper) else [(0,) * grid]
+
+    def at(index: tuple[int, ...]) -> Plan:
+        point = jax.tree.map(lambda leaf: leaf[index], hyper)
+        return make_plan(system, examples, point, steps, sampler, save)
+
+    for index in others:
+        at(index)
+    return at(first), shape
 
 
 def _over_axis(make: Callable[..., PyTree], name: str) -> Callable[..., PyTree]:
@@ -129,21 +163,18 @@ def _grid_shape(hyper: PyTree, grid: int) -> tuple[int, ...]:
 
 @eqx.filter_jit
 def _members(
-    system: System,
-    examples: PyTree,
+    plan: Plan,
     hypers: PyTree,
+    method: Method,
     key: Key[Array, ""],
-    points: Array,
-    seeds: Array,
-    steps: int,
-    sampler: Sampler,
-    save: SaveAt,
+    members: tuple[Array, Array],
     lanes: int,
-) -> PyTree:
-    def one(member: tuple[Array, Array]) -> PyTree:
+    devices: tuple[jax.Device, ...],
+) -> Outcome:
+    def one(shared: tuple[Plan, PyTree, Any], member: Member) -> Outcome:
+        plan, hypers, key = shared
         point, seed = member
         hyper = jax.tree.map(lambda leaf: leaf[point], hypers)
-        member_key = jax.random.fold_in(key, seed)
-        return _scan(system, examples, hyper, member_key, steps, sampler, save)
+        return method.run(replace(plan, hyper=hyper), jax.random.fold_in(key, seed))
 
-    return jax.lax.map(one, (points, seeds), batch_size=lanes if lanes > 1 else None)
+    return map_members(one, (plan, hypers, key), members, lanes, devices)

@@ -1,0 +1,57 @@
+"""The members of an ensemble, one by one, in lanes of a vector and on many devices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Int, PyTree
+
+Member = tuple[Int[Array, ""], Int[Array, ""]]
+AXIS = "members"
+
+
+def map_members(
+    function: Callable[[Any, Member], PyTree],
+    shared: PyTree,
+    members: tuple[Int[Array, " members"], Int[Array, " members"]],
+    lanes: int,
+    devices: Sequence[jax.Device],
+) -> PyTree:
+    """``function(shared, (point, seed))`` for all members, with leading axis; called inside jit.
+
+    `lanes` of them are vmapped together, such groups run one after the other (`lax.map`), and
+    each device has an equal share of the groups: the number of members is a multiple of
+    `padded(1, lanes, devices)`. What a device computes of a group does not depend on the others,
+    so members are bitwise the same on any number of devices.
+    """
+
+    arrays, rest = eqx.partition(shared, eqx.is_array)
+
+    def of_one_device(arrays: PyTree, members: Any) -> PyTree:
+        def one(member: Member) -> PyTree:
+            return function(eqx.combine(arrays, rest), member)
+
+        return jax.lax.map(one, members, batch_size=lanes if lanes > 1 else None)
+
+    if len(devices) == 1:
+        return of_one_device(arrays, members)
+    mesh = Mesh(np.asarray(devices), (AXIS,))
+    everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
+    result = jax.shard_map(
+        of_one_device, mesh=mesh, in_specs=(everywhere, split), out_specs=split, check_vma=False
+    )(arrays, members)
+    if jax.process_count() > 1:  # so that every host has all of it
+        result = jax.lax.with_sharding_constraint(result, NamedSharding(mesh, everywhere))
+    return result
+
+
+def padded(count: int, lanes: int, devices: Sequence[jax.Device]) -> int:
+    """`count` members rounded up to whole groups of lanes on every device."""
+    whole = lanes * len(devices)
+    return math.ceil(count / whole) * whole

@@ -1,0 +1,153 @@
+"""What to run: one training run as a value, before anything says how to compute it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key, PyTree
+
+from nsh._checks import require, require_integer
+from nsh.system import System
+from nsh.training.batches import Sampler
+
+HEALTHY, DIVERGED = 0, 1
+
+
+class Snapshot(eqx.Module):
+    """What a recording function may look at: the run as it stands after `step` steps."""
+
+    system: System
+    state: PyTree
+    hyper: PyTree
+    step: Int[Array, ""]
+
+
+def _whole_state(now: Snapshot) -> PyTree:
+    return now.state
+
+
+class SaveAt(eqx.Module):
+    """What to record along a run, and when: the analogue of Diffrax's value of that name.
+
+    `what`: ``Snapshot -> pytree of arrays`` (default: the whole state). Keep the same function
+    for repeated calls: a new one is compiled anew. `every`: record after every so many steps, the
+    start (step 0) included. `steps`: record after exactly these numbers of steps, increasing; each
+    change of spacing costs compile time. Give one of the two, or neither to record nothing.
+    """
+
+    what: Callable[[Snapshot], PyTree] = eqx.field(default=_whole_state)
+    every: int | None = eqx.field(static=True, default=None)
+    steps: tuple[int, ...] | None = eqx.field(
+        static=True, default=None, converter=lambda s: None if s is None else tuple(s)
+    )
+
+    def __check_init__(self):
+        require(callable(self.what), "what", self.what, "a function of a Snapshot")
+        both = self.every is not None and self.steps is not None
+        require(not both, "steps", self.steps, "None where `every` is given")
+        if self.every is not None:
+            require_integer("every", self.every, 1)
+        for before, step in zip((-1, *(self.steps or ())), self.steps or (), strict=False):
+            require_integer("steps", step, before + 1)
+
+    def times(self, steps: int) -> tuple[int, ...]:
+        """The numbers of steps after which a run of `steps` steps is recorded."""
+        if self.every is not None:
+            return tuple(range(0, steps + 1, self.every))
+        for step in self.steps or ():
+            require_integer("save.steps", step, 0, steps)
+        return self.steps or ()
+
+
+class Keys(NamedTuple):
+    """The randomness of one run, by what it is for."""
+
+    init: Key[Array, ""]
+    sampler: Key[Array, ""]
+    batches: Key[Array, ""]
+    steps: Key[Array, ""]
+
+    @classmethod
+    def of(cls, key: Key[Array, ""]) -> Keys:
+        """The four keys of the run with this `key`."""
+        return cls(*jax.random.split(key, 4))
+
+
+class Plan(eqx.Module):
+    """One run, but for its key: what is trained, on which mini-batches, what is recorded when."""
+
+    system: System
+    examples: PyTree
+    hyper: PyTree
+    sampler: Sampler
+    save: SaveAt
+    steps: int = eqx.field(static=True)
+
+    @property
+    def samples(self) -> int:
+        """Number of examples."""
+        return jax.tree.leaves(self.examples)[0].shape[0]
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """Numbers of steps after which something is recorded."""
+        return self.save.times(self.steps)
+
+    def start(self, keys: Keys) -> tuple[PyTree, PyTree]:
+        """State before training, and what the sampler carries."""
+        carried = self.sampler.init(keys.sampler, self.samples)
+        return self.system.init(keys.init, self.hyper), carried
+
+    def indices(
+        self, carried: PyTree, first: Int[Array, ""], count: int, keys: Keys
+    ) -> tuple[Int[Array, "count batch"], PyTree]:
+        """Mini-batches of `count` steps from step `first` on, and what the sampler carries on."""
+        return self.sampler.draw(carried, first, count, keys.batches, self.samples)
+
+    def batch(self, indices: Int[Array, " batch"]) -> PyTree:
+        """The examples of one mini-batch."""
+        return self.sampler.take(self.examples, indices)
+
+    def record(self, state: PyTree, step: Int[Array, ""]) -> PyTree:
+        """What is to be recorded of a state after `step` steps."""
+        return self.save.what(Snapshot(self.system, state, self.hyper, step))
+
+    def status(self, state: PyTree) -> Int[Array, ""]:
+        """0 for a final state that is healthy, else 1."""
+        return jnp.where(self.system.healthy(state), HEALTHY, DIVERGED).astype(jnp.int32)
+
+    def check(self) -> None:
+        """Raise `ValueError` for anything that cannot be trained on."""
+        require_integer("steps", self.steps, 0)
+        given = type(self.system).__name__
+        require(isinstance(self.system, System), "system", given, "an nsh.System")
+        allowed = "an nsh.training.Sampler"
+        require(isinstance(self.sampler, Sampler), "sampler", self.sampler, allowed)
+        leading = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(self.examples)}
+        allowed = "arrays with one leading axis of samples in common (from system.prepare)"
+        require(len(leading) == 1 and () not in leading, "examples", leading, allowed)
+        require(self.samples > 0, "samples", self.samples, "at least 1")
+        self.sampler.check(self.samples)
+        self.system.check(self.hyper, self.steps)
+        self.save.times(self.steps)
+
+
+def as_arrays(hyper: PyTree) -> PyTree:
+    """Hyperparameters with Python numbers as arrays: jit would compile anew for each of them."""
+    numbers = (bool, int, float)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, type(leaf)) if isinstance(leaf, numbers) else leaf, hyper
+    )
+
+
+class Outcome(NamedTuple):
+    """What a method computes of one run."""
+
+    state: PyTree
+    saved: Any
+    status: Int[Array, ""]
