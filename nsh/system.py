@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
+from nsh.bounds import REALS
+
 
 class Scaled(eqx.Module):
     """Numbers that may leave the range of floating point: ``value * exp(log_scale)``.
@@ -71,6 +73,10 @@ class System(eqx.Module):
     ) -> tuple[Float[Array, " width"] | Scaled, ...]:
         """One vector per level, lowest first: what the system makes of one example."""
 
+    def batch(self, examples: PyTree, indices: Int[Array, " batch"]) -> PyTree:
+        """The mini-batch of the samples with these indices, for `step`: by default their rows."""
+        return jax.tree.map(lambda leaf: leaf[indices], examples)
+
     def transition(
         self,
         batch: PyTree,  # noqa: ARG002
@@ -105,6 +111,13 @@ class System(eqx.Module):
         Raises `ValueError` if `hyper` does not allow it (or, by default, the system).
         """
         raise ValueError(f"{type(self).__name__} has no `from_events`")
+
+    def bounds(self, hyper: PyTree) -> PyTree:  # noqa: ARG002
+        """The open interval (low, high) each leaf of `hyper` must stay in: a prefix of `hyper`.
+
+        For `nsh.bounds` and `nsh.training.tune`; by default all real numbers.
+        """
+        return REALS
 
     def check(self, hyper: PyTree, steps: int) -> None:
         """Raise `ValueError` if `hyper` cannot serve for `steps` steps; concrete values only."""

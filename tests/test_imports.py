@@ -14,19 +14,25 @@ EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 # what each part of nsh may import of nsh, besides itself
-CORE = {"nsh.system", "nsh._checks"}
+CORE = {"nsh.system", "nsh.bounds", "nsh._checks"}
 MAY_IMPORT = {
     "nsh._checks": set(),
-    "nsh.system": {"nsh._checks"},
+    "nsh.bounds": {"nsh._checks"},
+    "nsh.system": {"nsh.bounds", "nsh._checks"},
     "nsh.neurashed": CORE,
     "nsh.networks": CORE,
     "nsh.training": CORE,
     "nsh.measure": CORE,
     "nsh.figures": {"nsh._checks", "nsh.neurashed.graph"},
+    "nsh.study": CORE
+    | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure", "nsh.figures"},
+    "nsh.cli": {"nsh.study"},
+    "nsh.__main__": {"nsh.cli"},
 }
 ALWAYS_INSTALLED = {"jax", "equinox", "optax", "jaxtyping", "numpy"}
-# this needs an extra of the package
-OPTIONAL = {"nsh.figures": {"matplotlib"}}
+# these need an extra of the package
+STUDY = {"matplotlib", "xarray", "zarr", "rich"}
+OPTIONAL = {"nsh.figures": {"matplotlib"}, "nsh.study": STUDY, "nsh.cli": {"tyro"}}
 
 
 def name_of(path):
@@ -111,7 +117,7 @@ def test_core_needs_only_what_is_always_installed(path):
             allowed = allowed | more
     for imported in imports(path, at_start_only=True):
         assert imported.split(".")[0] in allowed, f"{path} imports {imported}"
-    if name_of(path) != "nsh.figures" and not is_within(name_of(path), "nsh.figures"):
+    if not any(is_within(name_of(path), package) for package in OPTIONAL):
         assert not any(is_within(name, "nsh.figures") for name in imports(path))
 
 

@@ -19,7 +19,6 @@ from nsh.neurashed.paper import (
 from nsh.neurashed.pathway import feature_pathway, pack, union, unpack
 from nsh.neurashed.rules import Additive, Affine, Geometric, PerLevel, Rule, Rules, Saturating
 from nsh.neurashed.start import Constant, Start, Uniform
-from nsh.neurashed.unconstrained import Unconstrained
 
 __all__ = [
     "Additive",
@@ -39,7 +38,6 @@ __all__ = [
     "Saturating",
     "Start",
     "Task",
-    "Unconstrained",
     "Uniform",
     "exact",
     "feature_pathway",

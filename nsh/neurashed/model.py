@@ -8,13 +8,30 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, UInt32
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
 from nsh._checks import is_concrete, require, require_all, require_labels, require_numeric
+from nsh.bounds import REALS
+from nsh.neurashed.composition import ClippedAffine, Maps, NeurashedTransition, Shift
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.logspace import segment_logsumexp
-from nsh.neurashed.pathway import feature_pathway, pack, union, unpack
-from nsh.neurashed.rules import PerLevel, Rule, Rules, check_rule, parameters
+from nsh.neurashed.pathway import (
+    WORD,
+    feature_pathway,
+    pack,
+    union,
+    union_of,
+    unpack,
+    word_count,
+)
+from nsh.neurashed.rules import (
+    PerLevel,
+    Rule,
+    Rules,
+    check_rule,
+    constant_log_factor,
+    parameters,
+)
 from nsh.neurashed.start import Start, Uniform
 from nsh.system import Scaled, System
 
@@ -24,7 +41,9 @@ SAMPLES_AT_ONCE = 64
 class Pathways(eqx.Module):
     """Prepared examples: what fires for each, packed 32 to a word; leading axis = sample.
 
-    Bits: feature nodes, then class nodes, then (where edges fire per sample) edges to class nodes.
+    Bits: feature nodes and class nodes; then, each from a new word on, for every edge to a class
+    node whether its source and whether its target fires or, where edges fire by the sample,
+    whether both do.
     """
 
     words: UInt32[Array, "*n words"]
@@ -114,16 +133,91 @@ class Neurashed(System):
             state.iteration + 1,
         )
 
+    def transition(
+        self,
+        batch: Pathways,
+        hyper: Rules,
+        iteration: Int[Array, ""],
+        key: Key[Array, ""],  # noqa: ARG002
+    ) -> NeurashedTransition:
+        """`step` as a map to be composed: affine rules are closed under composition.
+
+        Raises `ValueError` for other rules.
+        """
+        nodes, edges = self.fired(union(batch.words))
+        weight_growth, weight_decay = hyper.for_weights()
+        levels, top = self.graph.node_levels(), len(self.graph.widths)
+
+        def map_of(fired: Any, growth: Rule, decay: Rule, level: Any) -> Maps:
+            parts = (rule.at(iteration, level).affine() for rule in (growth, decay))
+            (grown, raised), (shrunk, lowered) = parts
+            log_factor = jnp.where(fired, grown, shrunk)
+            if raised is None and lowered is None:
+                return Shift(log_factor)
+            step = jnp.where(fired, *(0.0 if c is None else c for c in (raised, lowered)))
+            zero = jnp.zeros_like(log_factor)
+            return ClippedAffine(log_factor, Scaled(step, zero), Scaled(zero, zero))
+
+        return NeurashedTransition(
+            map_of(nodes, hyper.growth, hyper.decay, levels),
+            map_of(edges, weight_growth, weight_decay, top),
+            jnp.ones((), jnp.int32),
+        )
+
+    def batch(self, examples: Pathways, indices: Int[Array, " batch"]) -> Pathways:
+        """A mini-batch as the one union of its pathways: all that a step needs to know of it."""
+        return Pathways(union_of(examples.words, indices)[None])
+
+    def events(self, batch: Pathways) -> UInt32[Array, " words"]:
+        """Which nodes fire (and classes), then, from a new word on, which edges to class nodes."""
+        words = union(batch.words)
+        return jnp.concatenate([words[: self._node_words()], self._edge_words(words)])
+
+    def from_events(
+        self,
+        start: NeurashedState,
+        counts: Int[Array, " events"],
+        steps: Int[Array, ""] | int,
+        hyper: Rules,
+    ) -> NeurashedState:
+        """``log lambda_T = log lambda_0 + n log a + (T - n) log b``, n = counts of firing.
+
+        For geometric rules that do not change over time; raises `ValueError` for others. In float
+        of unit roundoff u the error is at most ``4 u (|log lambda_0| + n |log a| + (T-n) |log b|)``
+        for T < 1/u.
+        """
+        graph, levels, top = self.graph, self.graph.node_levels(), len(self.graph.widths)
+        edges = WORD * self._node_words()
+        weight_growth, weight_decay = hyper.for_weights()
+
+        def after(log_x: Any, fired: Any, growth: Rule, decay: Rule, name: str, level: Any) -> Any:
+            grown = constant_log_factor(growth, f"{name}growth", level)
+            shrunk = constant_log_factor(decay, f"{name}decay", level)
+            dtype = log_x.dtype
+            return log_x + (fired.astype(dtype) * grown + (steps - fired).astype(dtype) * shrunk)
+
+        return NeurashedState(
+            after(start.log_amplification, counts[: graph.nodes],
+                  hyper.growth, hyper.decay, "", levels),
+            after(start.log_weight, counts[edges : edges + graph.class_edges],
+                  weight_growth, weight_decay, "weight_", top),
+            start.iteration + steps,
+        )  # fmt: skip
+
     def fired(
         self, words: UInt32[Array, " words"]
     ) -> tuple[Bool[Array, " nodes"], Bool[Array, " class_edges"]]:
         """Which feature nodes and which edges to class nodes fire, from a batch's packed union."""
-        graph = self.graph
-        bits = unpack(words, _bit_count(graph, self.edge_firing))
-        nodes = bits[: graph.nodes]
-        if self.edge_firing == "sample":
-            return nodes, bits[graph.nodes + graph.classes :]
-        return nodes, nodes[graph.class_sources] & bits[graph.nodes + graph.class_targets]
+        nodes = unpack(words, self.graph.nodes)
+        return nodes, unpack(self._edge_words(words), self.graph.class_edges)
+
+    def _node_words(self) -> int:
+        return word_count(self.graph.nodes + self.graph.classes)
+
+    def _edge_words(self, words: UInt32[Array, " words"]) -> UInt32[Array, " edge_words"]:
+        first, count = self._node_words(), word_count(self.graph.class_edges)
+        sources = words[first : first + count]
+        return sources if self.edge_firing == "sample" else sources & words[first + count :]
 
     def log_scores(self, state: NeurashedState, example: Pathways) -> Float[Array, " nodes"]:
         """log S_F of every feature node, -inf where it does not fire.
@@ -160,6 +254,15 @@ class Neurashed(System):
         """No NaN and no +inf; an amplification factor of 0 (log -inf) is allowed."""
         logs = jnp.concatenate([state.log_amplification, state.log_weight])
         return jnp.all(logs < jnp.inf)
+
+    def bounds(self, hyper: Rules) -> PyTree:
+        """The paper's conditions on each parameter (`Rule.domain`); a schedule has none."""
+        intervals = []
+        for name, rule in vars(hyper).items():
+            for field, value in ({} if rule is None else parameters(rule)).items():
+                interval = REALS if callable(value) else rule.domain("growth" in name)[field]
+                intervals += [interval] * len(jax.tree.leaves(value))
+        return jax.tree.unflatten(jax.tree.structure(hyper), intervals)
 
     def check(self, hyper: Rules, steps: int) -> None:
         """Raise for rules that break the paper's conditions or do not fit the graph."""
@@ -199,10 +302,6 @@ def _shape(value: Any) -> tuple[int, ...]:
         return np.shape(now)
 
 
-def _bit_count(graph: Graph, edge_firing: str) -> int:
-    return graph.nodes + graph.classes + (graph.class_edges if edge_firing == "sample" else 0)
-
-
 @eqx.filter_jit
 def _pathways(
     graph: Graph, x: Bool[Array, "n inputs"], y: Int[Array, " n"], edge_firing: str
@@ -210,10 +309,10 @@ def _pathways(
     def one(sample: tuple[Bool[Array, " inputs"], Int[Array, ""]]) -> UInt32[Array, " words"]:
         nodes = feature_pathway(graph, sample[0])
         label = jnp.arange(graph.classes, dtype=jnp.int32) == sample[1]
-        parts = [nodes, label]
-        if edge_firing == "sample":
-            parts.append(nodes[graph.class_sources] & label[graph.class_targets])
-        return pack(jnp.concatenate(parts))
+        sources, targets = nodes[graph.class_sources], label[graph.class_targets]
+        # a union keeps them apart, so that an edge's source and target may fire in two samples
+        edges = [sources & targets] if edge_firing == "sample" else [sources, targets]
+        return jnp.concatenate([pack(bits) for bits in (jnp.concatenate([nodes, label]), *edges)])
 
     return Pathways(jax.lax.map(one, (x, y), batch_size=SAMPLES_AT_ONCE))
 

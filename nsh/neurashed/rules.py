@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nsh._checks import is_concrete, require, require_all
+from nsh.bounds import Interval
 from nsh.neurashed.logspace import log_plus
 
-Interval = tuple[float, float]
 MOST_STEPS_CHECKED = 10_000
 # parameter values at which a rule leaves x as it is
 IDENTITY = {"factor": 1.0, "step": 0.0}
@@ -49,6 +49,13 @@ class Rule(eqx.Module):
     def domain(self, growing: bool) -> dict[str, Interval]:
         """The open interval of each parameter, for g+ (`growing`) or g-."""
 
+    def affine(self) -> tuple[Any, Any]:
+        """log a and c of a rule ``g(x) = max(a x + c, 0)``, c None for 0; for rules after `at`.
+
+        Raises `ValueError` for other rules: their steps do not compose.
+        """
+        raise ValueError(f"steps of {type(self).__name__} do not compose: it is not affine")
+
     def at(self, iteration: Int[Array, ""], level: Int[np.ndarray, " nodes"] | int) -> Rule:  # noqa: ARG002
         """This rule at one iteration, with schedules evaluated, for nodes of the given levels."""
         return type(self)(*(_at(value, iteration) for value in vars(self).values()))
@@ -63,6 +70,10 @@ class Geometric(Rule):
         """log x + log factor."""
         return log_x + jnp.log(self.factor)
 
+    def affine(self) -> tuple[Any, Any]:
+        """See `Rule.affine`."""
+        return jnp.log(self.factor), None
+
     def domain(self, growing: bool) -> dict[str, Interval]:
         """See `Rule.domain`."""
         return {"factor": (1.0, math.inf) if growing else (0.0, 1.0)}
@@ -76,6 +87,10 @@ class Additive(Rule):
     def __call__(self, log_x: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
         """log max(x + step, 0)."""
         return log_plus(log_x, self.step)
+
+    def affine(self) -> tuple[Any, Any]:
+        """See `Rule.affine`."""
+        return jnp.zeros_like(self.step), self.step
 
     def domain(self, growing: bool) -> dict[str, Interval]:
         """See `Rule.domain`."""
@@ -94,6 +109,10 @@ class Affine(Rule):
     def __call__(self, log_x: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
         """log max(factor x + step, 0)."""
         return log_plus(log_x + jnp.log(self.factor), self.step)
+
+    def affine(self) -> tuple[Any, Any]:
+        """See `Rule.affine`."""
+        return jnp.log(self.factor), self.step
 
     def domain(self, growing: bool) -> dict[str, Interval]:
         """See `Rule.domain`."""
@@ -171,6 +190,22 @@ class Rules(eqx.Module):
         growth = self.growth if self.weight_growth is None else self.weight_growth
         decay = self.decay if self.weight_decay is None else self.weight_decay
         return growth, decay
+
+
+def constant_log_factor(
+    rule: Rule, name: str, level: Int[np.ndarray, " nodes"] | int
+) -> Float[Array, "..."]:
+    """log a of a rule that is ``g(x) = a x`` at every iteration, for nodes of the given levels.
+
+    Raises `ValueError` for any other rule: its final state depends on the order of the steps.
+    """
+    inner = rule.rule if isinstance(rule, PerLevel) else rule
+    if not isinstance(inner, Geometric):
+        raise ValueError(f"{name} is {type(inner).__name__}, not Geometric: the order matters")
+    if callable(inner.factor):
+        raise ValueError(f"{name}.factor is a schedule: the order of the steps matters")
+    log_factor, _ = rule.at(jnp.zeros((), jnp.int32), level).affine()
+    return log_factor
 
 
 def parameters(rule: Rule) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from jaxtyping import Array, Int, Key, PyTree, UInt32
 
 from nsh._checks import require, require_integer
 
+# steps that share a key: hashing a key for each step would double the cost of an index
+STEPS_OF_A_KEY = 16
+
 
 class Sampler(eqx.Module):
     """Draws the indices of mini-batches, many steps at once; carried through the training loop."""
@@ -28,12 +31,8 @@ class Sampler(eqx.Module):
         """Indices of the mini-batches of steps first .. first + count - 1, and what to carry on.
 
         The mini-batch of a step depends on `key` and the step alone, not on how many steps are
-        drawn at once; `key` is the same for all calls of a run.
+        drawn at once; `key` is the same for all calls of a run. Size 0 stands for all samples.
         """
-
-    def take(self, examples: PyTree, indices: Int[Array, " batch"]) -> PyTree:
-        """The mini-batch with these indices."""
-        return jax.tree.map(lambda leaf: leaf[indices], examples)
 
     def check(self, samples: int) -> None:
         """Raise `ValueError` if no batch can be drawn from so many samples."""
@@ -64,10 +63,15 @@ class WithReplacement(Sampler):
     ) -> tuple[Int[Array, "count batch"], Any]:
         """See `Sampler.draw`."""
 
-        def one(step: Int[Array, ""]) -> UInt32[Array, " batch"]:
-            return jax.random.bits(jax.random.fold_in(key, step), (self.size,), jnp.uint32)
+        def one(group: Int[Array, ""]) -> UInt32[Array, "steps batch"]:
+            shape = (STEPS_OF_A_KEY, self.size)
+            return jax.random.bits(jax.random.fold_in(key, group), shape, jnp.uint32)
 
-        bits = jax.vmap(one)(first + jnp.arange(count, dtype=jnp.int32))
+        # enough whole groups, wherever in the first of them `first` falls
+        groups = 1 + -(-(count - 1) // STEPS_OF_A_KEY)
+        group = first // STEPS_OF_A_KEY
+        bits = jax.vmap(one)(group + jnp.arange(groups, dtype=jnp.int32)).reshape(-1, self.size)
+        bits = jax.lax.dynamic_slice_in_dim(bits, first - group * STEPS_OF_A_KEY, count)
         return _below(bits, samples), carried
 
 
@@ -128,12 +132,8 @@ class FullBatch(Sampler):
         key: Key[Array, ""],  # noqa: ARG002
         samples: int,  # noqa: ARG002
     ) -> tuple[Int[Array, "count batch"], Any]:
-        """No indices: `take` takes all."""
+        """No indices, which stands for all samples."""
         return jnp.zeros((count, 0), jnp.int32), carried
-
-    def take(self, examples: PyTree, indices: Int[Array, " batch"]) -> PyTree:  # noqa: ARG002
-        """All examples."""
-        return examples
 
 
 def _below(bits: UInt32[Array, "*n"], samples: int) -> Int[Array, "*n"]:

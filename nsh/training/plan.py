@@ -110,8 +110,9 @@ class Plan(eqx.Module):
         return self.sampler.draw(carried, first, count, keys.batches, self.samples)
 
     def batch(self, indices: Int[Array, " batch"]) -> PyTree:
-        """The examples of one mini-batch."""
-        return self.sampler.take(self.examples, indices)
+        """The mini-batch of these samples; all of them if the sampler draws none."""
+        all_of_them = indices.shape[0] == 0
+        return self.examples if all_of_them else self.system.batch(self.examples, indices)
 
     def record(self, state: PyTree, step: Int[Array, ""]) -> PyTree:
         """What is to be recorded of a state after `step` steps."""

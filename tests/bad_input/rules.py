@@ -5,10 +5,11 @@
 import jax.numpy as jnp
 import numpy as np
 import optax
-from bad_input.good import DECAY, trained
+from bad_input.good import DECAY, MODEL, trained
 
 from nsh import Additive, Affine, Geometric, PerLevel, Rules, Saturating
-from nsh.neurashed import Constant, Unconstrained, Uniform, exact
+from nsh.bounds import to_reals
+from nsh.neurashed import Constant, Uniform, exact
 
 
 def exact_law(law, **changes):
@@ -18,6 +19,10 @@ def exact_law(law, **changes):
 
 def per_level(*factors):
     return PerLevel(Geometric(np.array(factors)))
+
+
+def unconstrained(rules):
+    return to_reals(rules, MODEL.bounds(rules))
 
 
 RULES = {
@@ -92,11 +97,11 @@ RULES = {
     ),
     "no rules": (lambda: trained(0.1), "hyper", "Array", "nsh.Rules"),
     "unconstrained edge": (
-        lambda: Unconstrained.of(Rules(Geometric(1.1), Geometric(1.0))), "decay.factor", "1.0",
+        lambda: unconstrained(Rules(Geometric(1.1), Geometric(1.0))), "decay.factor", "1.0",
         "strictly inside (0.0, 1.0)",
     ),
     "unconstrained affine edge": (
-        lambda: Unconstrained.of(Rules(Affine(1.1, 0.0), DECAY)), "growth.step", "0.0",
+        lambda: unconstrained(Rules(Affine(1.1, 0.0), DECAY)), "growth.step", "0.0",
         "strictly inside (0.0, inf)",
     ),
     "exact: p": (

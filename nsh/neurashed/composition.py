@@ -1,0 +1,110 @@
+"""Growth and decay as maps that can be composed: shifts of log x, and clipped affine maps of x."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from nsh.neurashed.logspace import LEAST
+from nsh.system import Scaled, Transition
+
+
+class Shift(eqx.Module):
+    """x -> e^s x: geometric rules."""
+
+    log_factor: Float[Array, "..."]
+
+    def then(self, later: Shift) -> Shift:
+        """e^(s2) e^(s1) x."""
+        return Shift(self.log_factor + later.log_factor)
+
+    def __call__(self, log_x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The map on log x."""
+        return log_x + self.log_factor
+
+
+class ClippedAffine(eqx.Module):
+    """x -> max(e^s x + shift, floor) on x >= 0, with floor >= 0: closed under composition.
+
+    ``max(a2 max(a1 x + c1, d1) + c2, d2) = max(a2 a1 x + (a2 c1 + c2), max(a2 d1 + c2, d2))``.
+    Shift and floor are `Scaled`, each with its own scale, so that none over- or underflows.
+    """
+
+    log_factor: Float[Array, "..."]
+    shift: Scaled
+    floor: Scaled
+
+    def then(self, later: ClippedAffine) -> ClippedAffine:
+        """This map, then `later`."""
+        return ClippedAffine(
+            self.log_factor + later.log_factor,
+            _add(_grown(self.shift, later.log_factor), later.shift),
+            _larger(_add(_grown(self.floor, later.log_factor), later.shift), later.floor),
+        )
+
+    def __call__(self, log_x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The map on log x."""
+        some = jnp.isfinite(log_x)
+        x = Scaled(jnp.where(some, 1.0, 0.0).astype(log_x.dtype), jnp.where(some, log_x, 0))
+        y = _larger(_add(_grown(x, self.log_factor), self.shift), self.floor)
+        positive = y.value > 0
+        return jnp.where(positive, y.log_scale + jnp.log(jnp.where(positive, y.value, 1)), -jnp.inf)
+
+
+Maps = Shift | ClippedAffine
+
+
+class NeurashedTransition(Transition):
+    """Steps of `Neurashed` composed: a map for nodes, one for class weights, how many steps."""
+
+    nodes: Maps
+    weights: Maps
+    steps: Int[Array, "..."]
+
+    def then(self, later: NeurashedTransition) -> NeurashedTransition:
+        """See `Transition.then`."""
+        return NeurashedTransition(
+            self.nodes.then(later.nodes),  # pyright: ignore[reportArgumentType]
+            self.weights.then(later.weights),  # pyright: ignore[reportArgumentType]
+            self.steps + later.steps,
+        )
+
+    def __call__(self, state: Any) -> Any:
+        """The `NeurashedState` after these steps."""
+        return type(state)(
+            self.nodes(state.log_amplification),
+            self.weights(state.log_weight),
+            state.iteration + self.steps,
+        )
+
+
+def _grown(number: Scaled, log_factor: Float[Array, "..."]) -> Scaled:
+    return Scaled(number.value, number.log_scale + log_factor)
+
+
+def _common_scale(a: Scaled, b: Scaled) -> tuple[Float[Array, "..."], Array, Array]:
+    """The larger scale, that of a zero being ignored, and both values in units of it."""
+    scale = jnp.where(a.value == 0, b.log_scale, jnp.maximum(a.log_scale, b.log_scale))
+    scale = jax.lax.stop_gradient(jnp.where(b.value == 0, a.log_scale, scale))
+    # a zero in units of a far smaller number: cut, so that its derivative stays finite
+    units = (jnp.exp(jnp.minimum(n.log_scale - scale, -LEAST)) for n in (a, b))
+    in_units = (n.value * unit for n, unit in zip((a, b), units, strict=True))
+    return scale, *in_units
+
+
+def _add(a: Scaled, b: Scaled) -> Scaled:
+    scale, in_a, in_b = _common_scale(a, b)
+    total = in_a + in_b
+    size = jax.lax.stop_gradient(jnp.abs(total))
+    size = jnp.where(size > 0, size, 1)
+    return Scaled(total / size, scale + jnp.log(size))
+
+
+def _larger(a: Scaled, b: Scaled) -> Scaled:
+    _, in_a, in_b = _common_scale(a, b)
+    first = in_a >= in_b
+    return Scaled(jnp.where(first, a.value, b.value), jnp.where(first, a.log_scale, b.log_scale))
