@@ -73,10 +73,6 @@ class System(eqx.Module):
     ) -> tuple[Float[Array, " width"] | Scaled, ...]:
         """One vector per level, lowest first: what the system makes of one example."""
 
-    def batch(self, examples: PyTree, indices: Int[Array, " batch"]) -> PyTree:
-        """The mini-batch of the samples with these indices, for `step`: by default their rows."""
-        return jax.tree.map(lambda leaf: leaf[indices], examples)
-
     def transition(
         self,
         batch: PyTree,  # noqa: ARG002

@@ -20,7 +20,6 @@ from nsh.neurashed.pathway import (
     feature_pathway,
     pack,
     union,
-    union_of,
     unpack,
     word_count,
 )
@@ -163,10 +162,6 @@ class Neurashed(System):
             map_of(edges, weight_growth, weight_decay, top),
             jnp.ones((), jnp.int32),
         )
-
-    def batch(self, examples: Pathways, indices: Int[Array, " batch"]) -> Pathways:
-        """A mini-batch as the one union of its pathways: all that a step needs to know of it."""
-        return Pathways(union_of(examples.words, indices)[None])
 
     def events(self, batch: Pathways) -> UInt32[Array, " words"]:
         """Which nodes fire (and classes), then, from a new word on, which edges to class nodes."""

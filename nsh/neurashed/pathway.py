@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from functools import reduce
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, UInt32
+from jaxtyping import Array, Bool, UInt32
 
 from nsh._checks import require, require_integer
 from nsh.neurashed.graph import Graph
 
 WORD = 32
-# up to so many rows a union reads one by one, three times as fast as gathering them first
-ROWS_ONE_BY_ONE = 64
 
 
 def feature_pathway(graph: Graph, x: Bool[Array, " inputs"]) -> Bool[Array, " nodes"]:
@@ -68,13 +64,3 @@ def unpack(words: UInt32[Array, "*n words"], count: int) -> Bool[Array, "*n coun
 def union(words: UInt32[Array, "batch words"]) -> UInt32[Array, " words"]:
     """What fires anywhere in a mini-batch: the bitwise or of its packed pathways."""
     return jax.lax.reduce(words, jnp.uint32(0), jax.lax.bitwise_or, (0,))
-
-
-def union_of(
-    words: UInt32[Array, "samples words"], indices: Int[Array, " batch"]
-) -> UInt32[Array, " words"]:
-    """What fires anywhere in the mini-batch of these samples: `union` of their rows."""
-    if indices.shape[0] > ROWS_ONE_BY_ONE:
-        return union(words[indices])
-    rows = (words[indices[place]] for place in range(indices.shape[0]))
-    return reduce(jax.lax.bitwise_or, rows)

@@ -9,9 +9,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key, PyTree, UInt32
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
 
 from nsh._checks import require, require_integer
+from nsh.training.distinct import distinct_batches
+
+Law = tuple[Int[np.ndarray, "batches most"], Float[np.ndarray, " batches"]]
 
 # steps that share a key: hashing a key for each step would double the cost of an index
 STEPS_OF_A_KEY = 16
@@ -36,6 +40,15 @@ class Sampler(eqx.Module):
 
     def check(self, samples: int) -> None:
         """Raise `ValueError` if no batch can be drawn from so many samples."""
+
+    def law(self, samples: int) -> Law:  # noqa: ARG002
+        """Each mini-batch that can be drawn, as indices (some repeated), and its probability.
+
+        For mini-batches that are independent and of the same law at each step; order and
+        repetition of samples within one are left out of account. Raises `ValueError` if there is
+        no such law, which is the default, or if too many mini-batches differ.
+        """
+        raise ValueError(f"mini-batches of {type(self).__name__} are not independent draws")
 
 
 class WithReplacement(Sampler):
@@ -73,6 +86,10 @@ class WithReplacement(Sampler):
         bits = jax.vmap(one)(group + jnp.arange(groups, dtype=jnp.int32)).reshape(-1, self.size)
         bits = jax.lax.dynamic_slice_in_dim(bits, first - group * STEPS_OF_A_KEY, count)
         return _below(bits, samples), carried
+
+    def law(self, samples: int) -> Law:
+        """See `Sampler.law`; at most 4,096 distinct mini-batches."""
+        return distinct_batches(samples, self.size)
 
 
 class Epochs(Sampler):
@@ -134,6 +151,10 @@ class FullBatch(Sampler):
     ) -> tuple[Int[Array, "count batch"], Any]:
         """No indices, which stands for all samples."""
         return jnp.zeros((count, 0), jnp.int32), carried
+
+    def law(self, samples: int) -> Law:  # noqa: ARG002
+        """See `Sampler.law`: one mini-batch, without indices."""
+        return np.zeros((1, 0), np.int32), np.ones(1)
 
 
 def _below(bits: UInt32[Array, "*n"], samples: int) -> Int[Array, "*n"]:

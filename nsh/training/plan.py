@@ -111,8 +111,9 @@ class Plan(eqx.Module):
 
     def batch(self, indices: Int[Array, " batch"]) -> PyTree:
         """The mini-batch of these samples; all of them if the sampler draws none."""
-        all_of_them = indices.shape[0] == 0
-        return self.examples if all_of_them else self.system.batch(self.examples, indices)
+        if indices.shape[0] == 0:
+            return self.examples
+        return jax.tree.map(lambda leaf: leaf[indices], self.examples)
 
     def record(self, state: PyTree, step: Int[Array, ""]) -> PyTree:
         """What is to be recorded of a state after `step` steps."""

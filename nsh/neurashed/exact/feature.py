@@ -1,10 +1,4 @@
-"""Exact laws of geometric rules: what needs no simulation, and what simulation must agree with.
-
-Whether a node fires in a mini-batch depends on the batch alone. So with g+(x) = a x, g-(x) = b x,
-``lambda_T = lambda_0 a^n b^(T-n)``, n the number of steps in which the node fired; with i.i.d.
-mini-batches n ~ Binomial(T, q). All functions are elementwise, jittable and vmappable, and
-differentiable where not said otherwise. They raise `ValueError` on concrete values out of range.
-"""
+"""The law of one feature: how often it fires, how it grows, whether it survives."""
 
 from __future__ import annotations
 
@@ -17,23 +11,22 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require_all
-from nsh.neurashed.model import Pathways
-from nsh.neurashed.pathway import unpack
-
-
-def firing_shares(pathways: Pathways, nodes: int) -> Float[Array, " nodes"]:
-    """p: the share of the samples on whose pathway each node is. Not differentiable (counts)."""
-    return jnp.mean(unpack(pathways.words, nodes), axis=0, dtype=float)
 
 
 def batch_firing_probability(
     p: Float[Array, "..."], size: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    """q = 1 - (1 - p)^B: chance that a node fires in a mini-batch of B i.i.d. samples."""
+    """q = 1 - (1 - p)^B: chance that a node fires in a mini-batch of B i.i.d. samples.
+
+    Elementwise. An infinite B is the limit: every sample at each step, as in the full batch.
+    """
     _check_probability("p", p)
-    _check("size", size, lambda count: count >= 1, ">= 1")
-    certain = p >= 1
-    return jnp.where(certain, 1, -jnp.expm1(size * jnp.log1p(-jnp.where(certain, 0, p))))
+    _check_size(size)
+    some = (p > 0) & (p < 1)
+    within = -jnp.expm1(size * jnp.log1p(-jnp.where(some, p, 0.5)))
+    # at p = 0 by the slope there, so that derivatives are right at the edge too
+    near_0 = jnp.where(jnp.isfinite(size), size, 0) * p
+    return jnp.where(some, within, jnp.where(p < 1, near_0, 1))
 
 
 class LogMoments(NamedTuple):
@@ -66,6 +59,15 @@ def critical_firing_probability(
     return -jnp.log(decay) / (jnp.log(growth) - jnp.log(decay))
 
 
+def critical_firing_share(
+    size: Float[Array, "..."], growth: Float[Array, "..."], decay: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """p*(B) = 1 - (1 - q*)^(1/B): features on fewer samples' pathways than this share fade."""
+    _check_size(size)
+    critical = critical_firing_probability(growth, decay)
+    return -jnp.expm1(jnp.log1p(-critical) / size)
+
+
 def survival_probability(
     q: Float[Array, "..."],
     growth: Float[Array, "..."],
@@ -89,6 +91,42 @@ def survival_probability(
         jnp.where(reachable, least, 1), jnp.where(reachable, steps - least + 1, 1), inside
     )
     return jnp.where(reachable, tail, 0)
+
+
+class SurvivalPhases(NamedTuple):
+    """The phase diagram of implicit regularization: features by share p, at batch sizes B.
+
+    `exponent`: growth exponent q log a + (1-q) log b of each (p, B); `survival`: P(lambda_T >
+    lambda_0); `critical_share`: the line p*(B) between the phases, where the exponent is 0.
+    """
+
+    exponent: Float[Array, "shares sizes"]
+    survival: Float[Array, "shares sizes"]
+    critical_share: Float[Array, " sizes"]
+
+
+def survival_phases(
+    p: Float[Array, " shares"],
+    sizes: Float[Array, " sizes"],
+    growth: Float[Array, ""],
+    decay: Float[Array, ""],
+    steps: Float[Array, ""],
+) -> SurvivalPhases:
+    """Which features survive on a grid of firing shares p and batch sizes B.
+
+    Small batches let only widely shared features grow (arXiv 2112.09741, Section 3, Figure 3).
+    As sharp as the law of n: the line is crossed within about ``1/sqrt(T)`` in q.
+    """
+    q = batch_firing_probability(p[:, None], sizes[None])
+    return SurvivalPhases(
+        log_moments(q, growth, decay, jnp.ones_like(steps)).mean,
+        survival_probability(q, growth, decay, steps),
+        critical_firing_share(sizes, growth, decay),
+    )
+
+
+def _check_size(size: Any) -> None:
+    _check("size", size, lambda count: count >= 1, ">= 1")
 
 
 def _check_probability(field: str, value: Any) -> None:

@@ -1,0 +1,93 @@
+"""Second derivatives of an objective by the hyperparameters, for every seed of an ensemble."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Key, PyTree
+
+from nsh._checks import require
+from nsh.system import System
+from nsh.training.derivatives import Differentiated, Objective, Slopes
+from nsh.training.differentiable import Differentiable, differentiable, usable
+from nsh.training.hypergradient import Hypergradient
+from nsh.training.plan import as_arrays
+
+
+class Curvature(eqx.Module):
+    """Second derivatives of every seed's objective, with what `hypergradient` gives.
+
+    `second`: the Hessian [*grid, seeds, P, P] by the P numbers of `hyper` in order of its leaves,
+    or its product with a vector, like `hyper` with leaves [*grid, seeds, *leaf].
+    """
+
+    first: Hypergradient
+    second: PyTree
+
+    @property
+    def usable(self) -> Bool[Array, "*members"]:
+        """Which seeds have a healthy run and finite value and derivatives."""
+        first = self.first
+        return usable(first.value, (first.gradient, self.second), first.status)
+
+
+def hessian(
+    objective: Objective,
+    system: System,
+    examples: PyTree,
+    hyper: PyTree,
+    key: Key[Array, ""],
+    **options: Any,
+) -> Curvature:
+    """``d^2 objective / d hyper^2`` of every seed: forward mode over the mode of `hypergradient`.
+
+    For few hyperparameters: costs P Hessian-vector products. `options` are those of
+    `hypergradient`, `seeds` and `steps` among them. Mean over seeds with standard error:
+    ``mean_over_seeds(found.second, found.usable)``. Differentiable; raises `ValueError` on bad
+    input.
+    """
+    ensemble, choice = differentiable(objective, system, examples, hyper, **options)
+    slopes, second = _hessian(ensemble, key)
+    return Curvature(Hypergradient(*slopes, choice.mode, choice.why), second)
+
+
+def hessian_vector_product(
+    objective: Objective,
+    system: System,
+    examples: PyTree,
+    hyper: PyTree,
+    vector: PyTree,
+    key: Key[Array, ""],
+    **options: Any,
+) -> Curvature:
+    """``(d^2 objective / d hyper^2) vector`` of every seed, at about twice a hypergradient's cost.
+
+    `vector`: like `hyper`, grid axes included. Options, mean and errors as in `hessian`. A
+    Hessian is never formed, so that `hyper` may be large.
+    """
+    ensemble, choice = differentiable(objective, system, examples, hyper, **options)
+    vector, hyper = (eqx.filter(_arrays(tree), eqx.is_inexact_array) for tree in (vector, hyper))
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (hyper, vector)]
+    require(shapes[0] == shapes[1], "vector", vector, f"like hyper, of {shapes[0]}")
+    like = jax.tree.map(lambda v, h: v.reshape(h.shape).astype(h.dtype), vector, ensemble.varied)
+    slopes, second = _product(ensemble, like, key)
+    return Curvature(Hypergradient(*slopes, choice.mode, choice.why), second)
+
+
+def _arrays(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.asarray, as_arrays(tree))
+
+
+@eqx.filter_jit
+def _hessian(ensemble: Differentiable, key: Key[Array, ""]) -> tuple[Slopes, Array]:
+    return ensemble.layout.shaped(ensemble.map(Differentiated.hessian, key))
+
+
+@eqx.filter_jit
+def _product(
+    ensemble: Differentiable, vector: PyTree, key: Key[Array, ""]
+) -> tuple[Slopes, PyTree]:
+    return ensemble.layout.shaped(ensemble.map(Differentiated.along, key, vector))

@@ -1,0 +1,102 @@
+"""An ensemble ready to be differentiated by its hyperparameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from nsh._checks import require, require_integer
+from nsh.system import System
+from nsh.training.batches import Sampler
+from nsh.training.derivatives import Differentiated, Objective, count_numbers
+from nsh.training.ensemble import checked_devices, default_lanes, grid_plan
+from nsh.training.layout import Layout
+from nsh.training.method import Method
+from nsh.training.modes import Choice, Mode, choose
+from nsh.training.plan import HEALTHY, SaveAt, as_arrays
+
+MEMORY = 256_000_000
+
+
+class Differentiable(eqx.Module):
+    """What of a seed is differentiated, which seeds there are, and their hyperparameters.
+
+    `varied`, `fixed`: pytrees like `hyper` that share its leaves out, [points, seeds or 1, *leaf].
+    """
+
+    of: Differentiated
+    layout: Layout
+    varied: PyTree
+    fixed: PyTree
+
+    def map(self, derivative: Callable[..., PyTree], key: Key[Array, ""], *more: PyTree) -> PyTree:
+        """``derivative(of, varied, fixed, *more, key)`` of all members, [points, seeds, ...]."""
+
+        def one(of: Differentiated, hypers: Any, key: Any) -> PyTree:
+            return derivative(of, *hypers, key)
+
+        return self.layout.map(one, self.of, (self.varied, self.fixed, *more), key)
+
+
+def differentiable(
+    objective: Objective,
+    system: System,
+    examples: PyTree,
+    hyper: PyTree,
+    *,
+    seeds: int,
+    steps: int,
+    sampler: Sampler | None = None,
+    save: SaveAt | None = None,
+    method: Method | None = None,
+    mode: Mode = "auto",
+    grid: int = 0,
+    first_seed: int = 0,
+    lanes: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    memory: int = MEMORY,
+    by: PyTree = True,
+) -> tuple[Differentiable, Choice]:
+    """All of a hypergradient's input, checked; by those floating leaves for which `by` is true."""
+    require(callable(objective), "objective", objective, "a function of a Run")
+    require_integer("seeds", seeds, 1)
+    require_integer("first_seed", first_seed, 0)
+    require_integer("memory", memory, 1)
+    hyper = jax.tree.map(jnp.asarray, as_arrays(hyper))
+    plan, shape = grid_plan(system, examples, hyper, steps, sampler, save, grid)
+    varied = eqx.filter(plan.hyper, _chosen(hyper, by))
+    numbers = count_numbers(varied)
+    require(numbers > 0, "hyper", hyper, "a pytree with floating leaves to differentiate by")
+    lanes = default_lanes(plan) if lanes is None else require_integer("lanes", lanes, 1)
+    choice = choose(plan, numbers, lanes, memory, mode, method)
+    first, chosen = jnp.asarray(first_seed, jnp.int32), checked_devices(devices)
+    layout = Layout(first, shape, seeds, lanes, chosen)
+    flat = jax.tree.map(lambda x: x.reshape(layout.points, 1, *x.shape[grid:]), hyper)
+    varied, fixed = eqx.partition(flat, _chosen(hyper, by))
+    of = Differentiated(objective, plan, choice.method, choice.mode == "forward")
+    return Differentiable(of, layout, varied, fixed), choice
+
+
+def _chosen(hyper: PyTree, by: PyTree) -> PyTree:
+    try:
+        chosen = jax.tree.broadcast(by, hyper)
+    except ValueError as complaint:
+        raise ValueError(f"tuned = {by!r}: must be a prefix of hyper, but {complaint}") from None
+    flags = jax.tree.leaves(chosen)
+    require(all(isinstance(flag, bool) for flag in flags), "tuned", by, "of leaves True and False")
+    return jax.tree.map(lambda leaf, flag: flag and eqx.is_inexact_array(leaf), hyper, chosen)
+
+
+def usable(
+    value: Float[Array, "*members"], gradient: PyTree, status: Int[Array, "*members"]
+) -> Bool[Array, "*members"]:
+    """Which members have a healthy run, a finite value and finite derivatives."""
+    good = (status == HEALTHY) & jnp.isfinite(value)
+    for leaf in jax.tree.leaves(gradient):
+        good &= jnp.all(jnp.isfinite(leaf).reshape(*value.shape, -1), axis=-1)
+    return good

@@ -1,0 +1,61 @@
+"""Means over the seeds of an ensemble, with standard errors."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from nsh._checks import require
+from nsh.training.hypergradient import Hypergradient
+from nsh.training.plan import as_arrays
+
+
+class SeedMean(eqx.Module):
+    """Mean over seeds and its standard error, leaves [*grid, *leaf]; from `seeds` [*grid] seeds."""
+
+    mean: PyTree
+    standard_error: PyTree
+    seeds: Int[Array, "*grid"]
+
+
+def mean_over_seeds(numbers: PyTree, usable: Bool[Array, "*grid seeds"]) -> SeedMean:
+    """Mean over the seeds that are `usable`, and ``sqrt(variance / seeds)``; others are left out.
+
+    Leaves [*grid, seeds, *leaf]. The mean of no seed, and the error of one, are NaN.
+    Differentiable (the error where it is not 0).
+    """
+    axis = usable.ndim - 1
+    count = jnp.sum(usable, axis=-1, dtype=jnp.int32)
+
+    def over_seeds(leaf: Float[Array, "..."]) -> tuple[Array, Array]:
+        extra = (1,) * (leaf.ndim - usable.ndim)
+        used, shape = usable.reshape(*usable.shape, *extra), (*count.shape, *extra)
+        n = count.reshape(shape).astype(leaf.dtype)
+        mean = jnp.sum(jnp.where(used, leaf, 0), axis) / n
+        apart = jnp.where(used, leaf - jnp.expand_dims(mean, axis), 0)
+        return mean, jnp.sqrt(jnp.sum(apart**2, axis) / (n - 1) / n)
+
+    leaves, structure = jax.tree.flatten(numbers)
+    pairs = [over_seeds(leaf) for leaf in leaves]
+    mean, error = (structure.unflatten([pair[i] for pair in pairs]) for i in (0, 1))
+    return SeedMean(mean, error, count)
+
+
+def sensitivity(found: Hypergradient, *, relative_to: PyTree = None) -> SeedMean:
+    """``d E[objective] / d hyper``: mean of the gradients over seeds, with standard error.
+
+    Seeds that diverged, or whose value or gradient is not finite, are left out (`seeds` says how
+    many are in). With ``relative_to=hyper``, derivatives by log hyper: what a relative change
+    of each does. Leaves [*grid, *leaf], None where the gradient is. Differentiable.
+    """
+    result = mean_over_seeds(found.gradient, found.usable)
+    if relative_to is None:
+        return result
+    sizes = eqx.filter(jax.tree.map(jnp.asarray, as_arrays(relative_to)), eqx.is_inexact_array)
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (result.mean, sizes)]
+    require(shapes[0] == shapes[1], "relative_to", relative_to, f"like hyper, of {shapes[0]}")
+    mean = jax.tree.map(jnp.multiply, result.mean, sizes)
+    error = jax.tree.map(lambda e, s: e * jnp.abs(s), result.standard_error, sizes)
+    return SeedMean(mean, error, result.seeds)
