@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from oracle_graphs import to_nsh
 
-from nsh import Additive, Affine, Geometric, Graph, Neurashed, Node, Rules, Saturating
+from nsh import Additive, Affine, Geometric, Neurashed, Rules, Saturating
 from nsh.neurashed import NeurashedState, Pathways, unpack
 from nsh.system import log_probabilities
 
@@ -59,18 +60,6 @@ def rule_pair(kind, rng, count):
             lambda x, i: b * x / (1 + (1 - b) * x / top),
         ),
     )
-
-
-def to_nsh(graph):
-    levels = [
-        [
-            Node([d for _, d in graph.dependents[level, i]], graph.fires[level, i])
-            for i in range(graph.widths[level - 1])
-        ]
-        for level in range(2, len(graph.widths) + 1)
-    ]
-    classes = [[f for _, f in graph.class_nodes[j]] for j in range(graph.classes)]
-    return Graph.from_nodes(graph.widths[0], levels, classes)
 
 
 @functools.cache

@@ -104,7 +104,28 @@ def test_critical_probability_divides_growing_from_fading():
     assert exact.critical_firing_probability(*floats(1.5, 1.0)) == 0
 
 
+def test_survival_phases_meet_at_the_critical_line():
+    growth, decay, steps = floats(1.1, 0.95, 4000)
+    sizes = jnp.asarray([1.0, 2.0, 8.0, 64.0])
+    line = exact.critical_firing_share(sizes, growth, decay)
+    shares = jnp.append(jnp.linspace(0.005, 0.995, 67), line[1])
+    phases = jax.jit(exact.survival_phases)(shares, sizes, growth, decay, steps)
+    assert phases.exponent.shape == phases.survival.shape == (68, 4)
+    np.testing.assert_allclose(phases.critical_share, line, rtol=1e-5)
+    q = exact.batch_firing_probability(line, sizes)
+    np.testing.assert_allclose(q, exact.critical_firing_probability(growth, decay), rtol=1e-5)
+    grows = np.asarray(shares)[:67, None] > np.asarray(line)[None]
+    np.testing.assert_array_equal(phases.exponent[:67] > 0, grows)
+    # after so many steps only what is near the line is undecided, and the line is at one half
+    q = exact.batch_firing_probability(shares[:67, None], sizes[None])
+    far = abs(q - exact.critical_firing_probability(growth, decay)) > 4 / np.sqrt(4000)
+    np.testing.assert_allclose(phases.survival[:67][far], grows[far], atol=1e-4)
+    np.testing.assert_allclose(phases.survival[67, 1], 0.5, atol=0.02)
+
+
 def test_batch_firing_probability_at_its_limits():
+    full = exact.batch_firing_probability(jnp.array([0.0, 1e-3, 1.0]), jnp.asarray(jnp.inf))
+    np.testing.assert_array_equal(full, [0, 1, 1])
     p = jnp.array([0.0, 1e-6, 0.5, 1.0])
     for size in (1.0, 3.0, 1e4):
         found = exact.batch_firing_probability(p, jnp.asarray(size))
@@ -119,12 +140,14 @@ def test_derivatives_three_ways():
         lambda q, a, b: tuple(exact.log_moments(q, a, b, jnp.asarray(50.0))), p, growth, decay
     )
     check_three_ways(exact.critical_firing_probability, growth, decay)
+    check_three_ways(exact.critical_firing_share, size, growth, decay)
     check_three_ways(
         lambda q: exact.survival_probability(q, *map(jnp.asarray, (growth, decay, steps))), 2 * p
     )
     with x64(True):
         certain = jax.grad(exact.batch_firing_probability)(*floats(1.0, 3.0))
         assert np.isfinite(certain)
+        np.testing.assert_allclose(jax.grad(exact.batch_firing_probability)(*floats(0.0, 3.0)), 3)
 
 
 def test_jit_and_vmap():

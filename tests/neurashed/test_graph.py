@@ -9,7 +9,7 @@ import networkx
 import numpy as np
 import oracle
 import pytest
-from test_against_oracle import to_nsh
+from oracle_graphs import to_nsh
 
 from nsh import Graph, Neurashed, Node
 from nsh.neurashed import (

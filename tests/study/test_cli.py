@@ -1,0 +1,106 @@
+"""The command line: help, exit codes, one line for every failure."""
+
+import errno
+
+import pytest
+from studies import write
+
+from nsh import cli
+from nsh.study import StoreRefused
+
+TEXT = """\
+seeds = 3
+steps = 4
+[system]
+name = "studies:for_file"
+[record]
+every = 2
+what = ["studies:number"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _signals(monkeypatch):
+    """Tests do not change what SIGTERM does to their own process."""
+    monkeypatch.setattr(cli.signal, "signal", lambda number, action: None)
+
+
+def raising(problem):
+    def function(*args, **options):
+        problem.__notes__ = ["2 of 6 blocks of members are saved"]
+        raise problem
+
+    return function
+
+
+def test_runs_and_goes_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path, TEXT)
+    assert cli.main(["study", str(file)]) == 0
+    shown = capsys.readouterr()
+    assert "3 runs, 0 of them diverged" in shown.out
+    assert "results/small/" in shown.out
+    assert (tmp_path / "results" / "small" / "figure.png").exists()
+    assert shown.err.startswith("training members ...\n")
+    assert cli.main(["study", str(file)]) == 0
+    assert "nsh study: 1 of 1 blocks are there already" in capsys.readouterr().err
+    file.write_text(TEXT.replace("seeds = 3", "seeds = 4"))
+    assert cli.main(["study", str(file)]) == 3
+    assert "seeds: 3 there, 4 here" in capsys.readouterr().err
+    assert cli.main(["study", str(file), "--out", str(tmp_path / "other")]) == 0
+
+
+def test_bad_file_takes_one_line(tmp_path, capsys):
+    file = write(tmp_path, TEXT.replace("every", "evry"))
+    assert cli.main(["study", str(file), "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"nsh study: {file}, line 6: record.evry: unknown key")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "said"),
+    [
+        (OSError(errno.ENOSPC, "x"), 4, "the disk is full: OUT; 2 of 6 blocks of members are "
+         "saved; make room, and the same command goes on with the rest"),
+        (OSError(errno.EDQUOT, "x"), 4, "the disk is full"),
+        (KeyboardInterrupt(), 130, "stopped; 2 of 6 blocks of members are saved; the same"),
+        (cli.Terminated(), 143, "stopped; 2 of 6"),
+        (BlockingIOError(errno.EAGAIN, "x"), 3, "OUT is in use by another run"),
+        (StoreRefused("it is another's"), 3, "it is another's"),
+    ],
+)  # fmt: skip
+def test_failures_have_codes(tmp_path, capsys, monkeypatch, problem, code, said):
+    monkeypatch.setattr(cli, "run_study", raising(problem))
+    file, out = write(tmp_path, TEXT), tmp_path / "out"
+    assert cli.main(["study", str(file), "--out", str(out)]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("nsh study: " + said.replace("OUT", str(out)))
+
+
+def test_other_errors_are_not_hidden(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "run_study", raising(OSError(errno.EIO, "broken disk")))
+    with pytest.raises(OSError, match="broken disk"):
+        cli.main(["study", str(write(tmp_path, TEXT))])
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert "study" in shown
+    assert "Exit codes" not in shown
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["study", "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    for words in ("FILE", "--out DIR", "Exit codes", "0: done", "4: disk full", "143: stopped"):
+        assert words in shown
+
+
+@pytest.mark.parametrize("arguments", [[], ["studie"], ["study"], ["study", "a", "b"]])
+def test_bad_command_line(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2

@@ -1,0 +1,181 @@
+"""Study files: what they may say, and errors that name file, line, field, value and remedy."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bad_studies import BAD, MLP
+from studies import FILE, swelling, write
+
+from nsh import Geometric, Neurashed, PerLevel, Saturating
+from nsh.neurashed import Constant
+from nsh.study import StudyFileError, read_study
+from nsh.study.tables import line_numbers
+from nsh.training import Epochs, FullBatch
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "experiments" / "studies").glob("*.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "said"), BAD, ids=[f"{b[2] or 'no ' + b[1]}".strip() for b in BAD]
+)
+def test_bad_file_is_explained(tmp_path, text, old, new, said):
+    assert old in text
+    path = write(tmp_path, text.replace(old, new))
+    with pytest.raises(StudyFileError) as problem:
+        read_study(path)
+    message = str(problem.value)
+    assert message.startswith(f"{path}")
+    for words in said:
+        assert words in message, message
+    assert "\n" not in message
+
+
+def test_good_files_of_the_bad_ones_are_good(tmp_path):
+    assert read_study(write(tmp_path)).seeds == 5
+    study = read_study(write(tmp_path, MLP))
+    assert isinstance(study.sampler, Epochs)
+    assert study.tune is not None
+    assert study.tune.parameters == ("learning_rate",)
+    assert set(study.recorded()) == {"cross_entropy", "test_accuracy"}
+
+
+def test_missing_file_and_bad_bytes(tmp_path):
+    with pytest.raises(StudyFileError, match=r"nothing\.toml: cannot be read"):
+        read_study(tmp_path / "nothing.toml")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff")
+    with pytest.raises(StudyFileError, match=r"bytes\.toml: cannot be read"):
+        read_study(tmp_path / "bytes.toml")
+
+
+def test_rules_graphs_and_batches(tmp_path):
+    text = """
+seeds = 2
+steps = 4
+method = "sequential"
+[system]
+name = "neurashed"
+edge_firing = "sample"
+start = { name = "constant", value = 2.0 }
+[system.graph]
+name = "random_hierarchy"
+shared = [3, 2]
+specific = [2, 2]
+samples = 6
+[hyper.growth]
+name = "geometric"
+factor = [1.1, 1.2, 1.3]
+per_level = true
+[hyper.decay]
+name = "geometric"
+factor = 0.9
+[hyper.weight_growth]
+name = "saturating"
+factor = 1.1
+ceiling = 3
+[batches]
+name = "full_batch"
+[record]
+every = 2
+what = ["accuracy", "test_accuracy"]
+"""
+    study = read_study(write(tmp_path, text))
+    assert isinstance(study.sampler, FullBatch)
+    assert isinstance(study.system, Neurashed)
+    assert isinstance(study.hyper.growth, PerLevel)
+    assert isinstance(study.hyper.growth.rule, Geometric)
+    np.testing.assert_allclose(study.hyper.growth.rule.factor, [1.1, 1.2, 1.3], rtol=1e-6)
+    assert isinstance(study.hyper.decay, Geometric)
+    assert isinstance(study.hyper.weight_growth, Saturating)
+    assert isinstance(study.system.start, Constant)
+    assert study.examples.words.shape[0] == 6
+
+
+def test_paper_rates_are_the_default(tmp_path):
+    start, _, rest = FILE.partition("[hyper]")
+    text = start + "[record]" + rest.partition("[record]")[2]
+    study = read_study(write(tmp_path, text))
+    assert study.hyper.growth.factor.shape == (19,)
+
+
+USER = """
+import jax.numpy as jnp
+from studies import Swelling
+
+def system(size):
+    return Swelling(), [1.0] * size, [0] * size, None, {"threshold": 1.0}
+
+def bare():
+    return 1, 2
+
+def number(now, factor=1.0):
+    return factor * now.state
+
+def several(now):
+    return {"one": now.state, "two": jnp.stack([now.state, now.state])}
+"""
+
+
+def test_functions_of_the_user(tmp_path):
+    (tmp_path / "mine_of_studies.py").write_text(USER)
+    text = """
+seeds = 2
+steps = 4
+[system]
+name = "mine_of_studies:system"
+size = 3
+[record]
+every = 2
+what = ["mine_of_studies:several", { name = "mine_of_studies:number", factor = 2.0 }]
+[grid]
+threshold = [1, 2]
+"""
+    study = read_study(write(tmp_path, text))
+    assert study.examples.shape == (3,)
+    shapes = {name: leaf.shape for name, leaf in study.recorded().items()}
+    assert shapes == {"one": (), "two": (2,), "number": ()}
+    assert study.grid == {"threshold": (1.0, 2.0)}
+    bad = text.replace(":system", ":bare").replace("size = 3\n", "")
+    with pytest.raises(StudyFileError, match=r"line 4: system.*a tuple: system, x, y"):
+        read_study(write(tmp_path, bad))
+
+
+def test_lines_of_keys():
+    text = 'a = 1\n[b.c] # d = 1\n"e.f" = [\n  1,\n]\n  g . h = 2\n[i]\n'
+    assert line_numbers(text) == {"a": 1, "b.c": 2, "b.c.e.f": 3, "b.c.g.h": 6, "i": 7}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_are_good(path):
+    study = read_study(path)
+    assert len(study.blocks) > 1
+    assert study.recorded()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"seeds": 0}, "seeds = 0"),
+        ({"steps": -1}, "steps = -1"),
+        ({"chunk": 0}, "chunk = 0"),
+        ({"key": -1}, "key = -1"),
+        ({"grid": {"a": [1.0]}}, "grid = 'a'"),
+        ({"grid": {"threshold": [1.0, 1.0]}}, "grid.threshold"),
+    ],
+)
+def test_bad_study_from_python(changes, field):
+    with pytest.raises(ValueError, match=f"^{re.escape(field)}"):
+        swelling(**changes)
+
+
+def test_what_is_recorded_must_have_names_and_numbers():
+    study = swelling()
+    for what, field in [
+        (lambda now: now.state, "save.what = "),
+        (lambda now: {"seed": now.state}, "names of grid axes and recorded arrays = ['seed']"),
+        (lambda now: {"key": {"inner": now.state}}, "save.what(...)['key'] = "),
+    ]:
+        with pytest.raises(ValueError, match=f"^{re.escape(field)}"):
+            swelling(save=dataclasses.replace(study.save, what=what))

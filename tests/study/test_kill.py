@@ -1,0 +1,113 @@
+"""SIGKILL at random moments: what is resumed is byte for byte what nothing interrupted."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from studies import FILE, assert_same_bytes, files, write
+
+from nsh.study import open_study
+
+ROOT = Path(__file__).parents[2]
+KILLS = int(os.environ.get("NSH_KILLS", "4"))
+# more blocks than elsewhere, so that there is more to kill
+TEXT = FILE.replace("seeds = 5", "seeds = 40").replace("chunk = 4", "chunk = 5")
+RESULTS = {"data.zarr", "figure.png", "figure.pdf"}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Programs are compiled once, by the run that nothing interrupts."""
+    return os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "error",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("programs")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
+    }
+
+
+def start(environment, file, out):
+    command = [sys.executable, "-m", "nsh", "study", str(file), "--out", str(out)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return said
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(environment, tmp_path_factory):
+    """File, directory and seconds of a run that nothing interrupts, which also compiles."""
+    directory = tmp_path_factory.mktemp("uninterrupted")
+    file = write(directory, TEXT)
+    begun = time.monotonic()
+    finish(start(environment, file, directory / "out"))
+    return file, directory / "out", time.monotonic() - begun
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def assert_finished_alike(directory, expected):
+    assert_same_bytes(open_study(directory), open_study(expected))
+    assert files(directory) == files(expected)
+    names = {path.name for path in directory.iterdir()}
+    # a figure that was being written may be left; nothing else is
+    assert {name for name in names if not name.startswith(".figure.")} == RESULTS
+
+
+def test_kills_at_random_moments(environment, uninterrupted, tmp_path):
+    file, expected, seconds = uninterrupted
+    moments = random.Random(0)
+    kills, runs = 0, 0
+    while kills < KILLS:
+        out, runs = tmp_path / str(runs), runs + 1
+        while kills < KILLS:
+            process = start(environment, file, out)
+            try:
+                process.communicate(timeout=moments.uniform(0.2, 0.8) * seconds)
+                break
+            except subprocess.TimeoutExpired:
+                kill(process)
+                kills += 1
+        finish(start(environment, file, out))
+        assert_finished_alike(out, expected)
+
+
+def wait_for(process, pattern, out):
+    while not list(out.glob(pattern)):
+        time.sleep(0.0005)
+        assert process.poll() is None
+
+
+def test_kill_while_the_store_is_made_then_asked_to_stop(environment, uninterrupted, tmp_path):
+    file, expected, _ = uninterrupted
+    out = tmp_path / "out"
+    process = start(environment, file, out)
+    wait_for(process, ".data.zarr.new", out)
+    kill(process)
+    for number, code, first in [(signal.SIGINT, 130, "0/0"), (signal.SIGTERM, 143, "1/7")]:
+        process = start(environment, file, out)
+        wait_for(process, f"data.zarr/checksum/c/{first}/0", out)
+        process.send_signal(number)
+        _, said = process.communicate()
+        assert process.returncode == code, said
+        last = said.splitlines()[-1]
+        assert last.startswith("nsh study: stopped; ")
+        assert "of 24 blocks of members are saved; the same command goes on with" in last
+        assert "Traceback" not in said
+    said = finish(start(environment, file, out))
+    assert "of 24 blocks are there already" in said
+    assert_finished_alike(out, expected)

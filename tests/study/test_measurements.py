@@ -1,0 +1,103 @@
+"""What a study records by name is what `nsh.measure` gives, for every name, on both sets."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from studies import swelling
+
+from nsh import Neurashed, SaveAt, measure
+from nsh.neurashed import figure4, figure4_rules
+from nsh.study import CATALOGUE, measurement, measurements
+from nsh.study.layout import layout
+from nsh.training import Snapshot
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """Everything in the catalogue, of a neurashed before training, and what it should be."""
+    graph, inputs = figure4()
+    system = Neurashed(graph)
+    hyper = figure4_rules(graph)
+    now = Snapshot(system, system.init(jax.random.key(0), hyper), hyper, jnp.zeros((), jnp.int32))
+    names = [*CATALOGUE, "test_accuracy", "test_cross_entropy", "test_effective_features"]
+    test = inputs.x[2:6], inputs.y[2:6]
+    what = measurements(names, system, inputs.x, inputs.y, test=test, key=7)
+    examples, labels = system.prepare(inputs.x, inputs.y), jnp.asarray(inputs.y)
+    test_examples, test_labels = system.prepare(*test), jnp.asarray(test[1])
+
+    @jax.jit
+    def both(now):
+        view = measure.observe(system, now.state, examples)
+        other = measure.observe(system, now.state, test_examples)
+        levels = [
+            measure.information(
+                level, labels, jax.random.key(7), noise=measure.Noise(1e-4, 0.05), log_unit=unit,
+                classes=2, samples=16,
+            )
+            for level, unit in zip(view.features, view.log_units, strict=True)
+        ]  # fmt: skip
+        expected = {
+            "accuracy": measure.accuracy(view.logits, labels),
+            "effective_features": [measure.effective_features(level) for level in view.features],
+            "information_input": [level.input for level in levels],
+            "information_label_error": [level.label_error for level in levels],
+            "nc1": measure.system_collapse(system, now.state, examples, labels, classes=2).nc1,
+            "log_amplification": now.state.log_amplification,
+            "test_accuracy": measure.accuracy(other.logits, test_labels),
+            "test_cross_entropy": measure.cross_entropy(other.logits, test_labels),
+            "test_effective_features": [
+                measure.effective_features(level) for level in other.features
+            ],
+        }
+        return what(now), expected
+
+    return now, what, *both(now)
+
+
+def test_every_name_gives_the_variables_it_says(seen):
+    _, what, found, _ = seen
+    variables = what.variables()
+    assert set(found) == set(variables)
+    for name, variable in variables.items():
+        assert found[name].shape == tuple({"level": 2, "node": 19}[dim] for dim in variable.dims)
+        assert variable.units
+        assert np.isfinite(found[name]).all(), name
+    assert variables["test_accuracy"].long_name == "accuracy, test set"
+
+
+def test_numbers_are_those_of_measure(seen):
+    _, _, found, expected = seen
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_units_and_axes_reach_the_store(seen):
+    now, what, _, _ = seen
+    _, inputs = figure4()
+    system = now.system
+    study = swelling(
+        system=system, examples=system.prepare(inputs.x, inputs.y), hyper=now.hyper,
+        save=SaveAt(what, every=10),
+    )  # fmt: skip
+    plan = layout(study)
+    assert plan.arrays["information_input"].dims == ("seed", "step", "level")
+    assert plan.arrays["information_input"].attributes["units"] == "bits"
+    np.testing.assert_array_equal(plan.coordinates["level"][1], [1, 2])
+
+
+def test_bad_names_and_sets():
+    graph, inputs = figure4()
+    system = Neurashed(graph)
+    for what, field in [
+        (["accurate"], "what = 'accurate'"),
+        (["accuracy", "accuracy"], r"what = \['accuracy'\]"),
+        (["test_accuracy"], r"what = \['test_accuracy'\].*without test data"),
+    ]:
+        with pytest.raises(ValueError, match=field):
+            measurements(what, system, inputs.x, inputs.y)
+    with pytest.raises(ValueError, match="of a Neurashed"):
+        measurements(["log_amplification"], swelling().system, [1.0], [0])
+    with pytest.raises(ValueError, match="samples = 1"):
+        CATALOGUE["information"](samples=1)
+    assert measurement("test_accuracy").test

@@ -1,0 +1,102 @@
+"""A store that is another study's, or none, is refused in words, and left as it is."""
+
+import json
+
+import pytest
+from studies import Swelling, files, number, swelling
+
+from nsh import Epochs, SaveAt
+from nsh.study import StoreRefused, run_study
+from nsh.study import run as run_module
+
+STUDY = swelling(seeds=6)
+
+
+@pytest.fixture
+def begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "save_figure", lambda figure, directory: None)
+    run_study(STUDY, tmp_path)
+    return tmp_path
+
+
+def other(now):
+    """Records the same, but is another function."""
+    return {"number": now.state + 0}
+
+
+class Else(Swelling):
+    """Another system."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"seeds": 7}, "seeds: 6 there, 7 here"),
+        ({"steps": 30}, "steps: 20 there, 30 here"),
+        ({"key": 1}, "key: 0 there, 1 here"),
+        ({"chunk": 2}, "chunk: 64 there, 2 here"),
+        ({"hyper": {"threshold": 1.5}}, "hyper.threshold: 1.0 there, 1.5 here"),
+        ({"grid": {"threshold": [1.0, 2.0]}}, "grid.threshold: nothing there, [1.0, 2.0] here"),
+        ({"sampler": Epochs(2)}, "sampler.size: 1 there, 2 here"),
+        ({"save": SaveAt(number, every=5)}, "save.every: 10 there, 5 here"),
+        ({"save": SaveAt(other, every=10)}, "save.what"),
+        ({"system": Else()}, "system"),
+    ],
+)
+def test_another_configuration_is_refused(begun, changes, difference):
+    before = files(begun)
+    with pytest.raises(StoreRefused, match=r"data\.zarr was begun with another config") as refused:
+        run_study(swelling(**({"seeds": 6} | changes)), begun)
+    assert difference in str(refused.value)
+    assert files(begun) == before
+    assert {path.name for path in begun.iterdir()} == {"data.zarr"}
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "difference"),
+    [
+        ("versions", {"jax": "0.0.1"}, "another version: jax: "),
+        ("settings", {"jax_enable_x64": "maybe"}, "another JAX setting: jax_enable_x64: "),
+        ("device_kind", "abacus", "another kind of device: "),
+    ],
+)
+def test_another_version_setting_or_device_is_refused(
+    begun, monkeypatch, function, value, difference
+):
+    before = files(begun)
+    now = getattr(run_module, function)()
+    changed = now | value if isinstance(now, dict) else value
+    monkeypatch.setattr(run_module, function, lambda: changed)
+    with pytest.raises(StoreRefused) as refused:
+        run_study(STUDY, begun)
+    assert difference in str(refused.value)
+    assert files(begun) == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", '{"attributes": {}}', "[]"])
+def test_what_is_no_store_of_a_study_is_refused(tmp_path, content):
+    root = tmp_path / "data.zarr" / "zarr.json"
+    root.parent.mkdir()
+    root.write_text(content)
+    with pytest.raises(StoreRefused, match="is not the store of a study"):
+        run_study(STUDY, tmp_path)
+    assert root.read_text() == content
+    assert [path.name for path in tmp_path.rglob("*")] == ["data.zarr", "zarr.json"]
+
+
+def test_store_says_where_it_comes_from(begun):
+    attributes = json.loads((begun / "data.zarr" / "zarr.json").read_text())["attributes"]
+    assert json.loads(attributes["configuration"])["seeds"] == 6
+    assert set(json.loads(attributes["versions"])) >= {"nsh", "jax", "jaxlib", "numpy", "python"}
+    assert isinstance(json.loads(attributes["settings"])["jax_enable_x64"], bool)
+    assert "cpu" in attributes["device"]
+
+
+def test_leftovers_of_a_killed_run_are_cleared(begun):
+    before = files(begun)
+    (begun / "data.zarr" / "number" / "c" / "0" / "0.0123.partial").write_text("half")
+    (begun / ".data.zarr.new").mkdir()
+    (begun / ".data.zarr.new" / "zarr.json").write_text("half")
+    run_study(STUDY, begun, report=lambda _: None)
+    assert files(begun) == before
+    assert {path.name for path in begun.iterdir()} == {"data.zarr"}

@@ -1,0 +1,223 @@
+"""Running a study: the right numbers, whatever the chunks, crashes, damage and full disks."""
+
+import dataclasses
+import errno
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+from studies import GRID, assert_same_bytes, files, small_study, swelling, write
+
+from nsh import Geometric, Rules, SaveAt, ensemble, hyper_grid
+from nsh.study import open_study, read_study, run_study
+from nsh.study import run as run_module
+from nsh.study import store as store_module
+from nsh.study.progress import silent
+
+STUDY = small_study()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The directory of a study that nothing interrupted."""
+    directory = tmp_path_factory.mktemp("finished")
+    run_study(STUDY, directory)
+    return directory
+
+
+def test_store_holds_what_ensemble_gives(finished):
+    def rules(growth):
+        return Rules(Geometric(growth), Geometric(0.99))
+
+    data = open_study(finished)
+    run = ensemble(
+        STUDY.system, STUDY.examples, hyper_grid(rules, growth=GRID["growth.factor"]),
+        jax.random.key(3), seeds=5, steps=8, save=STUDY.save, grid=1,
+    )  # fmt: skip
+    assert data["cross_entropy"].dims == ("growth.factor", "seed", "step")
+    assert data["log_amplification"].dims == ("growth.factor", "seed", "step", "node")
+    for name, recorded in run.saved.items():
+        np.testing.assert_array_equal(data[name], recorded)
+    np.testing.assert_array_equal(data["status"], run.status)
+    np.testing.assert_array_equal(data["step"], [0, 4, 8])
+    np.testing.assert_array_equal(data["growth.factor"], GRID["growth.factor"])
+    assert data["cross_entropy"].attrs == {"long_name": "cross-entropy", "units": "nats"}
+    at = data.sel({"growth.factor": 1.5, "seed": 2, "step": 8})
+    assert at["cross_entropy"] == data["cross_entropy"].values[1, 2, 2]
+
+
+def test_figure_is_written_beside_the_store(finished):
+    assert (finished / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert (finished / "figure.pdf").read_bytes().startswith(b"%PDF")
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"data.zarr", "figure.png", "figure.pdf"}
+
+
+@pytest.fixture
+def no_figure(monkeypatch):
+    """Figures take their time, and are tested elsewhere."""
+    monkeypatch.setattr(run_module, "save_figure", lambda figure, directory: None)
+    monkeypatch.setattr(run_module, "draw", lambda dataset: None)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+@pytest.mark.usefixtures("no_figure")
+def test_numbers_do_not_depend_on_chunks(finished, tmp_path, chunk):
+    study = dataclasses.replace(STUDY, chunk=chunk)
+    assert_same_bytes(run_study(study, tmp_path), open_study(finished))
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_file_and_python_give_the_same_store(finished, tmp_path):
+    study = read_study(write(tmp_path))
+    assert run_module.identity(study) == run_module.identity(STUDY)
+    run_study(study, tmp_path / "out")
+    assert files(tmp_path / "out") == files(finished)
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_all_blocks_run_one_program(tmp_path):
+    def recorded(now):
+        traced.append(1)
+        return {"factors": now.state.log_amplification}
+
+    traced = []
+    study = small_study(save=SaveAt(recorded, every=4))
+    assert study.blocks.size == (1, 4)  # 5 seeds: the last block of each point is cut short
+    traced.clear()
+    run_study(study, tmp_path)
+    assert len(study.blocks) == 6
+    assert len(traced) <= 3  # one compilation, not one for each block
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+def crash_at(monkeypatch, number):
+    """Crash at the given disk synchronisation; how often the disk was synchronised so far."""
+    calls = []
+    true_sync = store_module.sync
+
+    def sync(paths, root):
+        calls.append(root)
+        if len(calls) == number:
+            raise Crash
+        true_sync(paths, root)
+
+    monkeypatch.setattr(store_module, "sync", sync)
+    return calls
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_crash_at_every_synchronisation(tmp_path, monkeypatch):
+    study = swelling(seeds=5, chunk=3)
+    calls = crash_at(monkeypatch, None)
+    run_study(study, tmp_path / "whole")
+    total = len(calls)
+    assert total == 2 + 2 * len(study.blocks) == 6
+    for number in range(1, total + 1):
+        directory = tmp_path / str(number)
+        with monkeypatch.context() as patch:
+            crash_at(patch, number)
+            with pytest.raises(Crash):
+                run_study(study, directory)
+        run_study(study, directory, report=lambda _: None)
+        assert files(directory) == files(tmp_path / "whole"), number
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+CHUNK = "cross_entropy/c/1/1/0"
+
+
+@pytest.mark.usefixtures("no_figure")
+@pytest.mark.parametrize("damage", [truncate, flip, lambda path: path.unlink()])
+@pytest.mark.parametrize("name", [CHUNK, "status/c/1/1", "checksum/c/1/1/0"])
+def test_damaged_chunk_is_reported_and_recomputed(finished, tmp_path, damage, name):
+    run_study(STUDY, tmp_path)
+    damage(tmp_path / "data.zarr" / name)
+    told, computed = [], []
+    count_blocks(STUDY, tmp_path, told, computed)
+    assert computed == [1]
+    if not (damage.__name__ == "<lambda>" and name.startswith("checksum")):
+        assert told[0].startswith("growth.factor 1..1, seed 4..4: damaged in ")
+    assert "5 of 6 blocks are there already" in told
+    assert files(tmp_path) == files(finished)
+
+
+def count_blocks(study, directory, told, computed):
+    """Run a study, noting its messages and the number of members of each block computed."""
+
+    class Advance:
+        def __enter__(self):
+            return computed.append
+
+        def __exit__(self, *problem):
+            pass
+
+    run_study(study, directory, progress=lambda label, total: Advance(), report=told.append)
+
+
+@pytest.mark.usefixtures("no_figure")
+@pytest.mark.parametrize("name", ["cross_entropy/zarr.json", "seed/c/0", "checksum/zarr.json"])
+@pytest.mark.parametrize("damage", [truncate, lambda path: path.unlink()])
+def test_damaged_metadata_and_coordinates_are_restored(finished, tmp_path, name, damage):
+    run_study(STUDY, tmp_path)
+    damage(tmp_path / "data.zarr" / name)
+    told, computed = [], []
+    count_blocks(STUDY, tmp_path, told, computed)
+    assert told[0].endswith(f"{name} was damaged and has been restored")
+    assert computed == []
+    assert files(tmp_path) == files(finished)
+
+
+@pytest.mark.usefixtures("no_figure")
+@pytest.mark.parametrize("number", [1, 3, 9])
+def test_full_disk_says_what_is_saved(finished, tmp_path, monkeypatch, number):
+    true_write, calls = xr.Dataset.to_zarr, []
+
+    def to_zarr(self, *args, **options):
+        calls.append(1)
+        if len(calls) == number:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return true_write(self, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(xr.Dataset, "to_zarr", to_zarr)
+        with pytest.raises(OSError, match="No space left") as stop:
+            run_study(STUDY, tmp_path)
+    # two writes for each block: data, checksum
+    assert stop.value.__notes__ == [f"{(number - 1) // 2} of 6 blocks of members are saved"]
+    run_study(STUDY, tmp_path, report=lambda _: None)
+    assert files(tmp_path) == files(finished)
+
+
+def test_diverged_seeds_are_flagged_and_harm_no_other(tmp_path):
+    data = run_study(swelling(), tmp_path)
+    start, end = data["number"].values[:, 0], data["number"].values[:, -1]
+    above = start > 1
+    assert 0 < above.sum() < 40
+    np.testing.assert_array_equal(data["status"], above.astype(np.int32))
+    np.testing.assert_array_equal(np.isfinite(end), ~above)
+    np.testing.assert_array_equal(end[~above], start[~above])
+
+
+def test_two_runs_at_once_are_refused(tmp_path):
+    def progress(label, total):
+        with pytest.raises(BlockingIOError):
+            run_study(study, tmp_path)
+        return silent(label, total)
+
+    study = swelling()
+    run_study(study, tmp_path, progress=progress)
+    run_study(study, tmp_path, report=lambda _: None)

@@ -1,0 +1,86 @@
+"""Study files with one thing wrong, and what the error must say."""
+# ruff: noqa: E501
+
+from studies import FILE
+
+MLP = """\
+seeds = 2
+steps = 4
+[system]
+name = "mlp"
+hidden = [4]
+optimiser = "adam"
+[hyper]
+learning_rate = 0.1
+[batches]
+name = "epochs"
+size = 16
+[record]
+steps = [4]
+examples = 20
+what = ["cross_entropy", "test_accuracy"]
+[tune]
+objective = "cross_entropy"
+parameters = ["learning_rate"]
+learning_rate = 0.1
+iterations = 2
+"""
+
+# file, a line in it, what stands there instead, and what the error must say
+# fmt: off
+BAD = [
+    (FILE, "seeds = 5", "seeds = 0", ["line 1: seeds = 0", "an integer >= 1"]),
+    (FILE, "seeds = 5", "seeds = 2.5", ["line 1: seeds = 2.5", "an integer"]),
+    (FILE, "seeds = 5", "seeds = true", ["line 1: seeds = True", "an integer"]),
+    (FILE, "seeds = 5", "seed = 5", ["line 1: seed: unknown key", "did you mean seeds?"]),
+    (FILE, "seeds = 5", "", ["seeds: missing"]),
+    (FILE, "seeds = 5", "seeds = = 5", ["line 1, column 9: not TOML"]),
+    (FILE, "steps = 8", "steps = -1", ["line 2: steps = -1", ">= 0"]),
+    (FILE, "chunk = 4", "chunk = 0", ["line 3: chunk = 0", ">= 1"]),
+    (FILE, "key = 3", "key = -3", ["line 4: key = -3", "0.."]),
+    (FILE, "key = 3", "key = 3\n[extra]", ["line 5: extra: unknown key"]),
+    (FILE, 'name = "neurashed"', "", ["line 6: system: needs a name, one of neurashed, mlp"]),
+    (FILE, 'name = "neurashed"', 'name = "neurasheds"', ["line 6: system = ", "did you mean neurashed?", '"module:function"']),
+    (FILE, 'name = "neurashed"', 'name = "nowhere:f"', ["line 6: system = 'nowhere:f'", "imported", "nowhere"]),
+    (FILE, 'name = "neurashed"', 'name = "studies:absent"', ["line 6", "absent"]),
+    (FILE, 'graph = "figure4"', 'graph = "figur4"', ["line 8: system.graph = 'figur4'", "did you mean figure4?"]),
+    (FILE, 'graph = "figure4"', 'grpah = "figure4"', ["line 8: system.grpah: unknown key", "did you mean graph?"]),
+    (FILE, 'graph = "figure4"', 'graph = { name = "random_hierarchy", classes = 0 }', ["line 8: system.graph.classes = 0"]),
+    (FILE, 'graph = "figure4"', 'graph = "figure4"\nedge_firing = "bach"', ["line 9", "'batch', 'sample'", "did you mean batch?"]),
+    (FILE, 'growth = { name = "geometric", factor = 1.06 }', "", ["line 10: hyper.growth: missing"]),
+    (FILE, 'growth = { name = "geometric", factor = 1.06 }', 'growth = { name = "geometric" }', ["line 11: hyper.growth.factor: missing"]),
+    (FILE, "factor = 1.06 }", "factor = 0.9 }", ["line 11: hyper.growth.factor = ", "> 1.0"]),
+    (FILE, "factor = 1.06 }", 'factor = "big" }', ["line 11: hyper.growth.factor = 'big'"]),
+    (FILE, "factor = 0.99 }", "factor = [0.8, 0.9] }", ["line 12: decay.factor.shape = (2,)"]),
+    (FILE, "growth.factor = [1.05, 1.5, 2.0]", "growth.facto = [1.05]", ["line 15: grid.growth.facto: unknown key", "did you mean growth.factor?"]),
+    (FILE, "growth.factor = [1.05, 1.5, 2.0]", "growth.factor = []", ["line 15: grid.growth.factor = []"]),
+    (FILE, "growth.factor = [1.05, 1.5, 2.0]", "growth.factor = [1.5, 1.5]", ["line 15: grid.growth.factor", "different"]),
+    (FILE, "growth.factor = [1.05, 1.5, 2.0]", "growth.factor = [1.5, 0.5]", ["line 15: growth.factor = 0.5", "> 1.0"]),
+    (FILE, "growth.factor = [1.05, 1.5, 2.0]", "growth.factor = [1.5, nan]", ["line 15: grid.growth.factor", "finite"]),
+    (FILE, "every = 4", "every = 0", ["line 18: record.every = 0", ">= 1"]),
+    (FILE, "every = 4", "evry = 4", ["line 18: record.evry", "did you mean every?"]),
+    (FILE, "every = 4", "", ["line 17: record.every = None", "`steps` in its place"]),
+    (FILE, "every = 4", "steps = [4, 2]", ["line 18: record.steps = 2", ">= 5"]),
+    (FILE, "every = 4", "steps = [4, 9]", ["line 18: record.steps = 9", "0..8"]),
+    (FILE, "every = 4", "every = 4\nsteps = [4]", ["record.every = 4"]),
+    (FILE, '"log_amplification"]', '"log_amplificaton"]', ["line 19: record.what.1", "did you mean log_amplification?"]),
+    (FILE, '"log_amplification"]', '"test_accuracy"]', ["record.what", "without test data"]),
+    (FILE, '"log_amplification"]', '"cross_entropy"]', ["line 19: record.what", "once"]),
+    (FILE, '"log_amplification"]', '{ name = "information", sample = 4 }]', ["line 19: record.what.1.sample: unknown key", "did you mean samples?"]),
+    (FILE, '"log_amplification"]', '{ name = "information", samples = 1 }]', ["line 19: record.what.1.samples = 1"]),
+    (FILE, "[record]", "[batches]\nsize = 2\n[record]", ["line 17: batches: needs a name, one of with_replacement"]),
+    (FILE, "[record]", '[batches]\nname = "epochs"\nsize = 9\n[record]', ["line 19: size = 9", "at most 8"]),
+    (FILE, "[record]", 'method = "sequntial"\n[record]', ["method"]),
+    (MLP, "hidden = [4]", "hidden = 4", ["line 5: system.hidden = 4", "a list"]),
+    (MLP, "hidden = [4]", "hidden = [4, 0]", ["line 5: system.hidden[1] = 0"]),
+    (MLP, 'optimiser = "adam"', 'optimiser = "adm"', ["line 6: system.optimiser = 'adm'", "did you mean adam?"]),
+    (MLP, "learning_rate = 0.1\n[b", "learning_rat = 0.1\n[b", ["line 8: hyper.learning_rat: unknown key", "did you mean learning_rate?"]),
+    (MLP, "learning_rate = 0.1\n[b", "learning_rate = 'x'\n[b", ["line 8: hyper.learning_rate = 'x'", "a number"]),
+    (MLP, "learning_rate = 0.1\n[b", "learning_rate = inf\n[b", ["line 8: hyper", "finite"]),
+    (MLP, 'what = ["cross_entropy"', 'what = ["log_amplification"', ["line 15: record.what", "of a Neurashed"]),
+    (MLP, 'objective = "cross_entropy"', 'objective = "accuracy"', ["line 17: tune.objective = 'accuracy'", "cross_entropy"]),
+    (MLP, 'parameters = ["learning_rate"]', 'parameters = ["rate"]', ["line 18: tune.parameters = 'rate'", "learning_rate"]),
+    (MLP, "iterations = 2", "iterations = 0", ["line 20: tune.iterations = 0"]),
+    (MLP, "iterations = 2", "iterations = 2\nbounds.learning_rate = [1, 0]", ["line 21: tune.bounds.learning_rate", "[low, high]"]),
+]
+# fmt: on

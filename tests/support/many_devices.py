@@ -1,0 +1,62 @@
+"""Run as a program: digests of ensembles on so many devices, or as one of several processes.
+
+``many_devices.py DEVICES [PROCESSES NUMBER PORT]`` prints one line of JSON.
+"""
+
+import hashlib
+import json
+import sys
+
+import jax
+import numpy as np
+import optax
+
+# numbers of seeds, and of members trained at once
+SIZES = ((1, None), (7, None), (64, None), (64, 20))
+
+
+def systems():
+    from nsh import Neurashed
+    from nsh.networks import MLP, Network
+    from nsh.neurashed import figure4, figure4_rules
+
+    graph, inputs = figure4()
+    neurashed = Neurashed(graph)
+    yield "neurashed", neurashed, neurashed.prepare(inputs.x, inputs.y), figure4_rules(graph)
+    random = np.random.default_rng(0)
+    network = Network(lambda key: MLP((8, 16, 3), key=key), optax.sgd)
+    x, y = random.normal(size=(20, 8)), random.integers(0, 3, 20)
+    yield "mlp", network, network.prepare(x, y), {"learning_rate": 0.1}
+
+
+def digests():
+    """For each system and ensemble size, a digest of every seed's arrays."""
+    from nsh import SaveAt, WithReplacement, ensemble
+
+    key, found = jax.random.key(1), {}
+    for name, system, examples, hyper in systems():
+        for seeds, chunk in SIZES:
+            run = ensemble(
+                system, examples, hyper, key, seeds=seeds, steps=11, lanes=4, chunk=chunk,
+                sampler=WithReplacement(3), save=SaveAt(every=5),
+            )  # fmt: skip
+            leaves = [np.asarray(leaf) for leaf in jax.tree.leaves((run.state, run.saved))]
+            assert np.all(np.asarray(run.status) == 0)
+            found[f"{name} {seeds} {chunk}"] = [
+                hashlib.sha256(b"".join(leaf[i].tobytes() for leaf in leaves)).hexdigest()
+                for i in range(seeds)
+            ]
+    return found
+
+
+def main(devices, processes=1, number=0, port=0):
+    jax.config.update("jax_num_cpu_devices", devices)
+    if processes > 1:
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.distributed.initialize(f"127.0.0.1:{port}", processes, number)
+    found = digests()
+    print(json.dumps({"devices": len(jax.devices()), "digests": found}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,59 @@
+"""Seeds are bitwise the same on 1, 2 and 8 devices and for 2 processes that talk to each other."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from nsh import Geometric, Neurashed, Rules, ensemble
+from nsh.neurashed import figure4
+
+PROGRAM = Path(__file__).parents[1] / "support" / "many_devices.py"
+ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu"}
+
+
+def start(*arguments):
+    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT)
+
+
+def result(process):
+    output, complaints = process.communicate(timeout=300)
+    assert process.returncode == 0, complaints
+    return json.loads(output.splitlines()[-1])
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def test_seeds_are_bitwise_the_same_on_any_devices_and_hosts():
+    port = free_port()
+    one, two, eight = (result(start(devices)) for devices in (1, 2, 8))
+    hosts = [start(1, 2, number, port) for number in (0, 1)]
+    first, second = (result(process) for process in hosts)
+    assert [found["devices"] for found in (one, two, eight, first)] == [1, 2, 8, 2]
+    for system in ("neurashed", "mlp"):
+        alone = one["digests"][f"{system} 64 None"]
+        assert len(set(alone)) == 64
+        for found in (one, two, eight, first, second):
+            for seeds, chunk in ((1, None), (7, None), (64, None), (64, 20)):
+                assert found["digests"][f"{system} {seeds} {chunk}"] == alone[:seeds]
+
+
+@pytest.mark.parametrize("devices", [(), ["cpu"], 3])
+def test_devices_must_be_devices(devices):
+    graph, inputs = figure4()
+    system = Neurashed(graph)
+    rules = Rules(Geometric(1.1), Geometric(0.9))
+    examples = system.prepare(inputs.x, inputs.y)
+    with pytest.raises(ValueError, match="devices"):
+        ensemble(system, examples, rules, jax.random.key(0), seeds=2, steps=2, devices=devices)
