@@ -31,7 +31,7 @@ def test_a_million_steps_within_rounding_bounds():
     system = Neurashed(graph, start, start)
     examples, rules = system.prepare(inputs.x, inputs.y), figure4_rules(graph)
 
-    draw = jax.jit(lambda: WithReplacement().draw(None, 0, STEPS, Keys.of(KEY).batches, 8)[0])
+    draw = jax.jit(lambda: WithReplacement().draw(None, jnp.int32(0), STEPS, Keys.of(KEY).batches, 8)[0])
     fires = np.asarray(unpack(examples.words, graph.nodes))[np.asarray(draw())[:, 0]]
     growth = np.broadcast_to(np.asarray(rules.growth.factor, np.float64), graph.nodes)
     decay = np.broadcast_to(np.asarray(rules.decay.factor, np.float64), graph.nodes)
@@ -52,5 +52,4 @@ def test_a_million_steps_within_rounding_bounds():
         error = np.abs(np.asarray(run.state.log_amplification, np.float64) - path[-1])
         assert np.all(error <= roundoff * bound), method
         worst[method] = error.max()
-    print(worst, size[-1].max())
     assert worst[ClosedForm()] < worst[ParallelInTime()] < worst[Sequential()]
