@@ -9,8 +9,9 @@ ARGS ?=
 
 VENV := .venv
 VENV_LOWEST := .venv-lowest
+VENV_PEERS := .venv-peers
 
-.PHONY: help reproduce test test-lowest clean
+.PHONY: help reproduce benchmark test test-lowest clean
 
 help:
 	@echo 'make reproduce     run every experiment; figures, data and claims.json go to results/'
@@ -18,6 +19,7 @@ help:
 	@echo '                   FULL=1                 paper-quality sizes'
 	@echo '                   ARGS="--seeds 256"     any fields of the one named by ONLY; without it,'
 	@echo '                                          ARGS="--local_elasticity.seeds 256"'
+	@echo 'make benchmark     nsh side by side with NumPy, PyTorch and itself; ONLY=figure-4 for one case'
 	@echo 'make test          ruff, pyright and all tests, with 32-bit and with 64-bit floats'
 	@echo 'make test-lowest   the core tests on the lowest supported JAX'
 	@echo 'make clean         remove the environments and caches; results/ stays'
@@ -26,6 +28,10 @@ help:
 reproduce: $(VENV)/experiments.stamp
 	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/python -m experiments $(ONLY) \
 		$(if $(filter-out 0 no false,$(FULL)),--full) $(ARGS)
+
+benchmark: $(VENV)/experiments.stamp $(VENV_PEERS)/peers.stamp
+	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/python -m experiments.benchmarks \
+		--peers $(VENV_PEERS)/bin/python $(if $(filter-out all,$(ONLY)),--only $(ONLY)) $(ARGS)
 
 test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .
@@ -38,7 +44,7 @@ test-lowest: $(VENV_LOWEST)/test.stamp
 	$(VENV_LOWEST)/bin/python -m pytest -n 2 -m core
 
 clean:
-	rm -rf $(VENV) $(VENV_LOWEST) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_LOWEST) $(VENV_PEERS) .pytest_cache .ruff_cache .hypothesis
 	find nsh experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stem is the extra of pyproject.toml to install; the stamp says that it is there.
@@ -47,6 +53,14 @@ $(VENV)/%.stamp: pyproject.toml constraints.txt
 
 $(VENV_LOWEST)/%.stamp: pyproject.toml constraints-lowest.txt
 	$(call install,$(VENV_LOWEST),constraints-lowest.txt,$*)
+
+PEERS := experiments/benchmarks/requirements.txt
+
+$(VENV_PEERS)/peers.stamp: $(PEERS)
+	@echo 'Setting up $(VENV_PEERS) for the benchmarks: some minutes, once.'
+	@'$(PYTHON)' -m venv $(VENV_PEERS)
+	@$(VENV_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(PEERS)
+	@touch $@
 
 # $(call install,environment,constraints,extra)
 define install

@@ -39,7 +39,9 @@ def _map(change: Callable[[Array, Interval, str], Array], tree: PyTree, bounds: 
     try:
         everywhere = jax.tree.broadcast(bounds, tree, is_leaf=_is_pair)
     except ValueError as complaint:
-        raise ValueError(f"bounds = {bounds!r}: must be a prefix of hyper, but {complaint}") from None
+        raise ValueError(
+            f"bounds = {bounds!r}: must be a prefix of hyper, but {complaint}"
+        ) from None
     intervals = jax.tree.leaves(everywhere, is_leaf=_is_pair)
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
     changed = []
@@ -47,8 +49,10 @@ def _map(change: Callable[[Array, Interval, str], Array], tree: PyTree, bounds: 
         name = jax.tree_util.keystr(place)
         allowed = "(low, high), two floats with low < high"
         require(_is_interval(interval), f"bounds{name}", interval, allowed)
-        floating = eqx.is_inexact_array(leaf)
-        changed.append(change(leaf, interval, f"hyper{name}") if floating else leaf)
+        if eqx.is_inexact_array(leaf):
+            low, high = interval
+            leaf = change(leaf, (float(low), float(high)), f"hyper{name}")
+        changed.append(leaf)
     return jax.tree.unflatten(structure, changed)
 
 

@@ -44,9 +44,9 @@ def test_the_last_test_would_see_a_compilation(caplog):
         prepared(X[:5], Y[:5])
         trained(steps=2)
         many(steps=2)
-    assert compiled_programs(caplog) == {"_pathways", "_scan", "_members"}
+    assert compiled_programs(caplog) == {"pathways_of", "_run", "_members"}
 
 
 def compiled_programs(caplog):
     """Those of the library's, leaving out single operations on arrays."""
-    return set(re.findall("_pathways|_scan|_members", caplog.text))
+    return set(re.findall("pathways_of|_run\\b|_members", caplog.text))

@@ -7,10 +7,47 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from nsh.neurashed.logspace import LEAST
+from nsh.neurashed.logspace import LEAST, log_plus
+from nsh.neurashed.rules import Additive, Affine, Geometric, Rule
 from nsh.system import Scaled, Transition
+
+
+class Step(eqx.Module):
+    """One step ``x -> max(a x + c, 0)`` of each node; no c if it is 0 for all."""
+
+    log_factor: Float[Array, "..."]
+    step: Float[Array, "..."] | None
+
+    def __call__(self, log_x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The map on log x."""
+        moved = log_x + self.log_factor
+        return moved if self.step is None else log_plus(moved, self.step)
+
+    def composable(self) -> Maps:
+        """The same map, to be composed with others."""
+        if self.step is None:
+            return Shift(self.log_factor)
+        zero = jnp.zeros_like(self.log_factor)
+        return ClippedAffine(self.log_factor, Scaled(self.step, zero), Scaled(zero, zero))
+
+
+def affine_step(fired: Bool[Array, " nodes"], growth: Rule, decay: Rule) -> Step:
+    """The affine growth of nodes that fire and decay of the others, for rules after `Rule.at`.
+
+    Raises `ValueError` for other rules.
+    """
+    (grown, raised), (shrunk, lowered) = growth.affine(), decay.affine()
+    log_factor = jnp.where(fired, grown, shrunk)
+    if raised is None and lowered is None:
+        return Step(log_factor, None)
+    return Step(log_factor, jnp.where(fired, *(0.0 if c is None else c for c in (raised, lowered))))
+
+
+def is_affine(rule: Rule) -> bool:
+    """Whether g(x) = max(a x + c, 0)."""
+    return isinstance(rule, Geometric | Additive | Affine)
 
 
 class Shift(eqx.Module):

@@ -11,18 +11,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
 from nsh._checks import is_concrete, require, require_all, require_labels, require_numeric
-from nsh.bounds import REALS
-from nsh.neurashed.composition import ClippedAffine, Maps, NeurashedTransition, Shift
+from nsh.neurashed.composition import Maps, NeurashedTransition, affine_step, is_affine
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.logspace import segment_logsumexp
-from nsh.neurashed.pathway import (
-    WORD,
-    feature_pathway,
-    pack,
-    union,
-    unpack,
-    word_count,
-)
+from nsh.neurashed.pathway import WORD, union, unpack
+from nsh.neurashed.prepared import Pathways, node_words, pathways_of, split
 from nsh.neurashed.rules import (
     PerLevel,
     Rule,
@@ -33,19 +26,6 @@ from nsh.neurashed.rules import (
 )
 from nsh.neurashed.start import Start, Uniform
 from nsh.system import Scaled, System
-
-SAMPLES_AT_ONCE = 64
-
-
-class Pathways(eqx.Module):
-    """Prepared examples: what fires for each, packed 32 to a word; leading axis = sample.
-
-    Bits: feature nodes and class nodes; then, each from a new word on, for every edge to a class
-    node whether its source and whether its target fires or, where edges fire by the sample,
-    whether both do.
-    """
-
-    words: UInt32[Array, "*n words"]
 
 
 class NeurashedState(eqx.Module):
@@ -98,7 +78,7 @@ class Neurashed(System):
         require(x.ndim == 2 and x.shape[1] == inputs and len(x) > 0, "x.shape", x.shape, allowed)
         require_all((x == 0) | (x == 1), "x", x, "0 or 1 (fires or not)")
         y = require_labels(y, len(x), self.graph.classes)
-        return _pathways(self.graph, jnp.asarray(x != 0), jnp.asarray(y), self.edge_firing)
+        return pathways_of(self.graph, jnp.asarray(x != 0), jnp.asarray(y), self.edge_firing)
 
     def init(self, key: Key[Array, ""], hyper: Rules) -> NeurashedState:  # noqa: ARG002
         """State before training: lambda and eta drawn from `start` and `weight_start`."""
@@ -123,8 +103,10 @@ class Neurashed(System):
         top = len(self.graph.widths)
 
         def update(log_x: Any, fired: Any, growth: Rule, decay: Rule, level: Any) -> Any:
-            grown = growth.at(state.iteration, level)(log_x)
-            return jnp.where(fired, grown, decay.at(state.iteration, level)(log_x))
+            growth, decay = growth.at(state.iteration, level), decay.at(state.iteration, level)
+            if is_affine(growth) and is_affine(decay):  # half the work: select, then map
+                return affine_step(fired, growth, decay)(log_x)
+            return jnp.where(fired, growth(log_x), decay(log_x))
 
         return NeurashedState(
             update(state.log_amplification, nodes, hyper.growth, hyper.decay, levels),
@@ -148,14 +130,8 @@ class Neurashed(System):
         levels, top = self.graph.node_levels(), len(self.graph.widths)
 
         def map_of(fired: Any, growth: Rule, decay: Rule, level: Any) -> Maps:
-            parts = (rule.at(iteration, level).affine() for rule in (growth, decay))
-            (grown, raised), (shrunk, lowered) = parts
-            log_factor = jnp.where(fired, grown, shrunk)
-            if raised is None and lowered is None:
-                return Shift(log_factor)
-            step = jnp.where(fired, *(0.0 if c is None else c for c in (raised, lowered)))
-            zero = jnp.zeros_like(log_factor)
-            return ClippedAffine(log_factor, Scaled(step, zero), Scaled(zero, zero))
+            growth, decay = growth.at(iteration, level), decay.at(iteration, level)
+            return affine_step(fired, growth, decay).composable()
 
         return NeurashedTransition(
             map_of(nodes, hyper.growth, hyper.decay, levels),
@@ -165,8 +141,7 @@ class Neurashed(System):
 
     def events(self, batch: Pathways) -> UInt32[Array, " words"]:
         """Which nodes fire (and classes), then, from a new word on, which edges to class nodes."""
-        words = union(batch.words)
-        return jnp.concatenate([words[: self._node_words()], self._edge_words(words)])
+        return jnp.concatenate(split(self.graph, union(batch.words), self.edge_firing))
 
     def from_events(
         self,
@@ -182,7 +157,7 @@ class Neurashed(System):
         for T < 1/u.
         """
         graph, levels, top = self.graph, self.graph.node_levels(), len(self.graph.widths)
-        edges = WORD * self._node_words()
+        edges = WORD * node_words(graph)
         weight_growth, weight_decay = hyper.for_weights()
 
         def after(log_x: Any, fired: Any, growth: Rule, decay: Rule, name: str, level: Any) -> Any:
@@ -203,16 +178,8 @@ class Neurashed(System):
         self, words: UInt32[Array, " words"]
     ) -> tuple[Bool[Array, " nodes"], Bool[Array, " class_edges"]]:
         """Which feature nodes and which edges to class nodes fire, from a batch's packed union."""
-        nodes = unpack(words, self.graph.nodes)
-        return nodes, unpack(self._edge_words(words), self.graph.class_edges)
-
-    def _node_words(self) -> int:
-        return word_count(self.graph.nodes + self.graph.classes)
-
-    def _edge_words(self, words: UInt32[Array, " words"]) -> UInt32[Array, " edge_words"]:
-        first, count = self._node_words(), word_count(self.graph.class_edges)
-        sources = words[first : first + count]
-        return sources if self.edge_firing == "sample" else sources & words[first + count :]
+        nodes, edges = split(self.graph, words, self.edge_firing)
+        return unpack(nodes, self.graph.nodes), unpack(edges, self.graph.class_edges)
 
     def log_scores(self, state: NeurashedState, example: Pathways) -> Float[Array, " nodes"]:
         """log S_F of every feature node, -inf where it does not fire.
@@ -252,12 +219,7 @@ class Neurashed(System):
 
     def bounds(self, hyper: Rules) -> PyTree:
         """The paper's conditions on each parameter (`Rule.domain`); a schedule has none."""
-        intervals = []
-        for name, rule in vars(hyper).items():
-            for field, value in ({} if rule is None else parameters(rule)).items():
-                interval = REALS if callable(value) else rule.domain("growth" in name)[field]
-                intervals += [interval] * len(jax.tree.leaves(value))
-        return jax.tree.unflatten(jax.tree.structure(hyper), intervals)
+        return hyper.bounds()
 
     def check(self, hyper: Rules, steps: int) -> None:
         """Raise for rules that break the paper's conditions or do not fit the graph."""
@@ -295,21 +257,6 @@ def _shape(value: Any) -> tuple[int, ...]:
     with jax.numpy_dtype_promotion("standard"):  # which Optax needs
         now: Any = value(np.int32(0))
         return np.shape(now)
-
-
-@eqx.filter_jit
-def _pathways(
-    graph: Graph, x: Bool[Array, "n inputs"], y: Int[Array, " n"], edge_firing: str
-) -> Pathways:
-    def one(sample: tuple[Bool[Array, " inputs"], Int[Array, ""]]) -> UInt32[Array, " words"]:
-        nodes = feature_pathway(graph, sample[0])
-        label = jnp.arange(graph.classes, dtype=jnp.int32) == sample[1]
-        sources, targets = nodes[graph.class_sources], label[graph.class_targets]
-        # a union keeps them apart, so that an edge's source and target may fire in two samples
-        edges = [sources & targets] if edge_firing == "sample" else [sources, targets]
-        return jnp.concatenate([pack(bits) for bits in (jnp.concatenate([nodes, label]), *edges)])
-
-    return Pathways(jax.lax.map(one, (x, y), batch_size=SAMPLES_AT_ONCE))
 
 
 def _scaled(logs: Float[Array, " width"]) -> Scaled:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nsh._checks import is_concrete, require, require_all
-from nsh.bounds import Interval
+from nsh.bounds import REALS, Interval
 from nsh.neurashed.logspace import log_plus
 
 MOST_STEPS_CHECKED = 10_000
@@ -190,6 +190,15 @@ class Rules(eqx.Module):
         growth = self.growth if self.weight_growth is None else self.weight_growth
         decay = self.decay if self.weight_decay is None else self.weight_decay
         return growth, decay
+
+    def bounds(self) -> Rules:
+        """The open interval of each parameter in its place (`Rule.domain`); a schedule has none."""
+        intervals = []
+        for name, rule in vars(self).items():
+            for field, value in ({} if rule is None else parameters(rule)).items():
+                interval = REALS if callable(value) else rule.domain("growth" in name)[field]
+                intervals += [interval] * len(jax.tree.leaves(value))
+        return jax.tree.unflatten(jax.tree.structure(self), intervals)
 
 
 def constant_log_factor(

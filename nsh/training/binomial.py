@@ -34,15 +34,20 @@ def propose(
     """
     dtype = p.dtype
     mean = n.astype(dtype) * p
-    mode = jnp.floor(mean + p)
-    ahead = mean - mode
-    whole_mode = mode.astype(jnp.int32)
+    # not (n + 1) p: a product and sum at a whole number may be floored to either side of it, by
+    # whether it is compiled to one rounding or two, which may differ within one program
+    below = jnp.floor(mean)
+    ahead = mean - below
+    whole_below = below.astype(jnp.int32)
     width = SCALE * jnp.sqrt(mean * (1 - p) + 0.5) + OFFSET
     u = (words[0].astype(dtype) + 0.5) * 2.0**-32
     v = jax.lax.bitcast_convert_type(words[1], jnp.int32).astype(dtype) * 2.0**-31
     jump = jnp.floor(jnp.clip(ahead + 0.5 + width * v / u, -FARTHEST, FARTHEST))
-    value = whole_mode + jump.astype(jnp.int32)
-    at_mode = _log_weight(mode, (n - whole_mode).astype(dtype), -ahead)
+    value = whole_below + jump.astype(jnp.int32)
+    above = (n - whole_below).astype(dtype)
+    # the mode is the whole number below the mean or the next
+    rise = jnp.log(jnp.maximum(above * p / ((below + 1) * (1 - p)), 1))
+    at_mode = _log_weight(below, above, -ahead) + rise
     here = _log_weight(value.astype(dtype), (n - value).astype(dtype), jump - ahead)
     accepted = (value >= 0) & (value <= n) & (u * u <= jnp.exp(here - at_mode))
     certain = (n == 0) | ~(p > 0)

@@ -1,18 +1,21 @@
-"""Final states from how often things happened, without a step: counting replaces training."""
+"""States from how often things happened, without a step: counting replaces training."""
 
 from __future__ import annotations
 
+import abc
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Int, Key, PyTree, UInt32
 
 from nsh.training.blocks import scan_blocks
 from nsh.training.counters import WORD, count_bits
 from nsh.training.method import Method
 from nsh.training.plan import Keys, Outcome, Plan
+from nsh.training.recording import Course
 
 # rows counted by one tree of adders, and indices in one histogram: what fits a cache
 ROWS, INDICES = 128, 8192
@@ -21,23 +24,20 @@ FEW_SAMPLES = 32
 
 
 class ClosedForm(Method):
-    """The final state from counts of events: ``from_events(state_0, counts, T, hyper)``.
+    """States from counts of events: ``state_t = from_events(state_0, counts up to t, t, hyper)``.
 
     For a System whose state depends on the batches only through how often each event happened
     (`System.events`), such as neurashed with geometric rules. Same mini-batches as `Sequential`;
     the counts are exact integers, so it is the method that drifts least: after a million steps of
     Figure 4's graph in 32-bit floats log lambda = 27,000 is off by 0.001 (`ParallelInTime`: 0.02,
-    `Sequential`: 90). It counts samples where
-    batches hold one (and there are no more samples than steps), else the bits of each batch's
-    events, by bit-sliced counters. Final states only. Differentiable both ways, at no cost that
-    grows with the number of steps.
+    `Sequential`: 90). It counts samples where batches hold one (and there are no more samples than
+    steps), else the bits of each batch's events, by bit-sliced counters. Differentiable both ways
+    at no cost that grows with the number of steps, as no hyperparameter changes a count.
     """
 
     def check(self, plan: Plan) -> None:
-        """Raise `ValueError` if something is recorded, or order matters."""
+        """Raise `ValueError` if the order of the steps matters."""
         try:
-            if plan.times:
-                raise ValueError("it gives final states only, and `save` records before the end")
             require_countable(plan)
         except ValueError as complaint:
             raise ValueError(
@@ -48,14 +48,17 @@ class ClosedForm(Method):
     def run(self, plan: Plan, key: Key[Array, ""]) -> Outcome:
         """See `Method.run`."""
         keys = Keys.of(key)
-        state, carried = plan.start(keys)
-        counts = _counts(plan, keys, carried)
-        state = plan.system.from_events(state, counts, plan.steps, plan.hyper)
-        return Outcome(state, None, plan.status(state))
+        start, carried = plan.start(keys)
+        by_sample = plan.batch_size == 1 and plan.samples <= plan.steps
+        course = (_Always if plan.batch_size == 0 else _Samples if by_sample else _Events)(
+            plan, keys, start
+        )
+        state, saved = course.follow((course.none(), carried))
+        return Outcome(state, saved, plan.status(state))
 
 
 def require_countable(plan: Plan) -> None:
-    """Raise `ValueError` unless the plan's final state follows from counts of events."""
+    """Raise `ValueError` unless the plan's states follow from counts of events."""
 
     def final(key: Key[Array, ""]) -> Any:
         keys = Keys.of(key)
@@ -74,55 +77,94 @@ def events_of_samples(plan: Plan) -> Int[Array, "samples events"]:
     return jax.vmap(lambda batch: count_bits(plan.system.events(batch)[None]))(alone)
 
 
-def _counts(plan: Plan, keys: Keys, carried: Any) -> Int[Array, " events"]:
-    zero = jnp.zeros((), jnp.int32)
-    indices, _ = eqx.filter_eval_shape(plan.indices, carried, zero, 1, keys)
-    batch = indices.shape[1]
-    if batch == 0:  # every step has all samples
-        words = plan.system.events(plan.batch(jnp.zeros(0, jnp.int32)))
-        return plan.steps * count_bits(words[None])
-    if batch == 1 and plan.samples <= plan.steps:
-        return _sample_counts(plan, keys, carried) @ events_of_samples(plan)
-    return _event_counts(plan, keys, carried)
+@dataclass(frozen=True, eq=False)
+class _Counts(Course):
+    """What is carried: how often each thing was seen, and what the sampler carries."""
+
+    plan: Plan
+    keys: Keys
+    start: PyTree
+
+    @abc.abstractmethod
+    def none(self) -> Int[Array, " things"]:
+        """Counts before the first step."""
+
+    @abc.abstractmethod
+    def count(self, indices: Int[Array, "steps batch"]) -> Int[Array, " things"]:
+        """How often each thing is seen in some steps."""
+
+    @abc.abstractmethod
+    def events(self, counts: Int[Array, " things"]) -> Int[Array, " events"]:
+        """How often each event happened."""
+
+    @property
+    def at_once(self) -> int:
+        """How many steps are counted by one call."""
+        return ROWS
+
+    def advance(self, carry: Any, first: Int[Array, ""], count: int) -> Any:
+        """See `Course.advance`."""
+
+        def block(carry: Any, first: Int[Array, ""], size: int) -> tuple[Any, None]:
+            counts, carried = carry
+            indices, carried = self.plan.indices(carried, first, size, self.keys)
+            return (counts + self.count(indices), carried), None
+
+        return scan_blocks(block, carry, first, count, self.at_once, checkpoint=False)[0]
+
+    def state(self, carry: Any, step: Int[Array, ""] | int) -> PyTree:
+        """See `Course.state`."""
+        events = self.events(carry[0])
+        return self.plan.system.from_events(self.start, events, step, self.plan.hyper)
 
 
-def _sample_counts(plan: Plan, keys: Keys, carried: Any) -> Int[Array, " samples"]:
-    """How often each sample was drawn, for mini-batches of one."""
-    samples = plan.samples
+class _Samples(_Counts):
+    """Mini-batches of one: how often each sample was drawn."""
 
-    def block(carry: Any, first: Int[Array, ""], size: int) -> tuple[Any, None]:
-        counts, carried = carry
-        indices, carried = plan.indices(carried, first, size, keys)
+    at_once = INDICES
+
+    def none(self) -> Int[Array, " samples"]:
+        return jnp.zeros(self.plan.samples, jnp.int32)
+
+    def count(self, indices: Int[Array, "steps batch"]) -> Int[Array, " samples"]:
         drawn = indices[:, 0]
-        if samples <= FEW_SAMPLES:
-            each = jnp.arange(samples, dtype=jnp.int32)[:, None]
-            counts += jnp.sum(drawn[None] == each, axis=1, dtype=jnp.int32)
-        else:
-            counts = counts.at[drawn].add(1)
-        return (counts, carried), None
+        if self.plan.samples > FEW_SAMPLES:
+            return self.none().at[drawn].add(1)
+        each = jnp.arange(self.plan.samples, dtype=jnp.int32)[:, None]
+        return jnp.sum(drawn[None] == each, axis=1, dtype=jnp.int32)
 
-    return _over_steps(block, plan, (jnp.zeros(samples, jnp.int32), carried), INDICES)
-
-
-def _event_counts(plan: Plan, keys: Keys, carried: Any) -> Int[Array, " events"]:
-    """How often each event happened, for mini-batches of any size."""
-
-    def rows(carried: Any, first: Int[Array, ""], size: int) -> tuple[Array, Any]:
-        indices, carried = plan.indices(carried, first, size, keys)
-        return jax.vmap(lambda i: plan.system.events(plan.batch(i)))(indices), carried
-
-    def block(carry: Any, first: Int[Array, ""], size: int) -> tuple[Any, None]:
-        counts, carried = carry
-        words, carried = rows(carried, first, size)
-        return (counts + count_bits(words), carried), None
-
-    words, _ = eqx.filter_eval_shape(rows, carried, jnp.zeros((), jnp.int32), 1)
-    return _over_steps(block, plan, (jnp.zeros(WORD * words.shape[1], jnp.int32), carried), ROWS)
+    def events(self, counts: Int[Array, " samples"]) -> Int[Array, " events"]:
+        return counts @ events_of_samples(self.plan)
 
 
-def _over_steps(block: Any, plan: Plan, carry: tuple[Array, Any], most: int) -> Int[Array, " n"]:
-    if plan.steps == 0:
-        return carry[0]
-    zero = jnp.zeros((), jnp.int32)
-    (counts, _), _ = scan_blocks(block, carry, zero, plan.steps, most, checkpoint=False)
-    return counts
+class _Events(_Counts):
+    """Mini-batches of any size: how often each event happened."""
+
+    def words(self, indices: Int[Array, " batch"]) -> UInt32[Array, " words"]:
+        return self.plan.system.events(self.plan.batch(indices))
+
+    def none(self) -> Int[Array, " events"]:
+        one = jnp.zeros(self.plan.batch_size, jnp.int32)
+        return jnp.zeros(WORD * eqx.filter_eval_shape(self.words, one).shape[0], jnp.int32)
+
+    def count(self, indices: Int[Array, "steps batch"]) -> Int[Array, " events"]:
+        return count_bits(jax.vmap(self.words)(indices))
+
+    def events(self, counts: Int[Array, " events"]) -> Int[Array, " events"]:
+        return counts
+
+
+class _Always(_Counts):
+    """Every step has all samples: how many steps."""
+
+    at_once = INDICES
+
+    def none(self) -> Int[Array, " 1"]:
+        return jnp.zeros(1, jnp.int32)
+
+    def count(self, indices: Int[Array, "steps 0"]) -> Int[Array, " 1"]:
+        return jnp.full(1, indices.shape[0], jnp.int32)
+
+    def events(self, counts: Int[Array, " 1"]) -> Int[Array, " events"]:
+        words = self.plan.system.events(self.plan.examples)
+        return counts[0] * count_bits(words[None])

@@ -14,6 +14,7 @@ from nsh.system import System
 from nsh.training.derivatives import Differentiated, Objective, Slopes
 from nsh.training.differentiable import Differentiable, differentiable, usable
 from nsh.training.hypergradient import Hypergradient
+from nsh.training.modes import Choice
 from nsh.training.plan import as_arrays
 
 
@@ -49,8 +50,8 @@ def hessian(
     ``mean_over_seeds(found.second, found.usable)``. Differentiable; raises `ValueError` on bad
     input.
     """
-    ensemble, choice = differentiable(objective, system, examples, hyper, **options)
-    slopes, second = _hessian(ensemble, key)
+    ensemble = differentiable(objective, system, examples, hyper, **options)
+    slopes, second, choice = _hessian(ensemble, key)
     return Curvature(Hypergradient(*slopes, choice.mode, choice.why), second)
 
 
@@ -68,12 +69,12 @@ def hessian_vector_product(
     `vector`: like `hyper`, grid axes included. Options, mean and errors as in `hessian`. A
     Hessian is never formed, so that `hyper` may be large.
     """
-    ensemble, choice = differentiable(objective, system, examples, hyper, **options)
+    ensemble = differentiable(objective, system, examples, hyper, **options)
     vector, hyper = (eqx.filter(_arrays(tree), eqx.is_inexact_array) for tree in (vector, hyper))
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (hyper, vector)]
     require(shapes[0] == shapes[1], "vector", vector, f"like hyper, of {shapes[0]}")
     like = jax.tree.map(lambda v, h: v.reshape(h.shape).astype(h.dtype), vector, ensemble.varied)
-    slopes, second = _product(ensemble, like, key)
+    slopes, second, choice = _product(ensemble, like, key)
     return Curvature(Hypergradient(*slopes, choice.mode, choice.why), second)
 
 
@@ -82,12 +83,16 @@ def _arrays(tree: PyTree) -> PyTree:
 
 
 @eqx.filter_jit
-def _hessian(ensemble: Differentiable, key: Key[Array, ""]) -> tuple[Slopes, Array]:
-    return ensemble.layout.shaped(ensemble.map(Differentiated.hessian, key))
+def _hessian(ensemble: Differentiable, key: Key[Array, ""]) -> tuple[Slopes, Array, Choice]:
+    choice = ensemble.choice()
+    found = ensemble.map(Differentiated.hessian, choice, key)
+    return *ensemble.layout.shaped(found), choice
 
 
 @eqx.filter_jit
 def _product(
     ensemble: Differentiable, vector: PyTree, key: Key[Array, ""]
-) -> tuple[Slopes, PyTree]:
-    return ensemble.layout.shaped(ensemble.map(Differentiated.along, key, vector))
+) -> tuple[Slopes, PyTree, Choice]:
+    choice = ensemble.choice()
+    found = ensemble.map(Differentiated.along, choice, key, vector)
+    return *ensemble.layout.shaped(found), choice

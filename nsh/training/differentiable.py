@@ -18,29 +18,45 @@ from nsh.training.ensemble import checked_devices, default_lanes, grid_plan
 from nsh.training.layout import Layout
 from nsh.training.method import Method
 from nsh.training.modes import Choice, Mode, choose
-from nsh.training.plan import HEALTHY, SaveAt, as_arrays
+from nsh.training.plan import HEALTHY, Plan, SaveAt, as_arrays
 
 MEMORY = 256_000_000
 
 
 class Differentiable(eqx.Module):
-    """What of a seed is differentiated, which seeds there are, and their hyperparameters.
+    """What of a seed is differentiated and how, which seeds there are, their hyperparameters.
 
     `varied`, `fixed`: pytrees like `hyper` that share its leaves out, [points, seeds or 1, *leaf].
     """
 
-    of: Differentiated
+    objective: Objective
+    plan: Plan
     layout: Layout
     varied: PyTree
     fixed: PyTree
+    method: Method | None
+    mode: str = eqx.field(static=True)
+    memory: int = eqx.field(static=True)
 
-    def map(self, derivative: Callable[..., PyTree], key: Key[Array, ""], *more: PyTree) -> PyTree:
-        """``derivative(of, varied, fixed, *more, key)`` of all members, [points, seeds, ...]."""
+    def choice(self) -> Choice:
+        """How to differentiate; asked while tracing, for it takes a trace itself."""
+        numbers = count_numbers(jax.tree.map(lambda leaf: leaf[0, 0], self.varied))
+        return choose(self.plan, numbers, self.layout.lanes, self.memory, self.mode, self.method)
+
+    def map(
+        self, derivative: Callable[..., PyTree], choice: Choice, key: Key[Array, ""], *more: PyTree
+    ) -> PyTree:
+        """``derivative(differentiated, varied, fixed, *more, key)`` of all members, as `choice`.
+
+        Leaves [points, seeds, ...]; inside `jit`.
+        """
 
         def one(of: Differentiated, hypers: Any, key: Any) -> PyTree:
             return derivative(of, *hypers, key)
 
-        return self.layout.map(one, self.of, (self.varied, self.fixed, *more), key)
+        forward = choice.mode == "forward"
+        of = Differentiated(self.objective, self.plan, choice.method, forward)
+        return self.layout.map(one, of, (self.varied, self.fixed, *more), key)
 
 
 def differentiable(
@@ -61,7 +77,7 @@ def differentiable(
     devices: Sequence[jax.Device] | None = None,
     memory: int = MEMORY,
     by: PyTree = True,
-) -> tuple[Differentiable, Choice]:
+) -> Differentiable:
     """All of a hypergradient's input, checked; by those floating leaves for which `by` is true."""
     require(callable(objective), "objective", objective, "a function of a Run")
     require_integer("seeds", seeds, 1)
@@ -69,17 +85,14 @@ def differentiable(
     require_integer("memory", memory, 1)
     hyper = jax.tree.map(jnp.asarray, as_arrays(hyper))
     plan, shape = grid_plan(system, examples, hyper, steps, sampler, save, grid)
-    varied = eqx.filter(plan.hyper, _chosen(hyper, by))
-    numbers = count_numbers(varied)
-    require(numbers > 0, "hyper", hyper, "a pytree with floating leaves to differentiate by")
     lanes = default_lanes(plan) if lanes is None else require_integer("lanes", lanes, 1)
-    choice = choose(plan, numbers, lanes, memory, mode, method)
     first, chosen = jnp.asarray(first_seed, jnp.int32), checked_devices(devices)
     layout = Layout(first, shape, seeds, lanes, chosen)
     flat = jax.tree.map(lambda x: x.reshape(layout.points, 1, *x.shape[grid:]), hyper)
     varied, fixed = eqx.partition(flat, _chosen(hyper, by))
-    of = Differentiated(objective, plan, choice.method, choice.mode == "forward")
-    return Differentiable(of, layout, varied, fixed), choice
+    allowed = "a pytree with floating leaves to differentiate by"
+    require(count_numbers(varied) > 0, "hyper", hyper, allowed)
+    return Differentiable(objective, plan, layout, varied, fixed, method, mode, memory)
 
 
 def _chosen(hyper: PyTree, by: PyTree) -> PyTree:

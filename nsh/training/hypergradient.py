@@ -13,7 +13,7 @@ from nsh.training.batches import Sampler
 from nsh.training.derivatives import Differentiated, Objective, Slopes
 from nsh.training.differentiable import MEMORY, Differentiable, differentiable, usable
 from nsh.training.method import Method
-from nsh.training.modes import Mode
+from nsh.training.modes import Choice, Mode
 from nsh.training.plan import SaveAt
 
 
@@ -65,8 +65,8 @@ def hypergradient(
 
     `mode`: ``"forward"``: along each number of `hyper` in turn, no trajectory stored, time
     about proportional to their count, memory independent of T. ``"reverse"``: all at once, from
-    stored states. ``"closed form"``: through `ClosedForm` or, if something is recorded,
-    `ParallelInTime`. ``"auto"``: closed form where the final state has one; forward for up to 8
+    stored states. ``"closed form"``: through `ClosedForm` or, where it does not fit,
+    `ParallelInTime`. ``"auto"``: `ClosedForm` where it fits; forward for up to 8
     numbers; else reverse with the states of all steps if these fit in `memory` bytes (of lanes in
     flight), else with sqrt(T) checkpoints. `method`: how runs are computed, default by mode.
 
@@ -79,14 +79,16 @@ def hypergradient(
     `jit`, `vmap` and `grad` work on it; the mode is chosen while tracing. Raises `ValueError` on
     bad input, before compiling.
     """
-    ensemble, choice = differentiable(
+    ensemble = differentiable(
         objective, system, examples, hyper, seeds=seeds, steps=steps, sampler=sampler, save=save,
         method=method, mode=mode, grid=grid, first_seed=first_seed, lanes=lanes, devices=devices,
         memory=memory,
     )  # fmt: skip
-    return Hypergradient(*_slopes(ensemble, key), choice.mode, choice.why)
+    slopes, choice = _slopes(ensemble, key)
+    return Hypergradient(*slopes, choice.mode, choice.why)
 
 
 @eqx.filter_jit
-def _slopes(ensemble: Differentiable, key: Key[Array, ""]) -> Slopes:
-    return ensemble.layout.shaped(ensemble.map(Differentiated.slopes, key))
+def _slopes(ensemble: Differentiable, key: Key[Array, ""]) -> tuple[Slopes, Choice]:
+    choice = ensemble.choice()
+    return ensemble.layout.shaped(ensemble.map(Differentiated.slopes, choice, key)), choice

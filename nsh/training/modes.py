@@ -64,7 +64,7 @@ def _exact(plan: Plan, method: Method | None) -> Choice:
         method = ClosedForm() if _fits(ClosedForm(), plan) else ParallelInTime()
     method.check(plan)
     reasons = {
-        ClosedForm: "the final state follows from counts, which no hyperparameter changes",
+        ClosedForm: "states follow from counts, which no hyperparameter changes",
         ParallelInTime: "steps compose as maps",
     }
     return Choice("closed form", method, f"closed form: {reasons[type(method)]}")
@@ -75,7 +75,7 @@ def _checkpointed(plan: Plan, lanes: int, memory: int, reason: str) -> Choice:
     size = sum(math.prod(s.shape) * s.dtype.itemsize for s in jax.tree.leaves(state))
     needed = plan.steps * lanes * size
     states = f"all {plan.steps} states of {lanes} lane{'s' * (lanes > 1)}"
-    allowed = f"{_bytes(needed)} of the {_bytes(memory)} allowed"
+    allowed = f"{_bytes(float(needed))} of the {_bytes(float(memory))} allowed"
     if needed <= memory:
         why = f"reverse, a checkpoint every step: {reason}; {states} take {allowed}"
         return Choice("reverse", Sequential("step"), why)

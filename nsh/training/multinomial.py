@@ -50,21 +50,21 @@ def successive(
     shares = jnp.append(shares, 0)  # of finished lanes
 
     def step(carry: Any, words: UInt32[Array, "2"]) -> tuple[Any, None]:
-        category, left, counts = carry
-        value, accepted = propose(words, left, shares[category])
-        accepted &= category < last
-        value = jnp.where(accepted, value, 0)
-        counts = counts.at[category].add(value)
-        left -= value
-        category = jnp.where(left == 0, last, category + accepted.astype(jnp.int32))
-        return (category, left, counts), None
+        category, left = carry
+        value, accepted = propose(words, left[category], shares[category])
+        now = left[category] - jnp.where(accepted, value, 0)
+        left = left.at[category + 1].set(now, mode="drop")
+        category = jnp.minimum(category + accepted.astype(jnp.int32), last)
+        return (jnp.where(now == 0, last, category), left), None
 
     def block(carry: Any) -> Any:
         number, inner = carry
         words = jax.random.bits(jax.random.fold_in(key, number), (AT_ONCE, 2), jnp.uint32)
         return number + 1, jax.lax.scan(step, inner, words)[0]
 
-    start = (jnp.where(n == 0, last, 0), n, jnp.zeros(last + 1, jnp.int32))
+    # what is left before each category: its differences add up to n however they are rounded
+    left = jnp.zeros(last + 1, jnp.int32).at[0].set(n)
+    start = (jnp.where(n == 0, last, 0), left)
     running = (jnp.zeros((), jnp.int32), start)
-    _, (_, left, counts) = jax.lax.while_loop(lambda c: c[1][0] < last, block, running)
-    return counts.at[last].add(left)
+    _, (_, left) = jax.lax.while_loop(lambda c: c[1][0] < last, block, running)
+    return left - jnp.append(left[1:], 0)

@@ -94,6 +94,16 @@ class Plan(eqx.Module):
         return jax.tree.leaves(self.examples)[0].shape[0]
 
     @property
+    def batch_size(self) -> int:
+        """How many indices the sampler draws for a step; 0 stands for all samples."""
+
+        def drawn(key: Key[Array, ""]) -> Array:
+            carried = self.sampler.init(key, self.samples)
+            return self.sampler.draw(carried, jnp.int32(0), 1, key, self.samples)[0]
+
+        return eqx.filter_eval_shape(drawn, jax.random.key(0)).shape[1]
+
+    @property
     def times(self) -> tuple[int, ...]:
         """Numbers of steps after which something is recorded."""
         return self.save.times(self.steps)

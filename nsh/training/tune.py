@@ -36,7 +36,7 @@ class Tuned(eqx.Module):
     hyper: PyTree
     hypers: PyTree
     values: Float[Array, "*members iterations"]
-    status: Int[Array, "*members iterations"]
+    status: Int[Array, "*seeds iterations"]
 
 
 def tune(
@@ -85,12 +85,12 @@ def tune(
     require(hasattr(optimiser, "update"), "optimiser", optimiser, "an optax.GradientTransformation")
     require_integer("iterations", iterations, 0)
     require(isinstance(per_seed, bool), "per_seed", per_seed, "True or False")
-    ensemble, _ = differentiable(
+    ensemble = differentiable(
         objective, system, examples, hyper, seeds=seeds, steps=steps, sampler=sampler, save=save,
         method=method, mode=mode, grid=grid, first_seed=first_seed, lanes=lanes, devices=devices,
         memory=memory, by=tuned,
     )  # fmt: skip
-    bounds = system.bounds(ensemble.of.plan.hyper) if bounds is None else bounds
+    bounds = system.bounds(ensemble.plan.hyper) if bounds is None else bounds
     descent = _Descent(ensemble, bounds, optimiser, per_seed)
     place = _started(descent, descent.start())
     found = []
@@ -161,7 +161,9 @@ def _iteration(
     free, optimiser_state = place
     varied, pull = jax.vjp(lambda free: from_reals(free, descent.bounds), free)
     ensemble = replace(descent.ensemble, varied=varied)
-    value, gradient, good = descent.gradient(ensemble.map(Differentiated.slopes, key))
+    value, gradient, good = descent.gradient(
+        ensemble.map(Differentiated.slopes, ensemble.choice(), key)
+    )
     (gradient,) = pull(gradient)
     with jax.numpy_dtype_promotion("standard"):  # which Optax needs
         update = jax.vmap(jax.vmap(descent.optimiser.update))

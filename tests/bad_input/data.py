@@ -45,7 +45,7 @@ DATA = {
     ),
     "pack: dtype": (lambda: pack(jnp.arange(5)), "bits.dtype", "int", "bool"),
     "unpack: more than there is": (
-        lambda: unpack(EXAMPLES.words, 33), "count", "33", "0..32",
+        lambda: unpack(EXAMPLES.words, 97), "count", "97", "0..96",
     ),
     "prototypes: one axis": (lambda: Prototypes(X[0], Y), "x.shape", "(13,)", "(prototypes, inp"),
     "prototypes: label missing": (lambda: Prototypes(X, Y[1:]), "y.shape", "(7,)", "(8,)"),

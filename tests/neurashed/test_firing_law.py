@@ -32,7 +32,7 @@ def all_batches(graph, inputs, size, edge_firing):
             by_edge = [nodes[batch, f].any() and (labels[batch] == j).any() for f, j in edges]
         else:
             by_edge = [(nodes[batch, f] & (labels[batch] == j)).any() for f, j in edges]
-        fired.append([*nodes[batch].any(axis=0), *by_edge])
+        fired.append(np.append(nodes[batch].any(axis=0), by_edge))
     return np.array(fired, float)
 
 

@@ -1,5 +1,7 @@
 """Growth exponents and joint moments against long simulations."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -24,7 +26,7 @@ def rules_of(graph, seed=0):
     )
 
 
-def setting(figure, edge_firing="batch"):
+def setting(figure, edge_firing: Any = "batch"):
     graph, inputs = figure()
     system = Neurashed(graph, Constant(1.0), Constant(1.0), edge_firing=edge_firing)
     return system, system.prepare(inputs.x, inputs.y), inputs

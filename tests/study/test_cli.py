@@ -1,28 +1,26 @@
 """The command line: help, exit codes, one line for every failure."""
 
+import contextlib
 import errno
+import signal
 
 import pytest
 from studies import write
 
 from nsh import cli
 from nsh.study import StoreRefused
+from nsh.study import run as run_module
 
 TEXT = """\
 seeds = 3
 steps = 4
+chunk = 1
 [system]
 name = "studies:for_file"
 [record]
 every = 2
 what = ["studies:number"]
 """
-
-
-@pytest.fixture(autouse=True)
-def _signals(monkeypatch):
-    """Tests do not change what SIGTERM does to their own process."""
-    monkeypatch.setattr(cli.signal, "signal", lambda number, action: None)
 
 
 def raising(problem):
@@ -43,7 +41,7 @@ def test_runs_and_goes_on(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "results" / "small" / "figure.png").exists()
     assert shown.err.startswith("training members ...\n")
     assert cli.main(["study", str(file)]) == 0
-    assert "nsh study: 1 of 1 blocks are there already" in capsys.readouterr().err
+    assert "nsh study: 3 of 3 blocks are there already" in capsys.readouterr().err
     file.write_text(TEXT.replace("seeds = 3", "seeds = 4"))
     assert cli.main(["study", str(file)]) == 3
     assert "seeds: 3 there, 4 here" in capsys.readouterr().err
@@ -54,7 +52,7 @@ def test_bad_file_takes_one_line(tmp_path, capsys):
     file = write(tmp_path, TEXT.replace("every", "evry"))
     assert cli.main(["study", str(file), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"nsh study: {file}, line 6: record.evry: unknown key")
+    assert line.startswith(f"nsh study: {file}, line 7: record.evry: unknown key")
     assert not (tmp_path / "out").exists()
 
 
@@ -76,6 +74,26 @@ def test_failures_have_codes(tmp_path, capsys, monkeypatch, problem, code, said)
     assert cli.main(["study", str(file), "--out", str(out)]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("nsh study: " + said.replace("OUT", str(out)))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("lost", [False, True])
+def test_signals_stop_a_run_even_if_their_exception_is_lost(
+    tmp_path, capsys, monkeypatch, number, code, lost
+):
+    def train_block(*arguments):
+        with contextlib.suppress(KeyboardInterrupt) if lost else contextlib.nullcontext():
+            signal.raise_signal(number)
+        return true_train(*arguments)
+
+    true_train = run_module.train_block
+    monkeypatch.setattr(run_module, "train_block", train_block)
+    before = signal.getsignal(number)
+    out = tmp_path / "out"
+    assert cli.main(["study", str(write(tmp_path, TEXT)), "--out", str(out)]) == code
+    saved = "1 of 3" if lost else "0 of 3"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"nsh study: stopped; {saved}")
+    assert signal.getsignal(number) == before
 
 
 def test_other_errors_are_not_hidden(tmp_path, monkeypatch):

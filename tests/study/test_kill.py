@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forked import command
 from studies import FILE, assert_same_bytes, files, write
 
 from nsh.study import open_study
@@ -21,16 +22,19 @@ RESULTS = {"data.zarr", "figure.png", "figure.pdf"}
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """Programs are compiled once, by the run that nothing interrupts."""
-    return os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "error",
+def settings(tmp_path_factory):
+    """Programs are compiled once, by the first run."""
+    return {
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("programs")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
     }
+
+
+@pytest.fixture(scope="module")
+def environment(settings):
+    return os.environ | settings | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
 
 
 def start(environment, file, out):
@@ -46,12 +50,11 @@ def finish(process):
 
 @pytest.fixture(scope="module")
 def uninterrupted(environment, tmp_path_factory):
-    """File, directory and seconds of a run that nothing interrupts, which also compiles."""
+    """File and directory of a run that nothing interrupts."""
     directory = tmp_path_factory.mktemp("uninterrupted")
     file = write(directory, TEXT)
-    begun = time.monotonic()
     finish(start(environment, file, directory / "out"))
-    return file, directory / "out", time.monotonic() - begun
+    return file, directory / "out"
 
 
 def kill(process):
@@ -68,39 +71,55 @@ def assert_finished_alike(directory, expected):
     assert {name for name in names if not name.startswith(".figure.")} == RESULTS
 
 
-def test_kills_at_random_moments(environment, uninterrupted, tmp_path):
-    file, expected, seconds = uninterrupted
+def test_kills_at_random_moments(settings, uninterrupted, tmp_path):
+    file, expected = uninterrupted
     moments = random.Random(0)
+
+    def started(out):
+        process = command(["study", str(file), "--out", str(out)], settings)
+        process.start()
+        return process
+
+    first = started(tmp_path / "first")
+    begun = time.monotonic()
+    first.join()
+    seconds = time.monotonic() - begun
     kills, runs = 0, 0
     while kills < KILLS:
         out, runs = tmp_path / str(runs), runs + 1
-        while kills < KILLS:
-            process = start(environment, file, out)
-            try:
-                process.communicate(timeout=moments.uniform(0.2, 0.8) * seconds)
-                break
-            except subprocess.TimeoutExpired:
-                kill(process)
+        done = False
+        while not done:
+            process = started(out)
+            process.join(moments.uniform(0, seconds) if kills < KILLS else None)
+            done = process.exitcode is not None
+            if not done:
+                process.kill()
+                process.join()
                 kills += 1
-        finish(start(environment, file, out))
+        assert process.exitcode == 0
         assert_finished_alike(out, expected)
 
 
-def wait_for(process, pattern, out):
-    while not list(out.glob(pattern)):
+def wait_for(process, ready):
+    while not ready():
         time.sleep(0.0005)
         assert process.poll() is None
 
 
 def test_kill_while_the_store_is_made_then_asked_to_stop(environment, uninterrupted, tmp_path):
-    file, expected, _ = uninterrupted
+    file, expected = uninterrupted
     out = tmp_path / "out"
+
+    def finished():
+        return len(list(out.glob("data.zarr/checksum/c/*/*/0")))
+
     process = start(environment, file, out)
-    wait_for(process, ".data.zarr.new", out)
+    wait_for(process, (out / ".data.zarr.new").exists)
     kill(process)
-    for number, code, first in [(signal.SIGINT, 130, "0/0"), (signal.SIGTERM, 143, "1/7")]:
+    for number, code in [(signal.SIGINT, 130), (signal.SIGTERM, 143)]:
+        before = finished()
         process = start(environment, file, out)
-        wait_for(process, f"data.zarr/checksum/c/{first}/0", out)
+        wait_for(process, lambda before=before: finished() > before)
         process.send_signal(number)
         _, said = process.communicate()
         assert process.returncode == code, said

@@ -1,5 +1,7 @@
 """Second derivatives, and means over seeds with their standard errors."""
 
+from typing import Any
+
 import descent
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,7 @@ from nsh.training import (
 )
 
 KEY = jax.random.key(4)
-OPTIONS = {"seeds": 3, "steps": 6}
+OPTIONS: dict[str, Any] = {"seeds": 3, "steps": 6}
 ONES = jnp.ones(3)
 GIVEN = (descent.loss, descent.SYSTEM, descent.EXAMPLES)
 
@@ -64,7 +66,7 @@ def test_product_is_the_change_of_the_gradient():
         rules = Rules(Saturating(1.1, 5.0), Saturating(0.9, 4.0))
         vector = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.3), rules)
         given = (log_size, system, examples)
-        options = {"seeds": 2, "steps": 6, "lanes": 2}
+        options: dict[str, Any] = {"seeds": 2, "steps": 6, "lanes": 2}
         found = hessian_vector_product(*given, rules, vector, KEY, **options)
         above, below = (
             hypergradient(

@@ -9,13 +9,13 @@ import numpy as np
 import optax
 import pytest
 from derivatives import QUICKLY, x64
+from jax.flatten_util import ravel_pytree
 
 from nsh import (
     Geometric,
     Neurashed,
     Rules,
     Run,
-    Saturating,
     SaveAt,
     WithReplacement,
     ensemble,
@@ -31,8 +31,6 @@ from nsh.training import (
     hypergradient,
     sensitivity,
 )
-from nsh.training.loop import make_plan
-from nsh.training.modes import choose
 
 KEY = jax.random.key(2)
 WAYS = {
@@ -52,7 +50,7 @@ def figure4_system():
 
 def slopes_of(ways, objective, system, examples, hyper, **options):
     """Value and gradient as vectors [seeds, P] by each way, and the function of P numbers."""
-    flat, unravel = jax.flatten_util.ravel_pytree(hyper)
+    flat, unravel = ravel_pytree(hyper)
 
     def value(numbers):
         run = ensemble(system, examples, unravel(numbers), KEY, **options)
@@ -178,9 +176,8 @@ def test_a_seed_that_runs_away_harms_no_other():
     np.testing.assert_array_equal(wild.usable, ~gone)
     assert np.isfinite(wild.gradient["rate"][~gone]).all()
     assert np.asarray(calm.usable).all()
-    few = descended(
-        hyper=descent.hyper(0.3, 1.5), seeds=1, first_seed=int(np.argmin(gone)), steps=60
-    )
+    first = int(np.argmin(gone))
+    few = descended(hyper=descent.hyper(0.1, 1.5), seeds=1, first_seed=first, steps=40)
     np.testing.assert_array_equal(few.gradient["rate"][0], wild.gradient["rate"][~gone][0])
     summary = sensitivity(wild)
     assert summary.seeds == 32 - gone.sum()
@@ -200,7 +197,9 @@ def test_memory_over_time(way, growth):
         slopes = jax.jit(
             lambda h: descended(hyper=h, system=system, seeds=1, lanes=1, steps=steps, **way)
         )
-        return slopes.lower(descent.hyper()).compile().memory_analysis().temp_size_in_bytes
+        analysis = slopes.lower(descent.hyper()).compile().memory_analysis()
+        assert analysis is not None
+        return analysis.temp_size_in_bytes
 
     # indices are drawn 8,192 at once, and held for no longer
     short, long = memory(16384), memory(4 * 16384)
@@ -237,46 +236,6 @@ def test_other_values_compile_nothing():
         counts.append(len(traces))
     assert counts[0] > 0
     assert counts == [counts[0]] * 3
-
-
-FEW_RULES = Rules(Saturating(1.1, 5.0), Saturating(0.9, 5.0))
-MANY_RULES = Rules(Saturating(np.full(19, 1.1), 5.0), Geometric(0.9), Geometric(1.1))
-EXACT_RULES = Rules(Geometric(np.full(19, 1.1)), Geometric(0.9), Geometric(1.1))
-
-
-@pytest.mark.parametrize(
-    ("rules", "steps", "options", "mode", "method", "words"),
-    [
-        (EXACT_RULES, 4000, {}, "closed form", ClosedForm, "follows from counts"),
-        (FEW_RULES, 4000, {}, "forward", Sequential, "4 numbers to differentiate by, at most 8"),
-        (
-            MANY_RULES, 4000, {}, "reverse", Sequential,
-            "a checkpoint every step: 22 numbers to differentiate by; "
-            "all 4000 states of 16 lanes take 6.66 MB of the 256 MB allowed",
-        ),
-        (
-            MANY_RULES, 10**6, {}, "reverse", partial(Sequential, "sqrt"),
-            "sqrt(T) checkpoints: 22 numbers to differentiate by; "
-            "all 1000000 states of 16 lanes would take 1.66 GB of the 256 MB allowed",
-        ),
-        (EXACT_RULES, 9, {"mode": "forward"}, "forward", Sequential, "as asked"),
-        (EXACT_RULES, 9, {"mode": "reverse"}, "reverse", Sequential, "as asked"),
-        (
-            MANY_RULES, 9, {"method": Sequential("sqrt")}, "reverse", partial(Sequential, "sqrt"),
-            "through the method given",
-        ),
-    ],
-)  # fmt: skip
-def test_choice_and_its_words(rules, steps, options, mode, method, words):
-    system, examples = figure4_system()
-    plan = make_plan(system, examples, rules, steps, None, None)
-    numbers = sum(leaf.size for leaf in jax.tree.leaves(rules))
-    options = {"lanes": 16, "memory": 256_000_000, "mode": "auto", "method": None, **options}
-    choice = choose(plan, numbers, **options)
-    assert choice.mode == mode
-    assert choice.method == method()
-    assert choice.why.startswith(mode)
-    assert words in choice.why
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,10 @@ def test_a_million_steps_within_rounding_bounds():
     system = Neurashed(graph, start, start)
     examples, rules = system.prepare(inputs.x, inputs.y), figure4_rules(graph)
 
-    draw = jax.jit(lambda: WithReplacement().draw(None, jnp.int32(0), STEPS, Keys.of(KEY).batches, 8)[0])
-    fires = np.asarray(unpack(examples.words, graph.nodes))[np.asarray(draw())[:, 0]]
+    batches = Keys.of(KEY).batches
+    draw = jax.jit(lambda: WithReplacement().draw(None, jnp.int32(0), STEPS, batches, 8))
+    drawn = np.asarray(draw()[0])[:, 0]
+    fires = np.asarray(unpack(examples.words, graph.nodes))[drawn]
     growth = np.broadcast_to(np.asarray(rules.growth.factor, np.float64), graph.nodes)
     decay = np.broadcast_to(np.asarray(rules.decay.factor, np.float64), graph.nodes)
     shifts = np.where(fires, np.log(growth), np.log(decay))

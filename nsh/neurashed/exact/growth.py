@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, UInt32
 from nsh.neurashed.exact.firing import Firing, firing_covariance, firing_probability
 from nsh.neurashed.model import Neurashed, Pathways
 from nsh.neurashed.pathway import unpack
-from nsh.neurashed.rules import Rules, constant_log_factor
+from nsh.neurashed.rules import Rule, Rules, constant_log_factor
 
 
 def growth_exponents(system: Neurashed, rules: Rules, firing: Firing) -> Firing:
@@ -110,14 +110,16 @@ def _log_rates(system: Neurashed, rules: Rules) -> tuple[Firing, Firing]:
     graph, top = system.graph, len(system.graph.widths)
     levels = graph.node_levels()
     weight_growth, weight_decay = rules.for_weights()
-    nodes = (rules.growth, "growth"), (rules.decay, "decay")
-    edges = (weight_growth, "weight_growth"), (weight_decay, "weight_decay")
 
-    def rates(node: tuple, edge: tuple) -> Firing:
+    def rates(node: Rule, edge: Rule, name: str) -> Firing:
+        of_nodes = constant_log_factor(node, name, levels)
+        of_edges = constant_log_factor(edge, f"weight_{name}", top)
         return Firing(
-            jnp.broadcast_to(constant_log_factor(*node, levels), (graph.nodes,)),
-            jnp.broadcast_to(constant_log_factor(*edge, top), (graph.class_edges,)),
+            jnp.broadcast_to(of_nodes, (graph.nodes,)),
+            jnp.broadcast_to(of_edges, (graph.class_edges,)),
         )
 
-    grown, shrunk = (rates(*pair) for pair in zip(nodes, edges, strict=True))
-    return grown, shrunk
+    return (
+        rates(rules.growth, weight_growth, "growth"),
+        rates(rules.decay, weight_decay, "decay"),
+    )

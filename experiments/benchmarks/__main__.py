@@ -1,0 +1,120 @@
+"""``python -m experiments.benchmarks``: nsh against its peers and itself, side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from experiments.benchmarks import (
+    ensembles,
+    final_states,
+    learning_rate,
+    networks,
+    rule_gradients,
+    trajectories,
+)
+from experiments.benchmarks.case import Case
+from experiments.benchmarks.harness import measure
+from experiments.benchmarks.report import entry, figure, print_case, print_targets
+from experiments.progress import shown_on
+from experiments.results import ROOT, atomic, git_commit, save_figure, versions
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What is timed, and how often."""
+
+    peers: Path | None = None
+    """Interpreter with what requirements.txt of this directory names; without it no peers run."""
+    only: tuple[str, ...] = ()
+    """Cases whose names begin with one of these; default all."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Tiny sizes, to see that everything works."""
+    rounds: int = 5
+    """Timings of each contender, interleaved."""
+    results: Path = Path("results")
+    """Directory that gets benchmarks/benchmarks.json and benchmarks/figure.png, .pdf."""
+    large: ensembles.Large = dataclasses.field(default_factory=ensembles.Large)
+    figure4: ensembles.Small = dataclasses.field(default_factory=ensembles.Small)
+    final: final_states.FinalStates = dataclasses.field(default_factory=final_states.FinalStates)
+    trajectory: trajectories.Trajectories = dataclasses.field(
+        default_factory=trajectories.Trajectories
+    )
+    few: rule_gradients.Few = dataclasses.field(default_factory=rule_gradients.Few)
+    many: rule_gradients.Many = dataclasses.field(default_factory=rule_gradients.Many)
+    learning_rate: learning_rate.LearningRate = dataclasses.field(
+        default_factory=learning_rate.LearningRate
+    )
+    networks: networks.Networks = dataclasses.field(default_factory=networks.Networks)
+
+
+LOG_WIDTH = 140
+QUICK = Config(
+    None, (), False, 2, Path("results"), *ensembles.QUICK, final_states.QUICK, trajectories.QUICK,
+    *rule_gradients.QUICK, learning_rate.QUICK, networks.QUICK,
+)  # fmt: skip
+
+
+def cases(config: Config) -> list[Case]:
+    """All that are asked for; raises `SystemExit` where a name fits none."""
+    found = [
+        *ensembles.cases(config.large, config.figure4),
+        *final_states.cases(config.final),
+        *trajectories.cases(config.trajectory),
+        *rule_gradients.cases(config.few, config.many),
+        *learning_rate.cases(config.learning_rate),
+        *networks.cases(config.networks),
+    ]
+    for name in config.only:
+        if not any(case.name.startswith(name) for case in found):
+            raise SystemExit(f"--only {name}: no such case; there are {[c.name for c in found]}")
+    return [case for case in found if not config.only or case.name.startswith(config.only)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the cases; 1 if contenders that ran disagree about a result."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    default = QUICK if "--quick" in arguments else Config()
+    config = tyro.cli(
+        Config, args=arguments, default=default, prog="python -m experiments.benchmarks",
+        description=__doc__, use_underscores=True,
+    )  # fmt: skip
+    console = Console(file=sys.stdout)
+    if not console.is_terminal:
+        console = Console(file=sys.stdout, width=LOG_WIDTH)
+    peers = None if config.peers is None else str(config.peers.absolute())
+    entries = []
+    with shown_on(sys.stderr) as progress:
+        for case in cases(config):
+            entries.append(entry(case, measure(case, peers, config.rounds, progress)))
+            print_case(console, entries[-1])
+    print_targets(console, entries)
+    devices = sorted({
+        one["device"] for found in entries for one in found["contenders"].values()
+        if "device" in one
+    })  # fmt: skip
+    for device in devices:
+        console.print(device)
+    directory = config.results / "benchmarks"
+    whole = {
+        "devices": devices,
+        "versions": versions(),
+        "git_commit": git_commit(ROOT),
+        "configuration": dataclasses.asdict(config),
+        "cases": entries,
+    }
+    with atomic(directory / "benchmarks.json") as temporary:
+        temporary.write_text(json.dumps(whole, indent=1, default=str) + "\n", encoding="utf-8")
+    save_figure(figure(entries), directory)
+    return int(not all(found["agree"] for found in entries))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

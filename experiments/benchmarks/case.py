@@ -1,0 +1,64 @@
+"""What a benchmark is made of: a case, its contenders, and the ratios it is to reach."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """One way to do a case's work, in a process of its own.
+
+    `work`: ``module:function``, which takes the case's data and `sizes` and gives an
+    `experiments.benchmarks.work.Work`. `peer`: runs under the peers' interpreter, without JAX.
+    `scale`: how many times the work it does makes the whole, its time being multiplied by that;
+    `extrapolated` says from what.
+    """
+
+    name: str
+    work: str
+    sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    peer: bool = False
+    scale: float = 1.0
+    extrapolated: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A figure to reach: ``measure(over) / measure(under)``, or ``measure(over)`` alone.
+
+    `measure`: ``"seconds"`` (ratios are formed round by round, the median counts) or ``"bytes"``
+    (temporary memory as the compiler plans it, or else the increase of the peak resident set).
+    `reach` None: reported only.
+    """
+
+    over: str
+    under: str | None = None
+    at: Literal["least", "most"] = "least"
+    reach: float | None = None
+    measure: Literal["seconds", "bytes"] = "seconds"
+
+    def holds(self, value: float) -> bool | None:
+        """Whether a measured value reaches the target; None where there is nothing to reach."""
+        if self.reach is None:
+            return None
+        return value >= self.reach if self.at == "least" else value <= self.reach
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One comparison: what is timed, who contends, what is to be reached.
+
+    `data`: ``module:function`` that gives the arrays all contenders share, from the sizes of the
+    first one. `tolerance`: largest difference, relative to the largest number, between the
+    contenders' results on the same small input; None: nothing to compare.
+    """
+
+    name: str
+    title: str
+    contenders: tuple[Contender, ...]
+    targets: tuple[Target, ...]
+    data: str | None = None
+    tolerance: float | None = None

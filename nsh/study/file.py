@@ -1,0 +1,221 @@
+"""Studies as TOML files."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, PyTree
+
+from nsh._checks import require
+from nsh.networks import Network
+from nsh.neurashed import Neurashed
+from nsh.study.catalogue import CATALOGUE
+from nsh.study.measurement import TEST, Measurement, View
+from nsh.study.record import measurements
+from nsh.study.study import Study, Tune, hyper_names
+from nsh.study.systems import SYSTEMS, OptimiserName, Problem, rules
+from nsh.study.tables import Choice, Place, construct, load
+from nsh.training import (
+    ClosedForm,
+    DirectSample,
+    Epochs,
+    FullBatch,
+    Method,
+    ParallelInTime,
+    Sampler,
+    SaveAt,
+    Sequential,
+    WithReplacement,
+)
+
+ELSEWHERE = ("grid", "hyper", "batches", "record", "system")
+
+
+def with_replacement(*, size: int = 1) -> Sampler:
+    """Samples drawn independently."""
+    return WithReplacement(size)
+
+
+def epochs(*, size: int) -> Sampler:
+    """Each sample once an epoch."""
+    return Epochs(size)
+
+
+def on_test_set(one: Measurement) -> Measurement:
+    """The same measurement of the test examples."""
+    return dataclasses.replace(one, test=True)
+
+
+def own_measurement(function: Callable[..., Any], options: Mapping[str, Any]) -> Measurement:
+    """What a user's ``function(snapshot, **options)`` gives: an array, or a dict of them."""
+    name = getattr(function, "__name__", "recorded")
+
+    def measured(view: View) -> dict[str, Array]:
+        found = function(view.now, **options)
+        return found if isinstance(found, dict) else {name: jnp.asarray(found)}
+
+    return Measurement(measured, {})
+
+
+SAMPLERS = Choice({"with_replacement": with_replacement, "epochs": epochs, "full_batch": FullBatch})
+MEASUREMENTS = Choice(CATALOGUE, {TEST: on_test_set}, own_measurement)
+METHODS = Choice(
+    {
+        "sequential": Sequential,
+        "parallel_in_time": ParallelInTime,
+        "closed_form": ClosedForm,
+        "direct_sample": DirectSample,
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordTable:
+    """[record]: what, and after which steps; of only the first so many `examples`."""
+
+    what: tuple[Annotated[Measurement, MEASUREMENTS], ...]
+    every: int | None = None
+    steps: tuple[int, ...] | None = None
+    examples: int | None = None
+
+    def __post_init__(self):
+        require(len(self.what) > 0, "what", [], "a list of measurements")
+        one = (self.every is None) != (self.steps is None)
+        require(one, "every", self.every, "given, or `steps` in its place")
+        SaveAt(every=self.every, steps=self.steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class TuneTable:
+    """[tune]: see `Tune`; `optimiser` and `learning_rate` are those of the tuning."""
+
+    objective: str
+    parameters: tuple[str, ...]
+    learning_rate: float
+    iterations: int
+    optimiser: OptimiserName = "adam"
+    maximise: bool = False
+    per_seed: bool = False
+    bounds: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        self.value()
+
+    def value(self) -> Tune:
+        """The same with the optimiser made."""
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        make = getattr(optax, given.pop("optimiser"))
+        return Tune(optimiser=make(given.pop("learning_rate")), **given)
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyTable:
+    """A study file."""
+
+    system: Annotated[Problem, SYSTEMS]
+    record: RecordTable
+    seeds: int
+    steps: int
+    hyper: dict[str, Any] = dataclasses.field(default_factory=dict)
+    grid: dict[str, Any] = dataclasses.field(default_factory=dict)
+    batches: Annotated[Sampler, SAMPLERS] = dataclasses.field(default_factory=WithReplacement)
+    method: Annotated[Method, METHODS] = dataclasses.field(default_factory=Sequential)
+    tune: TuneTable | None = None
+    key: int = 0
+    chunk: int | None = None
+
+
+def read_study(path: str | Path) -> Study:
+    """The study that a TOML file describes; see experiments/studies for commented examples.
+
+    Functions named ``"module:function"`` are looked for beside the file, too. Raises
+    `StudyFileError` (a `ValueError`) naming file, line, field, value and what is allowed.
+    """
+    path = Path(path)
+    values, place = load(path)
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        table: StudyTable = construct(StudyTable, values, place)
+    finally:
+        sys.path.pop(0)
+    problem = table.system
+    hyper = _hyper(problem, table.hyper, place / "hyper")
+    grid = dict(_flat(table.grid, ""))
+    for name in grid:
+        if name not in hyper_names(hyper):
+            raise (place / "grid").unknown(name, hyper_names(hyper))
+    try:
+        what = measurements(
+            table.record.what, problem.system, problem.x, problem.y,
+            test=problem.test, examples=table.record.examples, key=table.key,
+        )  # fmt: skip
+    except ValueError as complaint:
+        raise (place / "record").of(complaint) from complaint
+    try:
+        return Study(
+            system=problem.system,
+            examples=problem.system.prepare(problem.x, problem.y),
+            hyper=hyper,
+            save=SaveAt(what, every=table.record.every, steps=table.record.steps),
+            seeds=table.seeds,
+            steps=table.steps,
+            grid=grid,
+            sampler=table.batches,
+            method=table.method,
+            tune=None if table.tune is None else table.tune.value(),
+            key=table.key,
+            chunk=table.chunk,
+        )
+    except ValueError as complaint:
+        in_file = ValueError(re.sub("^save[.]", "record.", str(complaint)))
+        raise place.of(in_file, ELSEWHERE) from complaint
+
+
+def _hyper(problem: Problem, given: dict[str, Any], place: Place) -> PyTree:
+    """The system's hyperparameters: rules, an optimiser's arguments, or a user's own."""
+    if isinstance(problem.system, Neurashed):
+        return problem.hyper if not given and problem.hyper else construct(rules, given, place)
+    if isinstance(problem.system, Network):
+        allowed = list(inspect.signature(problem.system.optimiser).parameters)
+        for name in given:
+            if name not in allowed:
+                raise place.unknown(name, allowed)
+    numbers = _numbers(given, place)
+    if isinstance(problem.hyper, dict):
+        return problem.hyper | numbers
+    return problem.hyper if not given and problem.hyper is not None else numbers
+
+
+def _numbers(given: dict[str, Any], place: Place) -> dict[str, Any]:
+    found = {}
+    for name, value in given.items():
+        if isinstance(value, dict):
+            found[name] = _numbers(value, place / name)
+            continue
+        try:
+            plain = np.asarray(value).dtype.kind in "iuf"
+        except ValueError:  # lists of different lengths
+            plain = False
+        if not plain:
+            raise (place / name).wrong(value, "a number, or a list of numbers")
+        found[name] = jnp.asarray(value, float)
+    return found
+
+
+def _flat(table: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:
+    """Nested tables by dotted name: ``growth.factor = [...]`` is one for TOML."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value

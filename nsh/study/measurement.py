@@ -1,0 +1,93 @@
+"""A measurement as a value: a function of a run as it stands, with names and units."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key, PyTree
+
+from nsh.measure import Observation
+from nsh.training import Snapshot
+
+TEST = "test_"
+STANDARD_ERROR = "standard error of "
+Arrays = dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """Name and unit of a recorded variable, and its axes besides grid, seed and step."""
+
+    long_name: str
+    units: str
+    dims: tuple[str, ...] = ()
+
+
+class Labelled(eqx.Module):
+    """Examples, as `System.prepare` gives them, and their classes."""
+
+    examples: PyTree
+    labels: Int[Array, " n"]
+
+
+class View(eqx.Module):
+    """What a measurement sees: a run as it stands, and what it makes of the labelled examples.
+
+    `key`: for Monte Carlo draws, the same at all steps and for all seeds.
+    """
+
+    now: Snapshot
+    data: Labelled
+    seen: Observation
+    key: Key[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measurement:
+    """A function of a `View` that gives arrays by name; `differentiable` if training by it works.
+
+    `test`: of the test examples, its variables' names beginning with ``test_``.
+    """
+
+    function: Callable[[View], Arrays]
+    variables: Mapping[str, Variable]
+    differentiable: bool = True
+    test: bool = False
+
+    def named(self) -> dict[str, Variable]:
+        """The variables by the names that they are recorded under."""
+        if not self.test:
+            return dict(self.variables)
+        return {
+            TEST + name: dataclasses.replace(v, long_name=f"{v.long_name}, test set")
+            for name, v in self.variables.items()
+        }
+
+
+def of_logits(
+    function: Callable[..., Array], name: str, variable: Variable, differentiable: bool = True
+) -> Measurement:
+    """A measurement of logits and labels alone."""
+    return Measurement(
+        lambda view: {name: function(view.seen.logits, view.data.labels)},
+        {name: variable},
+        differentiable,
+    )
+
+
+def of_levels(
+    function: Callable[..., Arrays], variables: Mapping[str, Variable], differentiable: bool = True
+) -> Measurement:
+    """A measurement of one level's features and unit, for all levels, stacked."""
+    across = {n: dataclasses.replace(v, dims=("level",)) for n, v in variables.items()}
+
+    def measured(view: View) -> Arrays:
+        pairs = zip(view.seen.features, view.seen.log_units, strict=True)
+        levels = [function(view, features, unit) for features, unit in pairs]
+        return jax.tree.map(lambda *numbers: jnp.stack(numbers), *levels)
+
+    return Measurement(measured, across, differentiable)

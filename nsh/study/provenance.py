@@ -1,0 +1,45 @@
+"""What decides a run's numbers besides its configuration: releases, JAX's settings, the device."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+import jax
+
+PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "nsh")
+SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_default_matmul_precision",
+)
+
+
+def versions() -> dict[str, str]:
+    """Releases of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def settings() -> dict[str, Any]:
+    """JAX's settings that change numbers, 64-bit floats first among them."""
+    return {name: getattr(jax.config, name) for name in SETTINGS}
+
+
+def device_kind() -> str:
+    """Platform and kind of JAX's default device, however many there are of it."""
+    first = jax.devices()[0]
+    return f"{first.platform} ({first.device_kind})"
+
+
+def device() -> str:
+    """Kind and number of JAX's default devices, and the CPU cores at hand."""
+    return f"{len(jax.devices())} x {device_kind()}, {os.cpu_count()} CPU cores"

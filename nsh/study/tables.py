@@ -1,0 +1,225 @@
+"""TOML tables to Python calls: every error says file, line, field, value and what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
+KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
+HEADER = re.compile(rf"\s*\[\[?\s*({KEY}(?:\s*\.\s*{KEY})*)\s*\]\]?\s*(?:#.*)?$")
+ENTRY = re.compile(rf"\s*({KEY}(?:\s*\.\s*{KEY})*)\s*=")
+
+
+class StudyFileError(ValueError):
+    """A study file that says something it cannot mean."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Names that a file may use for a thing: a string, or a table of `name` and options.
+
+    `make`: by name, functions of the options. `prefixes`: what to do with the thing if the name
+    has a prefix. `user`: what to make of a user's own ``"module:function"`` and its options.
+    """
+
+    make: Mapping[str, Callable[..., Any]]
+    prefixes: Mapping[str, Callable[[Any], Any]] = dataclasses.field(default_factory=dict)
+    user: Callable[[Callable[..., Any], Mapping[str, Any]], Any] | None = None
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A field of a file, by the names that lead to it."""
+
+    file: str
+    lines: Mapping[str, int]
+    path: tuple[str, ...] = ()
+
+    def __truediv__(self, name: str) -> Place:
+        return dataclasses.replace(self, path=(*self.path, name))
+
+    def __str__(self) -> str:
+        return ".".join(self.path)
+
+    def error(self, message: str) -> StudyFileError:
+        """An error here, or at the nearest field around it that has a line of its own."""
+        depth, line = self.nearest_line()
+        where = self.file if depth == 0 else f"{self.file}, line {line}"
+        return StudyFileError(f"{where}: {message}")
+
+    def nearest_line(self) -> tuple[int, int]:
+        """How many of the names that lead here lead to a line, and the line; 0, 0: none do."""
+        names = str(self).split(".")
+        for depth in range(len(names), 0, -1):
+            if (name := ".".join(names[:depth])) in self.lines:
+                return depth, self.lines[name]
+        return 0, 0
+
+    def wrong(self, value: Any, allowed: str) -> StudyFileError:
+        """An error about this field's value."""
+        return self.error(f"{self} = {value!r}: must be {allowed}")
+
+    def unknown(self, name: str, allowed: Iterable[str]) -> StudyFileError:
+        """An error about a key of this table."""
+        allowed = list(allowed)
+        known = f"known here: {', '.join(allowed)}" if allowed else "there is none here"
+        return (self / name).error(f"{self / name}: unknown key{nearest(name, allowed)} ({known})")
+
+    def of(self, problem: ValueError, also: Iterable[str] = ()) -> StudyFileError:
+        """What some function says of its arguments, at the line of the one it names.
+
+        `also`: tables to look for that argument in, besides this one.
+        """
+        text = str(problem)
+        field = re.match(r"([A-Za-z_][\w.\[\]'\"]*) = ", text)
+        if field is None:
+            return self.error(f"{self}: {text}" if self.path else text)
+        names = re.sub(r"\[['\"]?([^\]'\"]*)['\"]?\]", r".\1", field[1])
+        places = [(self / names, 0), *((self / table / names, 1) for table in also)]
+        # a line that is only the other table's says nothing
+        best, _ = max(places, key=lambda pair: pair[0].nearest_line()[0] - pair[1])
+        return best.error(f"{self}.{text}" if self.path else text)
+
+
+def load(path: Path) -> tuple[dict[str, Any], Place]:
+    """The tables of a TOML file, and the place that they are at."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise StudyFileError(f"{path}: cannot be read: {problem}") from problem
+    try:
+        return tomllib.loads(text), Place(str(path), line_numbers(text))
+    except tomllib.TOMLDecodeError as problem:
+        what, _, where = str(problem).partition(" (at ")
+        where = where.removesuffix(")") or "line 1"
+        raise StudyFileError(f"{path}, {where}: not TOML: {what}") from problem
+
+
+def line_numbers(text: str) -> dict[str, int]:
+    """The line of every key and table that begins a line, by dotted name."""
+    table, found = "", {}
+    for number, line in enumerate(text.splitlines(), 1):
+        header, entry = HEADER.match(line), ENTRY.match(line)
+        if header:
+            table = _plain(header[1])
+            found.setdefault(table, number)
+        elif entry:
+            found.setdefault(f"{table}.{_plain(entry[1])}".lstrip("."), number)
+    return found
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """`; did you mean ...?` if one of the allowed names is like this one."""
+    close = difflib.get_close_matches(name, list(allowed), 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def construct(function: Callable[..., Any], table: Any, place: Place) -> Any:
+    """``function(**table)``, each value checked against the annotation of its parameter."""
+    if not isinstance(table, dict):
+        raise place.wrong(table, "a table")
+    parameters = inspect.signature(function).parameters
+    hints = typing.get_type_hints(function, include_extras=True)
+    for name in table:
+        if name not in parameters:
+            raise place.unknown(name, parameters)
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in table:
+            raise place.error(f"{place / name}: missing, and needed")
+    values = {name: convert(value, hints[name], place / name) for name, value in table.items()}
+    try:
+        return function(**values)
+    except StudyFileError:
+        raise
+    except ValueError as problem:
+        raise place.of(problem) from problem
+
+
+def convert(value: Any, hint: Any, place: Place) -> Any:
+    """A value of TOML as what an annotation asks for."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return choose(arguments[1], value, place)
+    if origin in (typing.Union, types.UnionType):
+        return _one_of(value, [a for a in arguments if a is not type(None)], place)
+    if origin is typing.Literal:
+        if value not in arguments:
+            allowed = ", ".join(map(repr, arguments))
+            raise place.wrong(value, f"one of {allowed}{nearest(str(value), arguments)}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise place.wrong(value, "a list")
+        return tuple(convert(v, arguments[0], place / str(i)) for i, v in enumerate(value))
+    if hint in WORDS:
+        right = isinstance(value, (int, float) if hint is float else hint)
+        if not right or (isinstance(value, bool) and hint is not bool):
+            raise place.wrong(value, WORDS[hint])
+        return hint(value)
+    if hint is dict or origin is dict:
+        if not isinstance(value, dict):
+            raise place.wrong(value, "a table")
+        return value
+    return construct(hint, value, place)
+
+
+def choose(choice: Choice, value: Any, place: Place) -> Any:
+    """What a name, or a table of name and options, stands for."""
+    options = dict(value) if isinstance(value, dict) else {"name": value}
+    if "name" not in options:
+        raise place.error(f"{place}: needs a name, one of {', '.join(choice.make)}")
+    name = options.pop("name")
+    if not isinstance(name, str):
+        raise (place / "name").wrong(name, "a string")
+    if choice.user is not None and ":" in name:
+        function = _imported(name, place)
+        try:
+            return choice.user(function, options)
+        except ValueError as problem:
+            raise place.of(problem) from problem
+    prefix = next((p for p in choice.prefixes if name.startswith(p)), "")
+    plain = name.removeprefix(prefix)
+    if plain not in choice.make:
+        own = ' or "module:function"' if choice.user is not None else ""
+        allowed = f"one of {', '.join(choice.make)}{own}{nearest(name, choice.make)}"
+        raise place.wrong(name, allowed)
+    made = construct(choice.make[plain], options, place)
+    return choice.prefixes[prefix](made) if prefix else made
+
+
+def _one_of(value: Any, hints: list[Any], place: Place) -> Any:
+    for hint in hints[:-1]:
+        try:
+            return convert(value, hint, place)
+        except StudyFileError:
+            continue
+    return convert(value, hints[-1], place)
+
+
+def _imported(name: str, place: Place) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as problem:
+        raise place.wrong(name, f"a function that can be imported, but: {problem}") from problem
+    if not callable(found):
+        raise place.wrong(name, "a function")
+    return found
+
+
+def _plain(key: str) -> str:
+    """A dotted key without quotes and spaces."""
+    return ".".join(part.strip("\"'") for part in re.findall(KEY, key))

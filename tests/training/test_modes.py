@@ -1,0 +1,54 @@
+"""Which way a run is differentiated, and the words that say why; nothing is compiled."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from nsh import Geometric, Neurashed, Rules, Saturating
+from nsh.neurashed import figure4
+from nsh.training import ClosedForm, Sequential
+from nsh.training.loop import make_plan
+from nsh.training.modes import choose
+
+FEW_RULES = Rules(Saturating(1.1, 5.0), Saturating(0.9, 5.0))
+MANY_RULES = Rules(Saturating(np.full(19, 1.1), 5.0), Geometric(0.9), Geometric(1.1))
+EXACT_RULES = Rules(Geometric(np.full(19, 1.1)), Geometric(0.9), Geometric(1.1))
+
+
+@pytest.mark.parametrize(
+    ("rules", "steps", "options", "mode", "method", "words"),
+    [
+        (EXACT_RULES, 4000, {}, "closed form", ClosedForm, "follows from counts"),
+        (FEW_RULES, 4000, {}, "forward", Sequential, "4 numbers to differentiate by, at most 8"),
+        (
+            MANY_RULES, 4000, {}, "reverse", Sequential,
+            "a checkpoint every step: 22 numbers to differentiate by; "
+            "all 4000 states of 16 lanes take 6.66 MB of the 256 MB allowed",
+        ),
+        (
+            MANY_RULES, 10**6, {}, "reverse", partial(Sequential, "sqrt"),
+            "sqrt(T) checkpoints: 22 numbers to differentiate by; "
+            "all 1000000 states of 16 lanes would take 1.66 GB of the 256 MB allowed",
+        ),
+        (EXACT_RULES, 9, {"mode": "forward"}, "forward", Sequential, "as asked"),
+        (EXACT_RULES, 9, {"mode": "reverse"}, "reverse", Sequential, "as asked"),
+        (
+            MANY_RULES, 9, {"method": Sequential("sqrt")}, "reverse", partial(Sequential, "sqrt"),
+            "through the method given",
+        ),
+    ],
+)  # fmt: skip
+def test_choice_and_its_words(rules, steps, options, mode, method, words):
+    graph, inputs = figure4()
+    system = Neurashed(graph)
+    examples = system.prepare(inputs.x, inputs.y)
+    plan = make_plan(system, examples, rules, steps, None, None)
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(rules))
+    options = {"lanes": 16, "memory": 256_000_000, "mode": "auto", "method": None, **options}
+    choice = choose(plan, numbers, **options)
+    assert choice.mode == mode
+    assert choice.method == method()
+    assert choice.why.startswith(mode)
+    assert words in choice.why
