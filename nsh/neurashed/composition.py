@@ -128,9 +128,8 @@ def _common_scale(a: Scaled, b: Scaled) -> tuple[Float[Array, "..."], Array, Arr
     scale = jnp.where(a.value == 0, b.log_scale, jnp.maximum(a.log_scale, b.log_scale))
     scale = jax.lax.stop_gradient(jnp.where(b.value == 0, a.log_scale, scale))
     # a zero in units of a far smaller number: cut, so that its derivative stays finite
-    units = (jnp.exp(jnp.minimum(n.log_scale - scale, -LEAST)) for n in (a, b))
-    in_units = (n.value * unit for n, unit in zip((a, b), units, strict=True))
-    return scale, *in_units
+    in_a, in_b = (n.value * jnp.exp(jnp.minimum(n.log_scale - scale, -LEAST)) for n in (a, b))
+    return scale, in_a, in_b
 
 
 def _add(a: Scaled, b: Scaled) -> Scaled:

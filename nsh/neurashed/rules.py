@@ -195,7 +195,9 @@ class Rules(eqx.Module):
         """The open interval of each parameter in its place (`Rule.domain`); a schedule has none."""
         intervals = []
         for name, rule in vars(self).items():
-            for field, value in ({} if rule is None else parameters(rule)).items():
+            if rule is None:
+                continue
+            for field, value in parameters(rule).items():
                 interval = REALS if callable(value) else rule.domain("growth" in name)[field]
                 intervals += [interval] * len(jax.tree.leaves(value))
         return jax.tree.unflatten(jax.tree.structure(self), intervals)

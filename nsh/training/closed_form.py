@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -84,6 +84,8 @@ class _Counts(Course):
     plan: Plan
     keys: Keys
     start: PyTree
+    # how many steps are counted by one call
+    at_once: ClassVar[int] = ROWS
 
     @abc.abstractmethod
     def none(self) -> Int[Array, " things"]:
@@ -96,11 +98,6 @@ class _Counts(Course):
     @abc.abstractmethod
     def events(self, counts: Int[Array, " things"]) -> Int[Array, " events"]:
         """How often each event happened."""
-
-    @property
-    def at_once(self) -> int:
-        """How many steps are counted by one call."""
-        return ROWS
 
     def advance(self, carry: Any, first: Int[Array, ""], count: int) -> Any:
         """See `Course.advance`."""
@@ -121,7 +118,7 @@ class _Counts(Course):
 class _Samples(_Counts):
     """Mini-batches of one: how often each sample was drawn."""
 
-    at_once = INDICES
+    at_once: ClassVar[int] = INDICES
 
     def none(self) -> Int[Array, " samples"]:
         return jnp.zeros(self.plan.samples, jnp.int32)
@@ -157,7 +154,7 @@ class _Events(_Counts):
 class _Always(_Counts):
     """Every step has all samples: how many steps."""
 
-    at_once = INDICES
+    at_once: ClassVar[int] = INDICES
 
     def none(self) -> Int[Array, " 1"]:
         return jnp.zeros(1, jnp.int32)

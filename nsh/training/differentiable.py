@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from nsh.training.batches import Sampler
 from nsh.training.derivatives import Differentiated, Objective, count_numbers
 from nsh.training.ensemble import checked_devices, default_lanes, grid_plan
 from nsh.training.layout import Layout
+from nsh.training.members import Device
 from nsh.training.method import Method
 from nsh.training.modes import Choice, Mode, choose
 from nsh.training.plan import HEALTHY, Plan, SaveAt, as_arrays
@@ -74,7 +76,7 @@ def differentiable(
     grid: int = 0,
     first_seed: int = 0,
     lanes: int | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Device] | None = None,
     memory: int = MEMORY,
     by: PyTree = True,
 ) -> Differentiable:
@@ -85,7 +87,9 @@ def differentiable(
     require_integer("memory", memory, 1)
     hyper = jax.tree.map(jnp.asarray, as_arrays(hyper))
     plan, shape = grid_plan(system, examples, hyper, steps, sampler, save, grid)
-    lanes = default_lanes(plan) if lanes is None else require_integer("lanes", lanes, 1)
+    if lanes is None:  # no more than there are members: spare lanes would be differentiated too
+        lanes = min(default_lanes(plan), math.prod(shape) * seeds)
+    require_integer("lanes", lanes, 1)
     first, chosen = jnp.asarray(first_seed, jnp.int32), checked_devices(devices)
     layout = Layout(first, shape, seeds, lanes, chosen)
     flat = jax.tree.map(lambda x: x.reshape(layout.points, 1, *x.shape[grid:]), hyper)

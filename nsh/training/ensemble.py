@@ -17,12 +17,13 @@ from nsh._checks import is_concrete, require, require_integer
 from nsh.system import System
 from nsh.training.batches import Sampler
 from nsh.training.loop import Run, as_run, checked_method, make_plan
-from nsh.training.members import Member, map_members, padded
+from nsh.training.members import Device, Member, map_members, shares
 from nsh.training.method import Method
 from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays
 
-# within 1.3 times the best on 2 CPU cores, see experiments/benchmarks/lanes.py
-TINY_STATE_BYTES, TINY_LANES, LANES = 1024, 64, 16
+# within 1.7 times the best on 2 CPU cores (experiments/benchmarks/lanes.py), and few enough for
+# small ensembles to be shared out among devices
+TINY_STATE_BYTES, TINY_LANES, LANES = 1024, 64, 8
 
 
 def ensemble(
@@ -40,7 +41,7 @@ def ensemble(
     first_seed: int = 0,
     lanes: int | None = None,
     chunk: int | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Device] | None = None,
     advance: Callable[[int], Any] | None = None,
 ) -> Run:
     """Train many seeds, for many hyperparameters: `train`, with leading axes [*grid, seeds].
@@ -51,7 +52,7 @@ def ensemble(
     `grid`: number of leading axes of the leaves of `hyper` that are a grid (see `hyper_grid`).
     `first_seed`: the seeds are first_seed .. first_seed + seeds - 1. `lanes`: how many members are
     vmapped together; such groups run one after the other (`lax.map`), so 1 means no vmap at all.
-    Default: 64 for states below 1 KB, else 16, as measured; the number of members is rounded up
+    Default: 64 for states below 1 KB, else 8, as measured; the number of members is rounded up
     to whole groups. `chunk`: how many members are trained by one call, results being moved to host
     memory in between; default: all, and then the result is differentiable and nothing leaves the
     device. `devices`: over which the members are shared out, default all of `jax.devices()`, those
@@ -75,7 +76,7 @@ def ensemble(
     chunk = members if chunk is None else require_integer("chunk", chunk, 1)
     flat = jax.tree.map(lambda leaf: jnp.reshape(leaf, (points, *leaf.shape[grid:])), hyper)
     # whole groups of lanes, and the last chunk as long as the others: one program runs them all
-    size = padded(min(chunk, members), lanes, devices)
+    size, devices = shares(min(chunk, members), lanes, devices)
     parts = []
     for first in range(0, members, chunk):
         count = min(chunk, members - first)
@@ -113,7 +114,7 @@ def default_lanes(plan: Plan) -> int:
     return TINY_LANES if size < TINY_STATE_BYTES else LANES
 
 
-def checked_devices(devices: Sequence[jax.Device] | None) -> tuple[jax.Device, ...]:
+def checked_devices(devices: Sequence[Device] | None) -> tuple[Device, ...]:
     """The devices to use, by default all."""
     chosen = tuple(jax.devices() if devices is None else devices)
     usable = all(isinstance(device, jax.Device) for device in chosen) and len(chosen) > 0
@@ -169,7 +170,7 @@ def _members(
     key: Key[Array, ""],
     members: tuple[Array, Array],
     lanes: int,
-    devices: tuple[jax.Device, ...],
+    devices: tuple[Device, ...],
 ) -> Outcome:
     def one(shared: tuple[Plan, PyTree, Any], member: Member) -> Outcome:
         plan, hypers, key = shared

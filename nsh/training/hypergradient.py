@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import equinox as eqx
-import jax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from nsh.system import System
 from nsh.training.batches import Sampler
 from nsh.training.derivatives import Differentiated, Objective, Slopes
 from nsh.training.differentiable import MEMORY, Differentiable, differentiable, usable
+from nsh.training.members import Device
 from nsh.training.method import Method
 from nsh.training.modes import Choice, Mode
 from nsh.training.plan import SaveAt
@@ -53,7 +53,7 @@ def hypergradient(
     grid: int = 0,
     first_seed: int = 0,
     lanes: int | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Device] | None = None,
     memory: int = MEMORY,
 ) -> Hypergradient:
     """``d objective(run) / d hyper`` of every seed's run, differentiated through all its steps.

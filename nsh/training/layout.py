@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
-from nsh.training.members import Member, map_members, padded
+from nsh.training.members import Device, Member, map_members, shares
 
 
 class Layout(eqx.Module):
@@ -22,7 +22,7 @@ class Layout(eqx.Module):
     shape: tuple[int, ...] = eqx.field(static=True)
     seeds: int = eqx.field(static=True)
     lanes: int = eqx.field(static=True)
-    devices: tuple[jax.Device, ...] = eqx.field(static=True)
+    devices: tuple[Device, ...] = eqx.field(static=True)
 
     @property
     def points(self) -> int:
@@ -37,7 +37,8 @@ class Layout(eqx.Module):
         `hypers`: leaves [points, ...], or [points, seeds, ...] with `seeds` 1 for all alike.
         """
         members = self.points * self.seeds
-        numbers = np.minimum(np.arange(padded(members, self.lanes, self.devices)), members - 1)
+        size, devices = shares(members, self.lanes, self.devices)
+        numbers = np.minimum(np.arange(size), members - 1)
         point, seed = (jnp.asarray(n, jnp.int32) for n in np.divmod(numbers, self.seeds))
 
         def one(given: Any, member: Member) -> PyTree:
@@ -46,7 +47,7 @@ class Layout(eqx.Module):
             return function(shared, hyper, jax.random.fold_in(key, first_seed + seed))
 
         given = (shared, hypers, key, self.first_seed)
-        result = map_members(one, given, (point, seed), self.lanes, self.devices)
+        result = map_members(one, given, (point, seed), self.lanes, devices)
         parts = (self.points, self.seeds)
         return jax.tree.map(lambda leaf: leaf[:members].reshape(*parts, *leaf.shape[1:]), result)
 

@@ -12,6 +12,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, PyTree
 
+# a Device, which type checkers know as a variable
+Device = Any
 Member = tuple[Int[Array, ""], Int[Array, ""]]
 AXIS = "members"
 
@@ -21,13 +23,13 @@ def map_members(
     shared: PyTree,
     members: tuple[Int[Array, " members"], Int[Array, " members"]],
     lanes: int,
-    devices: Sequence[jax.Device],
+    devices: Sequence[Device],
 ) -> PyTree:
     """``function(shared, (point, seed))`` for all members, with leading axis; called inside jit.
 
     `lanes` of them are vmapped together, such groups run one after the other (`lax.map`), and
-    each device has an equal share of the groups: the number of members is a multiple of
-    `padded(1, lanes, devices)`. What a device computes of a group does not depend on the others,
+    each device has an equal share of the groups: number of members and devices are those of
+    `shares`. What a device computes of a group does not depend on the others,
     so members are bitwise the same on any number of devices.
     """
 
@@ -51,7 +53,11 @@ def map_members(
     return result
 
 
-def padded(count: int, lanes: int, devices: Sequence[jax.Device]) -> int:
-    """`count` members rounded up to whole groups of lanes on every device."""
-    whole = lanes * len(devices)
-    return math.ceil(count / whole) * whole
+def shares(count: int, lanes: int, devices: Sequence[Device]) -> tuple[int, tuple[Device, ...]]:
+    """`count` members rounded up to whole groups of lanes on every device, and these devices.
+
+    No more devices than groups, except that every host must take part.
+    """
+    groups = math.ceil(count / lanes)
+    used = tuple(devices if jax.process_count() > 1 else devices[:groups])
+    return math.ceil(groups / len(used)) * len(used) * lanes, used

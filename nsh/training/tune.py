@@ -18,6 +18,7 @@ from nsh.system import System
 from nsh.training.batches import Sampler
 from nsh.training.derivatives import Differentiated, Objective, Slopes
 from nsh.training.differentiable import MEMORY, Differentiable, differentiable, usable
+from nsh.training.members import Device
 from nsh.training.method import Method
 from nsh.training.modes import Mode
 from nsh.training.plan import DIVERGED, HEALTHY, SaveAt
@@ -60,7 +61,7 @@ def tune(
     bounds: PyTree = None,
     first_seed: int = 0,
     lanes: int | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Device] | None = None,
     memory: int = MEMORY,
     advance: Callable[[int], Any] | None = None,
 ) -> Tuned:

@@ -25,16 +25,17 @@ RESULTS = {"data.zarr", "figure.png", "figure.pdf"}
 def settings(tmp_path_factory):
     """Programs are compiled once, by the first run."""
     return {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("programs")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+        "jax_persistent_cache_enable_xla_caches": "none",
     }
 
 
 @pytest.fixture(scope="module")
 def environment(settings):
-    return os.environ | settings | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    jax_settings = {name.upper(): str(value) for name, value in settings.items()}
+    return os.environ | jax_settings | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
 
 
 def start(environment, file, out):

@@ -1,21 +1,25 @@
-"""`nsh` in processes forked from one that has imported it: the start of a run then costs nothing."""
+"""`nsh` in processes forked from one that has imported it, which is most of a short run's time."""
 
 import multiprocessing
 import os
 import sys
+from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["nsh.cli"])
 
 
-def command(arguments, environment):
-    """The command line, as a process to be started; it writes to the null device."""
-    return CONTEXT.Process(target=_main, args=(arguments, environment), daemon=True)
+def command(arguments, settings):
+    """A command line under some settings of JAX, as a process to be started; it says nothing."""
+    return CONTEXT.Process(target=_main, args=(arguments, settings), daemon=True)
 
 
-def _main(arguments, environment):
-    os.environ.update(environment)  # before JAX looks at it: no backend is made by importing
+def _main(arguments, settings):
+    import jax  # which has made no backend yet: forking was safe
+
     from nsh import cli
 
-    sys.stdout = sys.stderr = open(os.devnull, "w")
-    sys.exit(cli.main(arguments))
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    with Path(os.devnull).open("w") as sys.stdout, Path(os.devnull).open("w") as sys.stderr:
+        sys.exit(cli.main(arguments))

@@ -96,7 +96,8 @@ def test_methods_agree_on_100_random_graphs_in_float64(case):
         def by(method, save=None):
             def one(run, key):
                 options = {"steps": STEPS, "sampler": WithReplacement(batch), "save": save}
-                return train(*run, key, method=method, **options)
+                system, examples, rules = run
+                return train(system, examples, rules, key, method=method, **options)
 
             found = jax.jit(jax.vmap(one), compiler_options=QUICKLY)(stacked, keys)
             assert np.all(np.asarray(found.status) == 0)
@@ -248,7 +249,8 @@ def test_a_method_that_does_not_fit_names_one_that_does(method, rules, save, wor
 @pytest.mark.parametrize("method", [ParallelInTime(), ClosedForm()], ids=repr)
 def test_methods_refuse_systems_without_what_they_need(method):
     class Plain(LeastSquares):
-        transition = System.transition
+        def transition(self, *arguments):
+            return System.transition(self, *arguments)
 
     system = Plain()
     examples = system.prepare(np.ones((4, 3)), np.ones(4))

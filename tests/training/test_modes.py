@@ -20,7 +20,7 @@ EXACT_RULES = Rules(Geometric(np.full(19, 1.1)), Geometric(0.9), Geometric(1.1))
 @pytest.mark.parametrize(
     ("rules", "steps", "options", "mode", "method", "words"),
     [
-        (EXACT_RULES, 4000, {}, "closed form", ClosedForm, "follows from counts"),
+        (EXACT_RULES, 4000, {}, "closed form", ClosedForm, "follow from counts"),
         (FEW_RULES, 4000, {}, "forward", Sequential, "4 numbers to differentiate by, at most 8"),
         (
             MANY_RULES, 4000, {}, "reverse", Sequential,
