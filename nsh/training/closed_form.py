@@ -18,7 +18,7 @@ from nsh.training.plan import Keys, Outcome, Plan
 from nsh.training.recording import Course
 
 # rows counted by one tree of adders, and indices in one histogram: what fits a cache
-ROWS, INDICES = 128, 8192
+ROWS, INDICES = 128, 2048
 # up to so many samples a comparison with each is quicker than a scattered sum
 FEW_SAMPLES = 32
 

@@ -18,7 +18,7 @@ from nsh.training.plan import Keys, Outcome, Plan
 from nsh.training.recording import Course
 
 # so many indices are drawn at once: bulk draws cost a fifth of single ones, and these fit a cache
-INDICES_AT_ONCE = 8192
+INDICES_AT_ONCE = 2048
 
 
 class Sequential(Method):
