@@ -23,6 +23,7 @@ from nsh.neurashed import (
     random_hierarchy,
     to_networkx,
 )
+from nsh.neurashed.pathway import word_count
 
 pytestmark = pytest.mark.core
 
@@ -113,7 +114,9 @@ def test_a_hundred_thousand_nodes_in_bounded_memory():
     x = np.zeros((2, width), bool)
     x[1, : width // 2] = True
     examples = Neurashed(graph).prepare(x, [0, 9])
-    assert examples.words.shape == (2, -(-(graph.nodes + 10) // 32))
+    # nodes and classes, and source and target of each edge to a class
+    words = word_count(graph.nodes + 10) + 2 * word_count(width)
+    assert examples.words.shape == (2, words)
     # of the input's own level, the half that fires; above, what has enough of it below
     above = np.bincount(edges[1], x[1][edges[0]], width) >= 3
     bits = np.unpackbits(np.asarray(examples.words).view(np.uint8), axis=1, bitorder="little")

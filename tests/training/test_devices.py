@@ -37,19 +37,18 @@ def free_port():
 
 def test_seeds_are_bitwise_the_same_on_any_devices_and_hosts():
     port = free_port()
-    one, two, eight = (result(start(devices)) for devices in (1, 2, 8))
-    hosts = [start(1, 2, number, port) for number in (0, 1)]
-    first, second = (result(process) for process in hosts)
+    one, two = map(result, [start(1), start(2)])
+    eight, first, second = map(result, [start(8), start(1, 2, 0, port), start(1, 2, 1, port)])
     assert [found["devices"] for found in (one, two, eight, first)] == [1, 2, 8, 2]
     for system in ("neurashed", "mlp"):
         alone = one["digests"][f"{system} 64 None"]
         assert len(set(alone)) == 64
         for found in (one, two, eight, first, second):
-            for seeds, chunk in ((1, None), (7, None), (64, None), (64, 20)):
+            for seeds, chunk in ((1, None), (7, None), (64, None), (64, 12)):
                 assert found["digests"][f"{system} {seeds} {chunk}"] == alone[:seeds]
 
 
-@pytest.mark.parametrize("devices", [(), ["cpu"], 3])
+@pytest.mark.parametrize("devices", [(), ["cpu"]])
 def test_devices_must_be_devices(devices):
     graph, inputs = figure4()
     system = Neurashed(graph)
