@@ -11,13 +11,15 @@ README = Path(__file__).parent.parent / "README.md"
 def test_snippets_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     names = {}
     exec("\n".join(blocks), names)
     run = names["run"]
     assert run.saved.shape == (10_000, 51, 7)
     assert (np.asarray(run.status) == 0).all()
     assert (tmp_path / "amplification.png").stat().st_size > 10_000
+    assert names["found"].mode == "closed form"
+    assert 0 < names["by_log_rate"].standard_error.growth.factor < 5
     gradient = names["jax"].grad(names["mean_log_amplification"])(1.06)
     # at every step node 0, one of the four samples' nodes and one of the classes' fire, whichever
     # they are: 3 of 7 log factors grow by log(growth)

@@ -27,7 +27,7 @@ class FinalStates:
     """Sizes of the two cases, on Figure 4's graph with mini-batches of one."""
 
     steps: int = 1_000_000
-    few: int = 16
+    few: int = 64
     many: int = 1_000_000
     scanned_seeds: int = 4096
     """Seeds of the scan from which the time for all is extrapolated."""

@@ -17,7 +17,7 @@ from experiments.results import device
 from nsh import Affine, Geometric, Neurashed, Rules, SaveAt, WithReplacement, ensemble
 from nsh.measure import effective_number
 from nsh.neurashed import Constant
-from nsh.training import hypergradient
+from nsh.training import Sequential, hypergradient
 
 __all__ = ["cases", "data", "device"]
 
@@ -34,7 +34,7 @@ class Few:
     """Sizes of the case of few parameters: Figure 4's graph."""
 
     seeds: int = 64
-    steps: int = 10_000
+    steps: int = 40_960
     recordings: int = 20
 
 
@@ -95,7 +95,7 @@ def _many(sizes: Many) -> Case:
             Target(reverse, FORWARD_RUN, "most", 4),
             Target(autograd, chosen, reach=20),
             Target(autograd, reverse, reach=20),
-            Target(reverse + LONGER, reverse, "most", 2.2, "bytes"),
+            Target(reverse + LONGER, reverse, "most", 2.5, "bytes"),
         ),
         f"{HERE}:data", 1e-3,
     )  # fmt: skip
@@ -145,7 +145,7 @@ def many(data: Data, *, mode: Any, steps: int, batch: int, **sizes: Any) -> Work
     def forward(examples: Any, rates: Any, key: Any) -> Any:
         run = ensemble(
             system, examples, rules(rates), key,
-            seeds=1, steps=steps, sampler=WithReplacement(batch),
+            seeds=1, steps=steps, sampler=WithReplacement(batch), lanes=1,
         )  # fmt: skip
         return jax.vmap(effective_number)(run.state.log_amplification)
 
@@ -153,6 +153,7 @@ def many(data: Data, *, mode: Any, steps: int, batch: int, **sizes: Any) -> Work
         return hypergradient(
             final_number, system, examples, rules(rates), key,
             seeds=1, steps=steps, sampler=sampler, mode=mode,
+            method=Sequential("sqrt") if mode == "reverse" else None,
         ).gradient  # fmt: skip
 
     def gradient(examples: Any, rates: Any, key: Any) -> Any:
