@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-from functools import partial
 from typing import Any
 
 import jax
@@ -43,25 +42,37 @@ class Course(abc.ABC):
         return self.state(carry, self.plan.steps), together
 
     def _stretch(self, carry: Any, stretch: Stretch) -> tuple[Any, PyTree]:
-        # number -1 stands for step 0: recorded without a step, by the same program as the others
-        first = -1 if stretch.from_start else 0
-        count = stretch.count - first
-        at_once = max(self.most // max(stretch.gap, 1), 1) if self.most else count
-        block = partial(self._recordings, stretch)
-        start = jnp.asarray(first, jnp.int32)
-        return scan_blocks(block, carry, start, count, at_once, checkpoint=self.most is not None)
+        if self.most is None:
+            return self._from(-1 if stretch.from_start else 0, carry, stretch)
+        # recomputed in reverse mode, where the oldest JAX supported cannot do what `_from` does
+        parts = []
+        if stretch.from_start:
+            start = self.plan.record(self.state(carry, 0), jnp.zeros((), jnp.int32))
+            parts.append(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], start))
+        if stretch.count:
+            carry, recorded = self._from(0, carry, stretch)
+            parts.append(recorded)
+        return carry, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
-    def _recordings(
-        self, stretch: Stretch, carry: Any, first: Int[Array, ""], size: int
-    ) -> tuple[Any, PyTree]:
+    def _from(self, first: int, carry: Any, stretch: Stretch) -> tuple[Any, PyTree]:
+        # number -1 stands for step 0: recorded without a step, by the same program as the others
         def forward(carry: Any, step: Int[Array, ""]) -> Any:
             # compiling an empty scan costs as much as any
             return self.advance(carry, step, stretch.gap) if stretch.gap else carry
 
         def one(carry: Any, number: Int[Array, ""]) -> tuple[Any, PyTree]:
             step = stretch.first + stretch.gap * number
-            carry = jax.lax.cond(number < 0, lambda carry, _: carry, forward, carry, step)
+            if first < 0:
+                carry = jax.lax.cond(number < 0, lambda carry, _: carry, forward, carry, step)
+            else:
+                carry = forward(carry, step)
             step += stretch.gap
             return carry, self.plan.record(self.state(carry, step), step)
 
-        return jax.lax.scan(one, carry, first + jnp.arange(size, dtype=jnp.int32))
+        def block(carry: Any, number: Int[Array, ""], size: int) -> tuple[Any, PyTree]:
+            return jax.lax.scan(one, carry, number + jnp.arange(size, dtype=jnp.int32))
+
+        count = stretch.count - first
+        at_once = max(self.most // max(stretch.gap, 1), 1) if self.most else count
+        start = jnp.asarray(first, jnp.int32)
+        return scan_blocks(block, carry, start, count, at_once, checkpoint=self.most is not None)
