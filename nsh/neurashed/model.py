@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import equinox as eqx
@@ -78,7 +79,9 @@ class Neurashed(System):
         require(x.ndim == 2 and x.shape[1] == inputs and len(x) > 0, "x.shape", x.shape, allowed)
         require_all((x == 0) | (x == 1), "x", x, "0 or 1 (fires or not)")
         y = require_labels(y, len(x), self.graph.classes)
-        return pathways_of(self.graph, jnp.asarray(x != 0), jnp.asarray(y), self.edge_firing)
+        evaluated = jax.ensure_compile_time_eval if is_concrete(self.graph) else nullcontext
+        with evaluated():  # not as constants of a jit around it, which JAX 0.7.2 folds wrongly
+            return pathways_of(self.graph, jnp.asarray(x != 0), jnp.asarray(y), self.edge_firing)
 
     def init(self, key: Key[Array, ""], hyper: Rules) -> NeurashedState:  # noqa: ARG002
         """State before training: lambda and eta drawn from `start` and `weight_start`."""

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nsh import Graph, Node
-from nsh.neurashed import feature_pathway, pack, union, unpack
+from nsh import Graph, Neurashed, Node
+from nsh.neurashed import feature_pathway, figure1, pack, union, unpack
 
 pytestmark = pytest.mark.core
 FEW = settings(max_examples=15, deadline=None, derandomize=True)
@@ -81,3 +81,13 @@ def test_thresholds_count_and_are_monotone(least):
         np.testing.assert_array_equal(column, x.sum(axis=1) >= least)
     contained = ~np.any(x[:, None] & ~x[None, :], axis=2)
     assert not np.any(contained[:, :, None] & above[:, None] & ~above[None, :])
+
+
+def test_prepared_the_same_inside_a_jit():
+    graph, inputs = figure1()
+    system = Neurashed(graph)
+
+    def words():
+        return system.prepare(inputs.x, inputs.y).words
+
+    np.testing.assert_array_equal(jax.jit(words)(), words())

@@ -195,7 +195,9 @@ class AffineMap(Transition):
     offset: jax.Array
 
     def then(self, later):
-        return AffineMap(later.matrix @ self.matrix, later.matrix @ self.offset + later.offset)
+        # as sums, since JAX 0.7.2 cannot compile this product of small matrices, vmapped thrice
+        product = jnp.sum(later.matrix[:, :, None] * self.matrix[None], axis=1)
+        return AffineMap(product, later.matrix @ self.offset + later.offset)
 
     def __call__(self, state):
         return self.matrix @ state + self.offset
