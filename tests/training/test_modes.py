@@ -12,6 +12,7 @@ from nsh.training import ClosedForm, Sequential
 from nsh.training.loop import make_plan
 from nsh.training.modes import choose
 
+X64 = jax.config.read("jax_enable_x64")
 FEW_RULES = Rules(Saturating(1.1, 5.0), Saturating(0.9, 5.0))
 MANY_RULES = Rules(Saturating(np.full(19, 1.1), 5.0), Geometric(0.9), Geometric(1.1))
 EXACT_RULES = Rules(Geometric(np.full(19, 1.1)), Geometric(0.9), Geometric(1.1))
@@ -24,13 +25,13 @@ EXACT_RULES = Rules(Geometric(np.full(19, 1.1)), Geometric(0.9), Geometric(1.1))
         (FEW_RULES, 4000, {}, "forward", Sequential, "4 numbers to differentiate by, at most 8"),
         (
             MANY_RULES, 4000, {}, "reverse", Sequential,
-            "a checkpoint every step: 22 numbers to differentiate by; "
-            "all 4000 states of 16 lanes take 6.66 MB of the 256 MB allowed",
+            "a checkpoint every step: 22 numbers to differentiate by; all 4000 "
+            f"states of 16 lanes take {'13.1' if X64 else '6.66'} MB of the 256 MB allowed",
         ),
         (
             MANY_RULES, 10**6, {}, "reverse", partial(Sequential, "sqrt"),
-            "sqrt(T) checkpoints: 22 numbers to differentiate by; "
-            "all 1000000 states of 16 lanes would take 1.66 GB of the 256 MB allowed",
+            "sqrt(T) checkpoints: 22 numbers to differentiate by; all 1000000 "
+            f"states of 16 lanes would take {'3.26' if X64 else '1.66'} GB of the 256 MB allowed",
         ),
         (EXACT_RULES, 9, {"mode": "forward"}, "forward", Sequential, "as asked"),
         (EXACT_RULES, 9, {"mode": "reverse"}, "reverse", Sequential, "as asked"),
