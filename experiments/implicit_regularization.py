@@ -22,7 +22,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim
-from experiments.digit_networks import CLASSES, mlp
 from experiments.progress import Progress
 from experiments.statistics import over_seeds
 from nsh import Geometric, Neurashed, Rules, SaveAt, WithReplacement, ensemble
@@ -35,7 +34,8 @@ from nsh.measure import (
     surviving_share,
     system_collapse,
 )
-from nsh.networks import digits
+from nsh.networks import digit_mlp, digits
+from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import Constant, exact, figure3
 from nsh.training import Snapshot
 
@@ -142,7 +142,7 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
 
 
 def _networks(config: Config, progress: Progress) -> xr.Dataset:
-    system, data = mlp(config.network_hidden, "relu"), digits()
+    system, data = digit_mlp(config.network_hidden, "relu"), digits()
     train = system.prepare(data.train_x, data.train_y)
     what = NetworkMeasures(train, system.prepare(data.test_x, data.test_y))
     same_epochs = max(config.network_steps * config.small_batch // config.large_batch, 1)

@@ -20,7 +20,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim
-from experiments.digit_networks import ACTIVATIONS, CLASSES, mlp
 from experiments.progress import Progress
 from experiments.statistics import over_seeds
 from nsh import Neurashed, SaveAt, WithReplacement, ensemble
@@ -34,7 +33,8 @@ from nsh.figures import (
     style,
 )
 from nsh.measure import Information, Noise, information, observe
-from nsh.networks import digits
+from nsh.networks import digit_mlp, digits
+from nsh.networks.for_digits import ACTIVATIONS, CLASSES
 from nsh.neurashed import feature_pathway, figure4, figure4_rules
 from nsh.training import Run, Snapshot
 
@@ -125,7 +125,7 @@ def _neurashed(config: Config, reading: str, progress: Progress) -> xr.Dataset:
 
 
 def _network(config: Config, activation: str, progress: Progress) -> xr.Dataset:
-    system, data = mlp(config.network_hidden, activation), digits()
+    system, data = digit_mlp(config.network_hidden, activation), digits()
     examples = system.prepare(data.train_x, data.train_y)
     some = jax.tree.map(lambda leaf: leaf[: config.network_inputs], examples)
     run_key, noise_key = jax.random.split(jax.random.key(config.seed))

@@ -24,13 +24,13 @@ from jaxtyping import Array, Int, Key, PyTree
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim
-from experiments.digit_networks import CLASSES, cnn, linear, mlp
 from experiments.progress import Progress
 from experiments.statistics import over_seeds
 from nsh import Neurashed, SaveAt, WithReplacement, ensemble
 from nsh.figures import curves, grouped_points, histograms, new_figure, panel_label, style
 from nsh.measure import accuracy, elasticity_contrast, elasticity_matrix, observe
-from nsh.networks import digits, subclasses
+from nsh.networks import digit_cnn, digit_linear, digit_mlp, digits, subclasses
+from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import figure6, figure6_rules
 from nsh.training import Snapshot
 
@@ -118,9 +118,9 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
 
 def _networks(config: Config, progress: Progress) -> list[xr.Dataset]:
     systems = {
-        "MLP": mlp(config.network_hidden, "relu"),
-        "CNN": cnn(config.network_channels),
-        "linear": linear(),
+        "MLP": digit_mlp(config.network_hidden, "relu"),
+        "CNN": digit_cnn(config.network_channels),
+        "linear": digit_linear(),
     }
     data = digits()
     groups = subclasses(data.train_x, data.train_y)

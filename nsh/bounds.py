@@ -35,17 +35,21 @@ def from_reals(free: PyTree, bounds: PyTree) -> PyTree:
     return _map(_from_real, free, bounds)
 
 
-def _map(change: Callable[[Array, Interval, str], Array], tree: PyTree, bounds: PyTree) -> PyTree:
+def intervals(hyper: PyTree, bounds: PyTree) -> list[Any]:
+    """The interval of each leaf of `hyper`; raises `ValueError` if `bounds` is no prefix of it."""
     try:
-        everywhere = jax.tree.broadcast(bounds, tree, is_leaf=_is_pair)
+        everywhere = jax.tree.broadcast(bounds, hyper, is_leaf=_is_pair)
     except ValueError as complaint:
         raise ValueError(
             f"bounds = {bounds!r}: must be a prefix of hyper, but {complaint}"
         ) from None
-    intervals = jax.tree.leaves(everywhere, is_leaf=_is_pair)
+    return jax.tree.leaves(everywhere, is_leaf=_is_pair)
+
+
+def _map(change: Callable[[Array, Interval, str], Array], tree: PyTree, bounds: PyTree) -> PyTree:
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
     changed = []
-    for (place, leaf), interval in zip(leaves, intervals, strict=True):
+    for (place, leaf), interval in zip(leaves, intervals(tree, bounds), strict=True):
         name = jax.tree_util.keystr(place)
         allowed = "(low, high), two floats with low < high"
         require(_is_interval(interval), f"bounds{name}", interval, allowed)

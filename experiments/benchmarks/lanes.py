@@ -19,10 +19,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments.digit_networks import cnn, linear, mlp
 from experiments.results import device
 from nsh import Geometric, Neurashed, Rules, WithReplacement, ensemble
-from nsh.networks import digits
+from nsh.networks import digit_cnn, digit_linear, digit_mlp, digits
 from nsh.neurashed import figure4, figure4_rules, random_hierarchy
 from nsh.training.ensemble import default_lanes
 from nsh.training.loop import make_plan
@@ -59,7 +58,11 @@ def cases() -> dict[str, Case]:
     name = f"neurashed, {task.graph.nodes} nodes"
     found[name] = _case(Neurashed(task.graph), x, y, rules, 64, 100, 32)
     data = digits()
-    networks = {"linear": linear(), "MLP 64-32": mlp((64, 32), "relu"), "CNN 8-16": cnn((8, 16))}
+    networks = {
+        "linear": digit_linear(),
+        "MLP 64-32": digit_mlp((64, 32), "relu"),
+        "CNN 8-16": digit_cnn((8, 16)),
+    }
     for name, system in networks.items():
         hyper = {"learning_rate": 0.1}
         found[name] = _case(system, data.train_x, data.train_y, hyper, 64, 100, 32)

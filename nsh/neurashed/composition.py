@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from nsh.neurashed.logspace import LEAST, log_plus
-from nsh.neurashed.rules import Additive, Affine, Geometric, Rule
+from nsh.neurashed.rules import Rule
 from nsh.system import Scaled, Transition
 
 
@@ -33,21 +33,19 @@ class Step(eqx.Module):
         return ClippedAffine(self.log_factor, Scaled(self.step, zero), Scaled(zero, zero))
 
 
-def affine_step(fired: Bool[Array, " nodes"], growth: Rule, decay: Rule) -> Step:
-    """The affine growth of nodes that fire and decay of the others, for rules after `Rule.at`.
+def affine_step(fired: Bool[Array, " nodes"], growth: Rule, decay: Rule) -> Step | None:
+    """The affine growth of nodes that fire and decay of the others; None if a rule is not affine.
 
-    Raises `ValueError` for other rules.
+    For rules after `Rule.at`.
     """
-    (grown, raised), (shrunk, lowered) = growth.affine(), decay.affine()
+    if_fired, if_not = growth.affine(), decay.affine()
+    if if_fired is None or if_not is None:
+        return None
+    (grown, raised), (shrunk, lowered) = if_fired, if_not
     log_factor = jnp.where(fired, grown, shrunk)
     if raised is None and lowered is None:
         return Step(log_factor, None)
     return Step(log_factor, jnp.where(fired, *(0.0 if c is None else c for c in (raised, lowered))))
-
-
-def is_affine(rule: Rule) -> bool:
-    """Whether g(x) = max(a x + c, 0)."""
-    return isinstance(rule, Geometric | Additive | Affine)
 
 
 class Shift(eqx.Module):

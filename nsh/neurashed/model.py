@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
 from nsh._checks import is_concrete, require, require_all, require_labels, require_numeric
-from nsh.neurashed.composition import Maps, NeurashedTransition, affine_step, is_affine
+from nsh.neurashed.composition import Maps, NeurashedTransition, affine_step
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.logspace import segment_logsumexp
 from nsh.neurashed.pathway import WORD, union, unpack
@@ -107,8 +107,9 @@ class Neurashed(System):
 
         def update(log_x: Any, fired: Any, growth: Rule, decay: Rule, level: Any) -> Any:
             growth, decay = growth.at(state.iteration, level), decay.at(state.iteration, level)
-            if is_affine(growth) and is_affine(decay):  # half the work: select, then map
-                return affine_step(fired, growth, decay)(log_x)
+            selected = affine_step(fired, growth, decay)
+            if selected is not None:  # half the work: select, then map
+                return selected(log_x)
             return jnp.where(fired, growth(log_x), decay(log_x))
 
         return NeurashedState(
@@ -133,8 +134,12 @@ class Neurashed(System):
         levels, top = self.graph.node_levels(), len(self.graph.widths)
 
         def map_of(fired: Any, growth: Rule, decay: Rule, level: Any) -> Maps:
-            growth, decay = growth.at(iteration, level), decay.at(iteration, level)
-            return affine_step(fired, growth, decay).composable()
+            rules = growth.at(iteration, level), decay.at(iteration, level)
+            step = affine_step(fired, *rules)
+            if step is None:
+                names = " and ".join(type(rule).__name__ for rule in rules)
+                raise ValueError(f"steps of {names} do not compose: one of them is not affine")
+            return step.composable()
 
         return NeurashedTransition(
             map_of(nodes, hyper.growth, hyper.decay, levels),

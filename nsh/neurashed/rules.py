@@ -49,12 +49,12 @@ class Rule(eqx.Module):
     def domain(self, growing: bool) -> dict[str, Interval]:
         """The open interval of each parameter, for g+ (`growing`) or g-."""
 
-    def affine(self) -> tuple[Any, Any]:
+    def affine(self) -> tuple[Any, Any] | None:
         """log a and c of a rule ``g(x) = max(a x + c, 0)``, c None for 0; for rules after `at`.
 
-        Raises `ValueError` for other rules: their steps do not compose.
+        None for other rules, whose steps do not compose.
         """
-        raise ValueError(f"steps of {type(self).__name__} do not compose: it is not affine")
+        return None
 
     def at(self, iteration: Int[Array, ""], level: Int[np.ndarray, " nodes"] | int) -> Rule:  # noqa: ARG002
         """This rule at one iteration, with schedules evaluated, for nodes of the given levels."""
@@ -210,13 +210,12 @@ def constant_log_factor(
 
     Raises `ValueError` for any other rule: its final state depends on the order of the steps.
     """
-    inner = rule.rule if isinstance(rule, PerLevel) else rule
-    if not isinstance(inner, Geometric):
-        raise ValueError(f"{name} is {type(inner).__name__}, not Geometric: the order matters")
-    if callable(inner.factor):
+    now = rule.at(jnp.zeros((), jnp.int32), level)
+    if not isinstance(now, Geometric):
+        raise ValueError(f"{name} is {type(now).__name__}, not Geometric: the order matters")
+    if callable(parameters(rule)["factor"]):
         raise ValueError(f"{name}.factor is a schedule: the order of the steps matters")
-    log_factor, _ = rule.at(jnp.zeros((), jnp.int32), level).affine()
-    return log_factor
+    return jnp.log(now.factor)
 
 
 def parameters(rule: Rule) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from nsh import training
-from nsh.bounds import REALS, Interval
+from nsh.bounds import REALS, Interval, intervals
 from nsh.study.layout import OBJECTIVE, TUNED, TUNING_STATUS, Layout
 from nsh.study.study import Study, Tune, hyper_names
 from nsh.training import Run, SaveAt, ensemble
@@ -100,11 +100,5 @@ def _bounds(study: Study, tune: Tune, name: str) -> Interval:
     if name in tune.bounds:
         low, high = map(float, tune.bounds[name])
         return low, high
-    system = study.system.bounds(study.hyper)
-    everywhere = jax.tree.broadcast(system, study.hyper, is_leaf=_is_interval)
-    intervals = jax.tree.leaves(everywhere, is_leaf=_is_interval)
-    return intervals[hyper_names(study.hyper).index(name)]
-
-
-def _is_interval(bounds: Any) -> bool:
-    return type(bounds) is tuple and all(isinstance(end, float) for end in bounds)
+    known = intervals(study.hyper, study.system.bounds(study.hyper))
+    return known[hyper_names(study.hyper).index(name)]

@@ -8,18 +8,15 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import PyTree
 
 from nsh import neurashed as model
-from nsh._checks import require, require_integer
-from nsh.networks import CNN, MLP, Linear, Network, digits
+from nsh._checks import require
+from nsh.networks import Network, digit_cnn, digit_linear, digit_mlp, digits
 from nsh.neurashed import Constant, Neurashed, PerLevel, Rule, Rules, Start, Task, Uniform
 from nsh.study.tables import Choice
 from nsh.system import System
 
-CLASSES, PIXELS = 10, 64
-# activation and the gain of its weights (LeCun; He et al.)
-ACTIVATIONS = {"tanh": (jnp.tanh, 1.0), "relu": (jax.nn.relu, 2.0)}
 Numbers = float | tuple[float, ...]
 OptimiserName = Literal["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion"]
 
@@ -131,13 +128,7 @@ def mlp(
     optimiser: OptimiserName = "sgd",
 ) -> Problem:
     """A fully connected network on the digits."""
-    _check_sizes("hidden", hidden)
-    function, gain = ACTIVATIONS[activation]
-
-    def make(key: Key[Array, ""]) -> MLP:
-        return MLP((PIXELS, *hidden, CLASSES), function, key=key, gain=gain)
-
-    return _on_digits(make, optimiser)
+    return _on_digits(digit_mlp(hidden, activation, getattr(optax, optimiser)))
 
 
 def cnn(
@@ -147,22 +138,12 @@ def cnn(
     optimiser: OptimiserName = "sgd",
 ) -> Problem:
     """A convolutional network on the digits."""
-    _check_sizes("channels", channels)
-    function, gain = ACTIVATIONS[activation]
-
-    def make(key: Key[Array, ""]) -> CNN:
-        return CNN(channels, CLASSES, (8, 8), function, key=key, gain=gain)
-
-    return _on_digits(make, optimiser)
+    return _on_digits(digit_cnn(channels, activation, getattr(optax, optimiser)))
 
 
 def linear(*, optimiser: OptimiserName = "sgd") -> Problem:
     """A linear softmax classifier on the digits."""
-
-    def make(key: Key[Array, ""]) -> Linear:
-        return Linear(PIXELS, CLASSES, key=key)
-
-    return _on_digits(make, optimiser)
+    return _on_digits(digit_linear(getattr(optax, optimiser)))
 
 
 def own_system(function: Callable[..., Any], options: Mapping[str, Any]) -> Problem:
@@ -227,12 +208,6 @@ def _prototypes(task: Task) -> Wired:
     return Wired(task.graph, (task.inputs.x, task.inputs.y))
 
 
-def _check_sizes(field: str, sizes: tuple[int, ...]) -> None:
-    for place, size in enumerate(sizes):
-        require_integer(f"{field}[{place}]", size, 1)
-
-
-def _on_digits(make: Callable[[Array], Any], optimiser: str) -> Problem:
+def _on_digits(system: Network) -> Problem:
     data = digits()
-    system = Network(make, getattr(optax, optimiser))
     return Problem(system, data.train_x, data.train_y, (data.test_x, data.test_y))

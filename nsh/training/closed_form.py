@@ -35,15 +35,11 @@ class ClosedForm(Method):
     at no cost that grows with the number of steps, as no hyperparameter changes a count.
     """
 
-    def check(self, plan: Plan) -> None:
+    instead: ClassVar[str] = "ParallelInTime() (affine rules) or Sequential()"
+
+    def require_fit(self, plan: Plan) -> None:
         """Raise `ValueError` if the order of the steps matters."""
-        try:
-            require_countable(plan)
-        except ValueError as complaint:
-            raise ValueError(
-                f"method: ClosedForm does not fit, {complaint}; use ParallelInTime() (affine "
-                "rules) or Sequential()"
-            ) from complaint
+        require_countable(plan)
 
     def run(self, plan: Plan, key: Key[Array, ""]) -> Outcome:
         """See `Method.run`."""
@@ -71,10 +67,9 @@ def require_countable(plan: Plan) -> None:
     eqx.filter_eval_shape(final, jax.random.key(0))
 
 
-def events_of_samples(plan: Plan) -> Int[Array, "samples events"]:
-    """The events of each sample as a mini-batch of its own, as numbers 0 and 1."""
-    alone = jax.tree.map(lambda leaf: leaf[:, None], plan.examples)
-    return jax.vmap(lambda batch: count_bits(plan.system.events(batch)[None]))(alone)
+def events_of(plan: Plan, indices: Int[Array, "batches batch"]) -> Int[Array, "batches events"]:
+    """The events of each mini-batch of samples, as numbers 0 and 1."""
+    return jax.vmap(lambda batch: count_bits(plan.system.events(plan.batch(batch))[None]))(indices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +126,8 @@ class _Samples(_Counts):
         return jnp.sum(drawn[None] == each, axis=1, dtype=jnp.int32)
 
     def events(self, counts: Int[Array, " samples"]) -> Int[Array, " events"]:
-        return counts @ events_of_samples(self.plan)
+        each = jnp.arange(self.plan.samples, dtype=jnp.int32)
+        return counts @ events_of(self.plan, each[:, None])
 
 
 class _Events(_Counts):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from nsh._checks import require
@@ -61,7 +62,8 @@ class Differentiated(eqx.Module):
 
         if self.forward:
             value_, along, status = along_each(value, varied)
-            return Slopes(value_, _like(varied, along), status)
+            numbers, unravel = ravel_pytree(varied)
+            return Slopes(value_, unravel(along.astype(numbers.dtype)), status)
         (value_, status), gradient = jax.value_and_grad(value, has_aux=True)(varied)
         return Slopes(value_, gradient, status)
 
@@ -100,10 +102,12 @@ def along_each(
     Forward mode, `DIRECTIONS` at once: nothing is stored but those. The slopes have the number as
     leading axis, in order of the leaves.
     """
-    count = count_numbers(at)
+    flat, unravel = ravel_pytree(at)
+    count = flat.size
 
     def along(number: Int[Array, ""]) -> tuple[PyTree, PyTree, Any]:
-        return jax.jvp(function, (at,), (_basis(at, number),), has_aux=True)
+        basis = unravel(jax.nn.one_hot(number, count, dtype=flat.dtype))
+        return jax.jvp(function, (at,), (basis,), has_aux=True)
 
     if count == 1:  # a batch of one would still cost, in products of matrices above all
         result, slope, aux = along(jnp.zeros((), jnp.int32))
@@ -117,23 +121,3 @@ def along_each(
     slopes = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], slopes)
     result, aux = jax.tree.map(lambda leaf: leaf[0], (results, auxs))
     return result, slopes, aux
-
-
-def _basis(at: PyTree, number: Int[Array, ""]) -> PyTree:
-    """1 for the number of `at` with this place, 0 for the others."""
-    leaves, first = [], 0
-    for leaf in jax.tree.leaves(at):
-        places = first + jnp.arange(leaf.size, dtype=jnp.int32).reshape(leaf.shape)
-        leaves.append((places == number).astype(leaf.dtype))
-        first += leaf.size
-    return jax.tree.unflatten(jax.tree.structure(at), leaves)
-
-
-def _like(at: PyTree, numbers: Float[Array, " p"]) -> PyTree:
-    """The numbers as a pytree like `at`."""
-    leaves, first = [], 0
-    for leaf in jax.tree.leaves(at):
-        part = numbers[first : first + leaf.size]
-        leaves.append(part.reshape(leaf.shape).astype(leaf.dtype))
-        first += leaf.size
-    return jax.tree.unflatten(jax.tree.structure(at), leaves)

@@ -92,8 +92,7 @@ def differentiable(
     require_integer("lanes", lanes, 1)
     first, chosen = jnp.asarray(first_seed, jnp.int32), checked_devices(devices)
     layout = Layout(first, shape, seeds, lanes, chosen)
-    flat = jax.tree.map(lambda x: x.reshape(layout.points, 1, *x.shape[grid:]), hyper)
-    varied, fixed = eqx.partition(flat, _chosen(hyper, by))
+    varied, fixed = eqx.partition(layout.over_points(hyper), _chosen(hyper, by))
     allowed = "a pytree with floating leaves to differentiate by"
     require(count_numbers(varied) > 0, "hyper", hyper, allowed)
     return Differentiable(objective, plan, layout, varied, fixed, method, mode, memory)

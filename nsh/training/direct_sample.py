@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import jax
+from typing import ClassVar
+
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Key
 
 from nsh._checks import require_integer
 from nsh.training.binomial import LARGEST_N
-from nsh.training.closed_form import require_countable
-from nsh.training.counters import count_bits
+from nsh.training.closed_form import events_of, require_countable
 from nsh.training.method import Method
 from nsh.training.multinomial import multinomial
 from nsh.training.plan import Keys, Outcome, Plan
@@ -28,19 +28,15 @@ class DirectSample(Method):
     states only. Differentiable in the hyperparameters: the counts do not depend on them.
     """
 
-    def check(self, plan: Plan) -> None:
+    instead: ClassVar[str] = "ClosedForm() (any mini-batches, recordings too) or Sequential()"
+
+    def require_fit(self, plan: Plan) -> None:
         """Raise `ValueError` if something is recorded, order matters, or there are many batches."""
-        try:
-            if plan.times:
-                raise ValueError("it gives final states only, and `save` records before the end")
-            require_integer("steps", plan.steps, 0, LARGEST_N)
-            plan.sampler.law(plan.samples)
-            require_countable(plan)
-        except ValueError as complaint:
-            raise ValueError(
-                f"method: DirectSample does not fit, {complaint}; use ClosedForm() (final states, "
-                "any mini-batches) or Sequential()"
-            ) from complaint
+        if plan.times:
+            raise ValueError("it gives final states only, and `save` records before the end")
+        require_integer("steps", plan.steps, 0, LARGEST_N)
+        plan.sampler.law(plan.samples)
+        require_countable(plan)
 
     def run(self, plan: Plan, key: Key[Array, ""]) -> Outcome:
         """See `Method.run`."""
@@ -48,10 +44,6 @@ class DirectSample(Method):
         start, _ = plan.start(keys)
         batches, p = plan.sampler.law(plan.samples)
         drawn = multinomial(keys.batches, jnp.asarray(plan.steps, jnp.int32), p)
-
-        def events(indices: Int[Array, " batch"]) -> Int[Array, " events"]:
-            return count_bits(plan.system.events(plan.batch(indices))[None])
-
-        counts = drawn @ jax.vmap(events)(jnp.asarray(batches))
+        counts = drawn @ events_of(plan, jnp.asarray(batches))
         state = plan.system.from_events(start, counts, plan.steps, plan.hyper)
         return Outcome(state, None, plan.status(state))

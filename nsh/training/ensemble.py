@@ -11,13 +11,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Int, Key, PyTree
 
 from nsh._checks import is_concrete, require, require_integer
 from nsh.system import System
 from nsh.training.batches import Sampler
+from nsh.training.layout import Layout
 from nsh.training.loop import Run, as_run, checked_method, make_plan
-from nsh.training.members import Device, Member, map_members, shares
+from nsh.training.members import Device, shares
 from nsh.training.method import Method
 from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays
 
@@ -70,19 +71,15 @@ def ensemble(
     if lanes is None:
         lanes = default_lanes(plan)
     require_integer("lanes", lanes, 1)
-    devices = checked_devices(devices)
-    points = math.prod(shape)
-    members = points * seeds
+    members = math.prod(shape) * seeds
     chunk = members if chunk is None else require_integer("chunk", chunk, 1)
-    flat = jax.tree.map(lambda leaf: jnp.reshape(leaf, (points, *leaf.shape[grid:])), hyper)
     # whole groups of lanes, and the last chunk as long as the others: one program runs them all
-    size, devices = shares(min(chunk, members), lanes, devices)
-    parts = []
+    size, devices = shares(min(chunk, members), lanes, checked_devices(devices))
+    layout = Layout(jnp.asarray(first_seed, jnp.int32), shape, seeds, lanes, devices)
+    hypers, parts = layout.over_points(hyper), []
     for first in range(0, members, chunk):
         count = min(chunk, members - first)
-        numbers = np.minimum(np.arange(first, first + size, dtype=np.int32), members - 1)
-        point, seed = (jnp.asarray(part) for part in np.divmod(numbers, np.int32(seeds)))
-        result = _members(plan, flat, method, key, (point, seed + first_seed), lanes, devices)
+        result = _members(plan, hypers, method, key, layout, layout.numbers(first, size))
         part = jax.tree.map(lambda leaf, count=count: leaf[:count], result)
         parts.append(part if chunk >= members else jax.device_get(part))
         if advance is not None:
@@ -168,14 +165,10 @@ def _members(
     hypers: PyTree,
     method: Method,
     key: Key[Array, ""],
-    members: tuple[Array, Array],
-    lanes: int,
-    devices: tuple[Device, ...],
+    layout: Layout,
+    numbers: Int[Array, " size"],
 ) -> Outcome:
-    def one(shared: tuple[Plan, PyTree, Any], member: Member) -> Outcome:
-        plan, hypers, key = shared
-        point, seed = member
-        hyper = jax.tree.map(lambda leaf: leaf[point], hypers)
-        return method.run(replace(plan, hyper=hyper), jax.random.fold_in(key, seed))
+    def one(plan: Plan, hyper: PyTree, key: Key[Array, ""]) -> Outcome:
+        return method.run(replace(plan, hyper=hyper), key)
 
-    return map_members(one, (plan, hypers, key), members, lanes, devices)
+    return layout.of(one, plan, hypers, key, numbers)

@@ -14,18 +14,17 @@ from jaxtyping import Array, Int, PyTree
 
 # a Device, which type checkers know as a variable
 Device = Any
-Member = tuple[Int[Array, ""], Int[Array, ""]]
 AXIS = "members"
 
 
 def map_members(
-    function: Callable[[Any, Member], PyTree],
+    function: Callable[[Any, Int[Array, ""]], PyTree],
     shared: PyTree,
-    members: tuple[Int[Array, " members"], Int[Array, " members"]],
+    numbers: Int[Array, " members"],
     lanes: int,
     devices: Sequence[Device],
 ) -> PyTree:
-    """``function(shared, (point, seed))`` for all members, with leading axis; called inside jit.
+    """``function(shared, number)`` for all these members, with leading axis; called inside jit.
 
     `lanes` of them are vmapped together, such groups run one after the other (`lax.map`), and
     each device has an equal share of the groups: number of members and devices are those of
@@ -35,19 +34,19 @@ def map_members(
 
     arrays, rest = eqx.partition(shared, eqx.is_array)
 
-    def of_one_device(arrays: PyTree, members: Any) -> PyTree:
-        def one(member: Member) -> PyTree:
-            return function(eqx.combine(arrays, rest), member)
+    def of_one_device(arrays: PyTree, numbers: Int[Array, " share"]) -> PyTree:
+        def one(number: Int[Array, ""]) -> PyTree:
+            return function(eqx.combine(arrays, rest), number)
 
-        return jax.lax.map(one, members, batch_size=lanes if lanes > 1 else None)
+        return jax.lax.map(one, numbers, batch_size=lanes if lanes > 1 else None)
 
     if len(devices) == 1:
-        return of_one_device(arrays, members)
+        return of_one_device(arrays, numbers)
     mesh = Mesh(np.asarray(devices), (AXIS,))
     everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
     result = jax.shard_map(
         of_one_device, mesh=mesh, in_specs=(everywhere, split), out_specs=split, check_vma=False
-    )(arrays, members)
+    )(arrays, numbers)
     if jax.process_count() > 1:  # so that every host has all of it
         result = jax.lax.with_sharding_constraint(result, NamedSharding(mesh, everywhere))
     return result

@@ -39,14 +39,9 @@ class ParallelInTime(Method):
     def __check_init__(self):
         require_integer("memory", self.memory, 1)
 
-    def check(self, plan: Plan) -> None:
+    def require_fit(self, plan: Plan) -> None:
         """Raise `ValueError` if the steps do not compose."""
-        try:
-            _map_bytes(plan)
-        except ValueError as complaint:
-            raise ValueError(
-                f"method: ParallelInTime does not fit, {complaint}; use Sequential()"
-            ) from complaint
+        _map_bytes(plan)
 
     def run(self, plan: Plan, key: Key[Array, ""]) -> Outcome:
         """See `Method.run`."""

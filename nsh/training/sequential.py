@@ -35,9 +35,6 @@ class Sequential(Method):
         known = self.checkpoint in ("step", "sqrt")
         require(known, "checkpoint", self.checkpoint, "'step' or 'sqrt'")
 
-    def check(self, plan: Plan) -> None:
-        """Nothing that it does not fit."""
-
     def run(self, plan: Plan, key: Key[Array, ""]) -> Outcome:
         """See `Method.run`."""
         keys = Keys.of(key)
