@@ -23,16 +23,17 @@ MAY_IMPORT = {
     "nsh.networks": CORE,
     "nsh.training": CORE,
     "nsh.measure": CORE,
+    "nsh.theory": CORE | {"nsh.networks", "nsh.training"},
     "nsh.figures": {"nsh._checks", "nsh.neurashed.graph"},
     "nsh.study": CORE
     | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure", "nsh.figures"},
-    "nsh.cli": {"nsh.study"},
+    "nsh.cli": {"nsh.study", "nsh.theory", "nsh.figures"},
     "nsh.__main__": {"nsh.cli"},
 }
 ALWAYS_INSTALLED = {"jax", "equinox", "optax", "jaxtyping", "numpy"}
 # these need an extra of the package
 STUDY = {"matplotlib", "xarray", "zarr", "rich"}
-OPTIONAL = {"nsh.figures": {"matplotlib"}, "nsh.study": STUDY, "nsh.cli": {"tyro"}}
+OPTIONAL = {"nsh.figures": {"matplotlib"}, "nsh.study": STUDY, "nsh.cli": {"tyro", "rich"}}
 
 
 def name_of(path):
