@@ -1,0 +1,41 @@
+"""How a small change of a kernel, or a small difference of two inputs, passes through a layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nsh.theory.effective.activation import Activation
+from nsh.theory.effective.gaussian import Gaussian
+
+
+class Susceptibilities(eqx.Module):
+    """``parallel = C_W dg/dK``, ``perpendicular = C_W <s'^2>``, ``h = (1/2) d perpendicular / dK``.
+
+    With g(K) = <s(z)^2>, z ~ N(0, K). A change dK of the kernel becomes ``parallel dK`` one layer
+    on; the squared distance of two nearby inputs of equal norm grows by ``perpendicular``.
+    Source: arXiv 2106.10165, eqs. 5.7 and 5.10 (chi_par, chi_perp) and section 8.1 (h).
+    """
+
+    parallel: Float[Array, ""]
+    perpendicular: Float[Array, ""]
+    h: Float[Array, ""]
+
+
+def susceptibilities(nodes: Gaussian, activation: Activation, C_W: Any) -> Susceptibilities:
+    """The susceptibilities at the variance of `nodes` (see `nsh.theory.effective.gaussian`).
+
+    chi_par = (C_W / K) <z s s'>; h = (C_W / 4 K^2) <s'^2 (z^2 - K)>, which holds at kinks too.
+    Differentiable by K and C_W.
+    """
+    C_W = jnp.asarray(C_W, nodes.K.dtype)
+    s, slope = activation(nodes.z), activation.derivative(nodes.z)
+    z2 = nodes.z**2 / nodes.K
+    return Susceptibilities(
+        C_W / nodes.K * nodes.mean(nodes.z * s * slope),
+        C_W * nodes.mean(slope**2),
+        C_W / (4 * nodes.K) * nodes.mean(slope**2 * (z2 - 1)),
+    )
