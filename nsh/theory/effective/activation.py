@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -93,7 +94,7 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 """The activations known by name."""
 
 
-def as_activation(given: str | Elementwise | Activation) -> Activation:
+def as_activation(given: Any) -> Activation:
     """An `Activation` from a name of `ACTIVATIONS` or any elementwise JAX function.
 
     Of a function, kinks and scale invariance are found numerically (once, outside any trace): a

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all, require_integer
-from nsh.theory.effective.activation import Activation, Elementwise, as_activation
+from nsh.theory.effective.activation import Activation, as_activation
 
 Hyperparameter = Float[Array, " layers"]
 
@@ -45,7 +45,7 @@ class Architecture(eqx.Module):
 
     def __init__(
         self,
-        activation: str | Elementwise | Activation,
+        activation: Any,
         depth: int,
         widths: int | tuple[int, ...] | None = None,
         *,

@@ -1,0 +1,105 @@
+"""One-dimensional expectations against adaptive quadrature and exact values, small K to large."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from nsh.theory.effective import ACTIVATIONS, as_activation, gaussian
+from nsh.theory.effective.susceptibility import susceptibilities
+
+pytestmark = pytest.mark.core
+
+PLAIN = {
+    "tanh": np.tanh,
+    "hard_tanh": lambda z: np.clip(z, -1, 1),
+    "relu": lambda z: max(z, 0.0),
+    "softplus": lambda z: np.logaddexp(z, 0),
+}
+
+
+def adaptive(function, K):
+    """<function> by scipy's adaptive quadrature, broken where the functions above change."""
+    ends = 12 * np.sqrt(K) * np.array([-1, 1])
+    places = [x for x in (-30.0, -10.0, -1.0, 0.0, 1.0, 10.0, 30.0) if ends[0] < x < ends[1]]
+    breaks = [ends[0], *places, ends[1]]
+    density = stats.norm(scale=np.sqrt(K)).pdf
+    parts = [
+        integrate.quad(lambda z: function(z) * density(z), a, b, epsabs=1e-14, limit=400)[0]
+        for a, b in zip(breaks[:-1], breaks[1:], strict=True)
+    ]
+    return sum(parts)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("K", [1e-3, 1.0, 50.0, 1e5])
+def test_second_moment(name, K):
+    activation = ACTIVATIONS[name]
+    nodes = gaussian(jnp.asarray(K), activation)
+    rtol = 1e-11 if nodes.z.dtype == jnp.float64 else 1e-6
+    exact = adaptive(lambda z: PLAIN[name](z) ** 2, K)
+    np.testing.assert_allclose(nodes.mean(activation(nodes.z) ** 2), exact, rtol=rtol)
+
+
+def test_steep_functions_of_enormous_variance():
+    K = 1e8
+    nodes = gaussian(jnp.asarray(K), ACTIVATIONS["tanh"])
+    slope = nodes.mean(ACTIVATIONS["tanh"].derivative(nodes.z))
+    # <sech^2> -> 2 density(0) (1 - pi^2 / 24 K)
+    np.testing.assert_allclose(slope, 2 / np.sqrt(2 * np.pi * K), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tanh", "hard_tanh", "relu"])
+def test_derivative_by_the_variance(name):
+    """d<F>/dK = <F (z^2 - K)> / 2K^2, for the nodes that move with K and for fixed kinks."""
+    activation = ACTIVATIONS[name]
+
+    def mean(K):
+        nodes = gaussian(K, activation)
+        return nodes.mean(activation.derivative(nodes.z) ** 2)
+
+    K = jnp.asarray(0.7)
+    nodes = gaussian(K, activation)
+    exact = nodes.mean(activation.derivative(nodes.z) ** 2 * (nodes.z**2 - K)) / (2 * K**2)
+    rtol = 1e-10 if nodes.z.dtype == jnp.float64 else 2e-5
+    for derivative in (jax.grad(mean), jax.jacfwd(mean)):
+        np.testing.assert_allclose(derivative(K), exact, rtol=rtol, atol=1e-6)
+
+
+def test_many_variances_in_one_compiled_call():
+    relu = ACTIVATIONS["relu"]
+
+    @jax.jit
+    @jax.vmap
+    def second_moment(K):
+        nodes = gaussian(K, relu)
+        return nodes.mean(relu(nodes.z) ** 2)
+
+    K = jnp.asarray([0.5, 1.0, 8.0])
+    np.testing.assert_allclose(second_moment(K), K / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("K", [0.0, -1.0, float("nan")])
+def test_bad_variances(K):
+    with pytest.raises(ValueError, match=r"variance K = .*: must be > 0"):
+        gaussian(jnp.asarray(K), ACTIVATIONS["tanh"])
+
+
+@pytest.mark.parametrize("name", ["tanh", "gelu", "relu", "hard_tanh"])
+def test_susceptibilities_are_derivatives_of_the_recursion(name):
+    activation, C_W, K = as_activation(name), 1.7, jnp.asarray(1.3)
+
+    def kernel(K):
+        nodes = gaussian(K, activation)
+        return C_W * nodes.mean(activation(nodes.z) ** 2)
+
+    def perpendicular(K):
+        return susceptibilities(gaussian(K, activation), activation, C_W).perpendicular
+
+    found = susceptibilities(gaussian(K, activation), activation, C_W)
+    rtol = 1e-10 if K.dtype == jnp.float64 else 1e-5
+    np.testing.assert_allclose(found.parallel, jax.grad(kernel)(K), rtol=rtol)
+    np.testing.assert_allclose(found.h, jax.grad(perpendicular)(K) / 2, rtol=rtol, atol=1e-6)
+    if name == "relu":
+        np.testing.assert_allclose([found.parallel, found.perpendicular], C_W / 2, rtol=1e-6)
