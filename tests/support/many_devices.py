@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 # numbers of seeds, and of members trained at once
-SIZES = ((1, None), (7, None), (64, None), (64, 12))
+SIZES = ((7, None), (64, 12))
 
 
 def systems():

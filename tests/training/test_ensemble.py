@@ -75,13 +75,13 @@ def check_company(what, lanes, company):
 @pytest.mark.core
 @pytest.mark.parametrize("name", ["neurashed", "mlp"])
 def test_seeds_are_bitwise_the_same_in_any_company(name):
-    company = [(1, None), (1, 1), (7, None), (7, 1), (7, 5), (SEEDS, 5), (SEEDS, 64)]
+    company = [(1, None), (7, None), (7, 5), (SEEDS, 5)]
     check_company(SYSTEMS[name](), None, company)
 
 
 @pytest.mark.parametrize(
     ("name", "lanes"),
-    [("neurashed", 1), ("neurashed", 4), ("mlp", 1), ("mlp", 4), ("cnn", 4), ("cnn", None)],
+    [("neurashed", 1), ("neurashed", 4), ("mlp", 1), ("mlp", 4), ("cnn", None)],
 )
 def test_seeds_are_bitwise_the_same_in_any_company_for_any_lanes(name, lanes):
     check_company(SYSTEMS[name](), lanes, [(1, None), (7, 5)])
