@@ -1,5 +1,7 @@
 """One-dimensional expectations against adaptive quadrature and exact values, small K to large."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +29,7 @@ def adaptive(function, K):
     density = stats.norm(scale=np.sqrt(K)).pdf
     parts = [
         integrate.quad(lambda z: function(z) * density(z), a, b, epsabs=1e-14, limit=400)[0]
-        for a, b in zip(breaks[:-1], breaks[1:], strict=True)
+        for a, b in pairwise(breaks)
     ]
     return sum(parts)
 
