@@ -149,7 +149,7 @@ def _slopes(function: Elementwise, kinks: tuple[float, ...]) -> tuple[float, flo
     """(a-, a+) of a scale-invariant function, else None."""
     if any(kinks):
         return None
-    z = jnp.asarray([0.01, 0.3, 1.0, 7.0])
+    z = jnp.asarray([0.01, 0.3, 1.0, 1e3])
     below, above = (np.asarray(function(sign * z), float) / float(sign) for sign in (-1.0, 1.0))
     slopes = below[2], above[2]
     straight = all(

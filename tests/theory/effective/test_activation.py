@@ -35,6 +35,11 @@ def test_what_is_known_of_named_activations_is_what_would_be_found(name):
         np.testing.assert_allclose(found.slopes, known.slopes, rtol=1e-6)
 
 
+def test_nearly_straight_is_not_scale_invariant():
+    assert as_activation(lambda z: jnp.tanh(z / 1000)).slopes is None
+    assert as_activation(lambda z: 3 * z).slopes == (3, 3)
+
+
 def test_derivatives_of_a_polynomial(relative_tolerance):
     cube = as_activation(lambda z: z**3)
     z = jnp.asarray([-2.0, 0.5, 3.0])

@@ -1,0 +1,79 @@
+"""The mean kernel and mean neural tangent kernel of one input, layer by layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from nsh._checks import is_concrete, require, require_all
+from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.gaussian import gaussian
+
+Scalar = Float[Array, ""]
+
+
+def first_layer(architecture: Architecture, x2: Any) -> tuple[Scalar, Scalar]:
+    """``K = C_b + C_W x2`` and ``Theta = lambda_b + lambda_W x2`` of layer 1, x2 = |x|^2 / n_0.
+
+    Raises `ValueError` if x2 is no finite number >= 0, or if K is not positive; of traced values,
+    a bad x2 gives NaN.
+    """
+    x2 = jnp.asarray(x2, architecture.C_W.dtype)
+    require(x2.shape == (), "x2.shape", x2.shape, "(), one number (jax.vmap for several)")
+    if is_concrete(x2):
+        require_all(np.isfinite(x2) & (np.asarray(x2) >= 0), "x2", x2, "finite and >= 0")
+    x2 = jnp.where(x2 >= 0, x2, jnp.nan)
+    K = architecture.C_b[0] + architecture.C_W[0] * x2
+    if is_concrete(K):
+        require_all(np.asarray(K) > 0, "C_b + C_W x2 of layer 1", K, "> 0")
+    return K, architecture.lambda_b[0] + architecture.lambda_W[0] * x2
+
+
+def later_layers(architecture: Architecture) -> tuple[Float[Array, " later"], ...]:
+    """(C_b, C_W, lambda_b, lambda_W) of layers 2 to L: a step to layer l takes those of layer l."""
+    return tuple(
+        values[1:]
+        for values in (
+            architecture.C_b,
+            architecture.C_W,
+            architecture.lambda_b,
+            architecture.lambda_W,
+        )
+    )
+
+
+def mean_kernels(
+    architecture: Architecture, x2: Any
+) -> tuple[Float[Array, " layers"], Float[Array, " layers"]]:
+    """(K, Theta) of every layer at infinite width for one input with |x|^2 / n_0 = x2.
+
+    ``K' = C_b + C_W <s^2> + gamma^2 K``;
+    ``Theta' = lambda_b + lambda_W <s^2> + (C_W <s'^2> + gamma^2) Theta``.
+    Source: arXiv 2106.10165, sections 4.3 and 8.4.1 (skips: appendix B). Shapes: [layers], entry
+    l - 1 being layer l. Differentiable by x2 and every number of the architecture. Raises
+    `ValueError` for a bad x2 (see `first_layer`).
+    """
+    activation, gamma2 = architecture.activation, architecture.gamma**2
+    first = first_layer(architecture, x2)
+
+    def step(layer: tuple[Scalar, Scalar], after: tuple[Scalar, ...]):
+        K, Theta = layer
+        C_b, C_W, lambda_b, lambda_W = after
+        nodes = gaussian(K, activation)
+        g = nodes.mean(activation(nodes.z) ** 2)
+        slope2 = nodes.mean(activation.derivative(nodes.z) ** 2)
+        following = (
+            C_b + C_W * g + gamma2 * K,
+            lambda_b + lambda_W * g + (C_W * slope2 + gamma2) * Theta,
+        )
+        return following, following
+
+    _, later = jax.lax.scan(step, first, later_layers(architecture))
+    K, Theta = (
+        jnp.concatenate([start[None], rest]) for start, rest in zip(first, later, strict=True)
+    )
+    return K, Theta

@@ -1,0 +1,57 @@
+"""What the finite-width recursions need to know of one layer's Gaussian preactivations."""
+
+from __future__ import annotations
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from nsh.theory.effective.activation import Activation
+from nsh.theory.effective.gaussian import gaussian
+from nsh.theory.effective.susceptibility import susceptibilities
+
+Scalar = Float[Array, ""]
+
+
+class Moments(eqx.Module):
+    """Expectations over z ~ N(0, K), free of C_W and the learning rates.
+
+    ``g = <s^2>``, ``slope2 = <s'^2>``, their derivatives by K (``dg``, ``d2g``, ``dslope2``),
+    ``variance = <s^4> - g^2``, ``covariance = <s^2 s'^2> - g <s'^2>``,
+    ``slope_variance = <s'^4> - <s'^2>^2``, ``bend = <s s''>``, ``cubic = <s s'^2 s''>``.
+    Of a kinked activation s'' is taken as 0 at the kinks (see `Activation`). Differentiable by K.
+    """
+
+    g: Scalar
+    slope2: Scalar
+    dg: Scalar
+    d2g: Scalar
+    dslope2: Scalar
+    variance: Scalar
+    covariance: Scalar
+    slope_variance: Scalar
+    bend: Scalar
+    cubic: Scalar
+
+
+def moments(K: Scalar, activation: Activation) -> Moments:
+    """The moments at variance K, by quadrature; `ValueError` unless K > 0 (where concrete)."""
+    nodes = gaussian(K, activation)
+    unit = susceptibilities(nodes, activation, 1.0)
+    s, slope = activation(nodes.z), activation.derivative(nodes.z)
+    curvature = activation.derivative(nodes.z, 2)
+    g, slope2 = nodes.mean(s**2), nodes.mean(slope**2)
+    # centred, so that float32 loses nothing to cancellation
+    spread, slope_spread = s**2 - g, slope**2 - slope2
+    u2 = nodes.z**2 / K
+    return Moments(
+        g=g,
+        slope2=slope2,
+        dg=unit.parallel,
+        d2g=nodes.mean(s**2 * (u2**2 - 6 * u2 + 3)) / (4 * K**2),
+        dslope2=2 * unit.h,
+        variance=nodes.mean(spread**2),
+        covariance=nodes.mean(spread * slope_spread),
+        slope_variance=nodes.mean(slope_spread**2),
+        bend=nodes.mean(s * curvature),
+        cubic=nodes.mean(s * slope**2 * curvature),
+    )
