@@ -1,0 +1,104 @@
+"""Kernel matrices, targets and times as users hand them in, checked before anything compiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from nsh._checks import is_concrete, require, require_all
+
+MATMUL = jax.lax.Precision.HIGHEST  # products in full precision, also on accelerators
+
+
+def as_symmetric(field: str, given: Any) -> Float[Array, "n n"]:
+    """A symmetric matrix with no negative diagonal, as floats; `ValueError` naming what is wrong.
+
+    Asymmetry up to sqrt(eps) of the largest number is rounding, and let pass.
+    """
+    matrix = as_finite(field, given, None)
+    square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] > 0
+    require(square, f"{field}.shape", matrix.shape, "square, [n, n] with n >= 1")
+    if is_concrete(matrix):
+        numbers = np.asarray(matrix)
+        diagonal = numbers.diagonal()
+        require_all(diagonal >= 0, f"diagonal of {field}", diagonal, ">= 0, being variances")
+        slack = np.sqrt(np.finfo(numbers.dtype).eps) * np.max(np.abs(numbers))
+        symmetric = np.abs(numbers - numbers.T) <= slack
+        require_all(symmetric, field, numbers, "equal to its mirror image: symmetric")
+    return matrix
+
+
+def as_shaped(
+    field: str, given: Any, shape: tuple[int | None, ...], meaning: str, dtype: Any
+) -> Float[Array, "..."]:
+    """Finite numbers of `shape` (None: any size >= 1) in the float type `dtype`."""
+    array = as_finite(field, given, dtype)
+    right = array.ndim == len(shape) and all(
+        size == wanted if wanted is not None else size >= 1
+        for size, wanted in zip(array.shape, shape, strict=True)
+    )
+    require(right, f"{field}.shape", array.shape, meaning)
+    return array
+
+
+def as_cross(name: str, given: Any, train: Float[Array, "n n"]) -> Float[Array, "tests n"]:
+    """The kernel between test and training inputs, of the type of the latter's own."""
+    n = len(train)
+    meaning = f"[tests, {n}], as {name}_train_train is {train.shape}"
+    return as_shaped(f"{name}_test_train", given, (None, n), meaning, train.dtype)
+
+
+def as_test_kernel(field: str, given: Any, tests: int, dtype: Any) -> Float[Array, "tests ..."]:
+    """The kernel among test inputs, [tests, tests], or its diagonal, [tests]."""
+    if np.ndim(given) == 2:
+        test = as_symmetric(field, given).astype(dtype)
+    else:
+        test = as_finite(field, given, dtype)
+        if is_concrete(test):
+            require_all(np.asarray(test) >= 0, field, test, ">= 0, being variances")
+    right = test.shape in ((tests,), (tests, tests))
+    require(right, f"{field}.shape", test.shape, f"({tests}, {tests}), or its diagonal ({tests},)")
+    return test
+
+
+def as_targets(given: Any, count: int, dtype: Any) -> Float[Array, "n ..."]:
+    """Targets y [n] or [n, outputs]."""
+    y = as_finite("y", given, dtype)
+    right = y.ndim in (1, 2) and y.shape[0] == count and y.size > 0
+    allowed = f"({count},) or ({count}, outputs), a row for each training input"
+    require(right, "y.shape", y.shape, allowed)
+    return y
+
+
+def as_amount(field: str, given: Any, dtype: Any) -> Float[Array, ""]:
+    """One number >= 0."""
+    number = as_finite(field, given, dtype)
+    require(number.ndim == 0, f"{field}.shape", number.shape, "(), one number")
+    if is_concrete(number):
+        require(np.asarray(number) >= 0, field, float(number), ">= 0")
+    return number
+
+
+def as_finite(field: str, given: Any, dtype: Any) -> Float[Array, "..."]:
+    """Finite numbers as floats: of type `dtype`, by default their own."""
+    array = as_numbers(field, given, dtype)
+    if is_concrete(array):
+        require_all(np.isfinite(array), field, array, "finite")
+    return array
+
+
+def as_numbers(field: str, given: Any, dtype: Any) -> Float[Array, "..."]:
+    """Numbers as floats: of type `dtype`, by default their own or of 32 bits, if that is more."""
+    array = jnp.asarray(given if isinstance(given, jax.Array) else np.asarray(given))
+    real = array.dtype == bool or jnp.issubdtype(array.dtype, np.number)
+    real = real and not jnp.issubdtype(array.dtype, np.complexfloating)
+    require(real, f"{field}.dtype", str(array.dtype), "bool, int or float")
+    if dtype is None:
+        floating = jnp.issubdtype(array.dtype, np.floating)
+        own = array.dtype if floating else jnp.result_type(float)
+        dtype = jnp.float32 if jnp.finfo(own).bits < 32 else own  # half cannot be factored
+    return array.astype(dtype)
