@@ -1,4 +1,4 @@
-"""The command line: ``nsh study FILE.toml``."""
+"""The command line: ``nsh study FILE.toml``, ``nsh criticality ACTIVATION``."""
 
 from __future__ import annotations
 
@@ -80,11 +80,55 @@ def _study(file: Path, out: Path) -> int:
     return DONE
 
 
+def criticality(
+    activation: Annotated[str, tyro.conf.arg(metavar="ACTIVATION")],
+    /,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+) -> int:
+    """Find the initialisation at which an activation lets signals through deep networks.
+
+    Prints its universality class, the critical variances C_b (biases) and C_W (weights times
+    fan-in), the learning rates with which all layers contribute equally, and, around the critical
+    point, the depths to which differences of norms (xi_par) and directions (xi_perp) survive.
+
+    Exit codes:
+
+    - 0: done
+    - 1: an error not listed here
+    - 2: bad command line or activation
+    - 4: disk full
+    - 130: stopped by Ctrl-C
+
+    Args:
+        activation: A name such as tanh or gelu, or MODULE:FUNCTION, an elementwise JAX function
+            that Python can import, such as jax.nn:mish.
+        out: Directory for figure.png and figure.pdf; without it no figure is drawn.
+    """
+    # here, and not above: other commands do not wait for it
+    from nsh.cli.critical_point import UnknownActivation, report
+
+    say = functools.partial(_say, command="criticality")
+    try:
+        report(activation, out)
+    except UnknownActivation as problem:
+        say(f"{problem}")
+        return BAD_INPUT
+    except OSError as problem:
+        if problem.errno not in FULL:
+            raise
+        say(f"the disk is full: {out}")
+        return DISK_FULL
+    except KeyboardInterrupt:
+        say("stopped")
+        return INTERRUPTED
+    return DONE
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     chosen = arguments[0] if arguments else ""
-    commands = {c.__name__: c if c.__name__ == chosen else _listed(c) for c in (study,)}
+    commands = {c.__name__: c if c.__name__ == chosen else _listed(c) for c in (study, criticality)}
     return tyro.extras.subcommand_cli_from_dict(
         commands,
         prog="nsh",
@@ -135,8 +179,8 @@ def _stoppable(progress: Progress) -> Iterator[Progress]:
             signal.signal(number, action)
 
 
-def _say(message: str) -> None:
-    print(f"nsh study: {message}", file=sys.stderr, flush=True)
+def _say(message: str, command: str = "study") -> None:
+    print(f"nsh {command}: {message}", file=sys.stderr, flush=True)
 
 
 def _failed(

@@ -4,6 +4,7 @@ Every function takes axes, draws on them and returns what it drew; none touches 
 matplotlib setting changed.
 """
 
+from nsh.figures.criticality import Course, criticality_figure
 from nsh.figures.curves import Band, band, curves, reference
 from nsh.figures.drawing import Drawing, draw_graph
 from nsh.figures.histograms import Histogram, histograms
@@ -15,6 +16,7 @@ from nsh.figures.style import PALETTE, colour, colour_bar, new_figure, panel_lab
 __all__ = [
     "PALETTE",
     "Band",
+    "Course",
     "Drawing",
     "Features",
     "Histogram",
@@ -24,6 +26,7 @@ __all__ = [
     "band",
     "colour",
     "colour_bar",
+    "criticality_figure",
     "curves",
     "draw_graph",
     "grouped_points",

@@ -1,0 +1,60 @@
+"""Two nearby inputs through the layers: how their norms and their directions part or meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.gaussian import gaussian
+from nsh.theory.effective.means import later_layers
+from nsh.theory.effective.susceptibility import susceptibilities
+
+
+class NearbyInputs(eqx.Module):
+    """The kernel of two inputs + and -: of their middle, and how they differ.
+
+    ``K = (K_++ + K_-- + 2 K_+-) / 4``, ``norm = (K_++ - K_--) / 2`` and
+    ``distance = (K_++ + K_-- - 2 K_+-) / 4``, which is E[(z_+ - z_-)^2] / 4 (arXiv 2106.10165,
+    section 5.1).
+    """
+
+    K: Float[Array, "*layers"]
+    norm: Float[Array, "*layers"]
+    distance: Float[Array, "*layers"]
+
+    @property
+    def cosine(self) -> Float[Array, "*layers"]:
+        """``K_+- / sqrt(K_++ K_--)``."""
+        own = self.K + self.distance
+        return (self.K - self.distance) / jnp.sqrt(own**2 - self.norm**2)
+
+
+def nearby_inputs(architecture: Architecture, K: Any, norm: Any, distance: Any) -> NearbyInputs:
+    """All layers' `NearbyInputs`, leaves [layers], from the numbers of layer 1.
+
+    ``K' = C_b + C_W g``, ``norm' = chi_par norm``, ``distance' = chi_perp distance + h norm^2``,
+    with susceptibilities at K; a skip adds gamma^2 times the old ones. (arXiv 2106.10165, section
+    5.1, to leading order in the difference of the inputs.) Differentiable by all.
+    """
+    gamma2 = architecture.gamma**2
+    dtype = architecture.C_W.dtype
+    first = NearbyInputs(*(jnp.asarray(value, dtype) for value in (K, norm, distance)))
+
+    def step(now: NearbyInputs, after: tuple[Array, ...]) -> tuple[NearbyInputs, NearbyInputs]:
+        C_b, C_W, *_ = after
+        nodes = gaussian(now.K, architecture.activation)
+        chi = susceptibilities(nodes, architecture.activation, C_W)
+        following = NearbyInputs(
+            C_b + C_W * nodes.mean(architecture.activation(nodes.z) ** 2) + gamma2 * now.K,
+            (chi.parallel + gamma2) * now.norm,
+            (chi.perpendicular + gamma2) * now.distance + chi.h * now.norm**2,
+        )
+        return following, following
+
+    _, later = jax.lax.scan(step, first, later_layers(architecture))
+    return jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, later)

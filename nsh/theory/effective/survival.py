@@ -1,0 +1,137 @@
+"""To what depth signals survive: where kernels go, and how fast differences die or grow there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from nsh._checks import is_concrete, require, require_all
+from nsh.theory.effective.activation import Activation, Elementwise, as_activation
+from nsh.theory.effective.gaussian import gaussian
+from nsh.theory.effective.susceptibility import susceptibilities
+
+DOWN, UP, POINTS = 1e-10, 1e8, 128  # search on either side of the start, as factors of it
+
+
+class Survival(eqx.Module):
+    """The fixed point K* of a layer's kernel map, its susceptibilities there, and depths.
+
+    `K`: 0 or infinity where kernels vanish or explode. `xi_parallel`, `xi_perpendicular`
+    = 1 / |log chi|: layers over which a difference of norms, or of directions, changes by a factor
+    e; it dies where chi < 1, grows where chi > 1, and lives on (infinite) at chi = 1. In 32-bit
+    floats lengths above 1e6 are as good as infinite. (arXiv 2106.10165, section 5.1; the lengths:
+    Schoenholz et al., arXiv 1611.01232, eqs. 7 to 9.)
+    """
+
+    K: Float[Array, "*grid"]
+    parallel: Float[Array, "*grid"]
+    perpendicular: Float[Array, "*grid"]
+
+    @property
+    def xi_parallel(self) -> Float[Array, "*grid"]:
+        """Layers over which a difference of norms changes by a factor e."""
+        return 1 / jnp.abs(jnp.log(jnp.abs(self.parallel)))
+
+    @property
+    def xi_perpendicular(self) -> Float[Array, "*grid"]:
+        """Layers over which a difference of directions changes by a factor e."""
+        return 1 / jnp.abs(jnp.log(self.perpendicular))
+
+
+def fixed_point(
+    activation: str | Elementwise | Activation, C_b: Any, C_W: Any, start: Any = 1.0
+) -> Float[Array, ""]:
+    """Where ``K' = C_b + C_W g(K)`` leads to from K = `start`: the next fixed point on its way.
+
+    0 (below 1e-10 `start`) and infinity (above 1e8 `start`) included. By bisection, so as exact
+    near criticality as far from it; for maps increasing in K, as those of all common activations
+    are. Differentiable by C_b and C_W through the implicit function theorem: dK/dC_b
+    = 1 / (1 - chi_par), dK/dC_W = g / (1 - chi_par). Raises `ValueError` on negative C_b, C_W and
+    on start <= 0.
+    """
+    activation = as_activation(activation)
+    C_b, C_W, start = _checked(C_b, C_W, start)
+
+    def g(K: Array) -> Array:
+        nodes = gaussian(K, activation)
+        return nodes.mean(activation(nodes.z) ** 2)
+
+    def excess(K: Array) -> Array:
+        return C_b + C_W * g(K) - K
+
+    dtype = start.dtype
+    upwards, downwards = (
+        start * jnp.asarray(np.geomspace(1, end, POINTS), dtype) for end in (UP, DOWN)
+    )
+    rises, falls = (jax.vmap(excess)(path) for path in (upwards, downwards))
+    rounding = max(4 * float(jnp.finfo(dtype).eps), 1e-13)  # the quadrature's own, in 64 bits
+    rests = jnp.abs(rises[0]) <= rounding * start
+    up = rises[0] > 0
+    path, sign = jnp.where(up, upwards, downwards), jnp.where(up, 1.0, -1.0).astype(dtype)
+    past = jnp.where(up, rises, falls) * sign < -rounding * path
+    place = jnp.maximum(jnp.argmax(past), 1)
+
+    def solve(_: Any, near: Array) -> Array:
+        def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+            middle = jnp.sqrt(ends[0] * ends[1])
+            beyond = excess(middle) * sign <= 0
+            return jnp.where(beyond, ends[0], middle), jnp.where(beyond, middle, ends[1])
+
+        # neighbours on a path differ by less than a half: this comes down to rounding
+        ends = jax.lax.fori_loop(0, jnp.finfo(dtype).nmant, halve, (near, path[place]))
+        return jnp.where(rests, start, jnp.sqrt(ends[0] * ends[1]))
+
+    K = jax.lax.custom_root(excess, path[place - 1], solve, lambda f, y: y / f(jnp.ones_like(y)))
+    limit = jnp.where(up, jnp.inf, 0.0).astype(dtype)
+    return jnp.where(rests | jnp.any(past), K, limit)
+
+
+def survival(
+    activation: str | Elementwise | Activation, C_b: Any, C_W: Any, start: Any = 1.0
+) -> Survival:
+    """Kernel, susceptibilities and depths far from the input, at any (C_b, C_W).
+
+    `start`: the first layer's kernel, as in `fixed_point`, whose errors it raises. Where kernels
+    vanish or explode, susceptibilities are those of 1e-10 or 1e8 times the start.
+    """
+    activation = as_activation(activation)
+    C_b, C_W, start = _checked(C_b, C_W, start)
+    K = fixed_point(activation, C_b, C_W, start)
+    nodes = gaussian(jnp.clip(K, start * DOWN, start * UP), activation)
+    chi = susceptibilities(nodes, activation, C_W)
+    return Survival(K, chi.parallel, chi.perpendicular)
+
+
+def phase_diagram(
+    activation: str | Elementwise | Activation,
+    C_b: Float[Array, " biases"],
+    C_W: Float[Array, " weights"],
+    start: Any = 1.0,
+) -> Survival:
+    """`survival` at all pairs of C_b and C_W: leaves [biases, weights]; raises the same errors.
+
+    Ordered (chi_perp < 1: inputs become alike) and chaotic (chi_perp > 1) phases meet at
+    chi_perp = 1, the edge of chaos.
+    """
+    activation = as_activation(activation)
+    for field, values in (("C_b", C_b), ("C_W", C_W)):
+        if is_concrete(values):
+            require_all(np.asarray(values) >= 0, field, values, ">= 0")
+    by_weight = jax.vmap(lambda b, W: survival(activation, b, W, start), in_axes=(None, 0))
+    return jax.vmap(by_weight, in_axes=(0, None))(C_b, C_W)
+
+
+def _checked(C_b: Any, C_W: Any, start: Any) -> tuple[Array, Array, Array]:
+    C_b, C_W, start = (jnp.asarray(value, float) for value in (C_b, C_W, start))
+    for field, value in (("C_b", C_b), ("C_W", C_W), ("start", start)):
+        require(value.shape == (), f"{field}.shape", value.shape, "that of one number")
+        if is_concrete(value):
+            positive = field == "start"
+            fine = np.isfinite(value) & ((value > 0) if positive else (value >= 0))
+            require_all(fine, field, value, f"finite and {'> 0' if positive else '>= 0'}")
+    return C_b, C_W, start
