@@ -10,6 +10,7 @@ ARGS ?=
 VENV := .venv
 VENV_LOWEST := .venv-lowest
 VENV_PEERS := .venv-peers
+VENV_KERNELS := .venv-kernels
 
 .PHONY: help reproduce benchmark test test-lowest clean
 
@@ -19,7 +20,7 @@ help:
 	@echo '                   FULL=1                 paper-quality sizes'
 	@echo '                   ARGS="--seeds 256"     any fields of the one named by ONLY; without it,'
 	@echo '                                          ARGS="--local_elasticity.seeds 256"'
-	@echo 'make benchmark     nsh side by side with NumPy, PyTorch and itself; ONLY=figure-4 for one case'
+	@echo 'make benchmark     nsh side by side with NumPy, PyTorch, neural-tangents; ONLY=figure-4 for one case'
 	@echo 'make test          ruff, pyright and all tests, with 32-bit and with 64-bit floats'
 	@echo 'make test-lowest   the core tests on the lowest supported JAX'
 	@echo 'make clean         remove the environments and caches; results/ stays'
@@ -29,9 +30,10 @@ reproduce: $(VENV)/experiments.stamp
 	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/python -m experiments $(ONLY) \
 		$(if $(filter-out 0 no false,$(FULL)),--full) $(ARGS)
 
-benchmark: $(VENV)/experiments.stamp $(VENV_PEERS)/peers.stamp
+benchmark: $(VENV)/experiments.stamp $(VENV_PEERS)/peers.stamp $(VENV_KERNELS)/peers.stamp
 	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/python -m experiments.benchmarks \
-		--peers $(VENV_PEERS)/bin/python $(if $(filter-out all,$(ONLY)),--only $(ONLY)) $(ARGS)
+		--peers $(VENV_PEERS)/bin/python --kernel_peers $(VENV_KERNELS)/bin/python \
+		$(if $(filter-out all,$(ONLY)),--only $(ONLY)) $(ARGS)
 
 test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .
@@ -44,7 +46,7 @@ test-lowest: $(VENV_LOWEST)/test.stamp
 	$(VENV_LOWEST)/bin/python -m pytest -n 2 -m core
 
 clean:
-	rm -rf $(VENV) $(VENV_LOWEST) $(VENV_PEERS) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_LOWEST) $(VENV_PEERS) $(VENV_KERNELS) .pytest_cache .ruff_cache .hypothesis
 	find nsh experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stem is the extra of pyproject.toml to install; the stamp says that it is there.
@@ -54,13 +56,19 @@ $(VENV)/%.stamp: pyproject.toml constraints.txt
 $(VENV_LOWEST)/%.stamp: pyproject.toml constraints-lowest.txt
 	$(call install,$(VENV_LOWEST),constraints-lowest.txt,$*)
 
-PEERS := experiments/benchmarks/requirements.txt
+$(VENV_PEERS)/peers.stamp: experiments/benchmarks/requirements.txt
+	$(call install_peers,$(VENV_PEERS),$<)
 
-$(VENV_PEERS)/peers.stamp: $(PEERS)
-	@echo 'Setting up $(VENV_PEERS) for the benchmarks: some minutes, once.'
-	@'$(PYTHON)' -m venv $(VENV_PEERS)
-	@$(VENV_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(PEERS)
-	@touch $@
+$(VENV_KERNELS)/peers.stamp: experiments/benchmarks/requirements-kernels.txt
+	$(call install_peers,$(VENV_KERNELS),$<)
+
+# $(call install_peers,environment,requirements)
+define install_peers
+@echo 'Setting up $(1) for the benchmarks: some minutes, once.'
+@'$(PYTHON)' -m venv $(1)
+@$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $(2)
+@touch $@
+endef
 
 # $(call install,environment,constraints,extra)
 define install

@@ -15,6 +15,7 @@ from rich.console import Console
 from experiments.benchmarks import (
     ensembles,
     final_states,
+    kernels,
     learning_rate,
     networks,
     rule_gradients,
@@ -33,6 +34,8 @@ class Config:
 
     peers: Path | None = None
     """Interpreter with what requirements.txt of this directory names; without it no peers run."""
+    kernel_peers: Path | None = None
+    """Interpreter with what requirements-kernels.txt names: neural-tangents, on an old JAX."""
     only: tuple[str, ...] = ()
     """Cases whose names begin with one of these; default all."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -53,12 +56,14 @@ class Config:
         default_factory=learning_rate.LearningRate
     )
     networks: networks.Networks = dataclasses.field(default_factory=networks.Networks)
+    infinite: kernels.Infinite = dataclasses.field(default_factory=kernels.Infinite)
+    finite: kernels.Finite = dataclasses.field(default_factory=kernels.Finite)
 
 
 LOG_WIDTH = 140
 QUICK = Config(
-    None, (), False, 2, Path("results"), *ensembles.QUICK, final_states.QUICK, trajectories.QUICK,
-    *rule_gradients.QUICK, learning_rate.QUICK, networks.QUICK,
+    None, None, (), False, 2, Path("results"), *ensembles.QUICK, final_states.QUICK,
+    trajectories.QUICK, *rule_gradients.QUICK, learning_rate.QUICK, networks.QUICK, *kernels.QUICK,
 )  # fmt: skip
 
 
@@ -71,6 +76,7 @@ def cases(config: Config) -> list[Case]:
         *rule_gradients.cases(config.few, config.many),
         *learning_rate.cases(config.learning_rate),
         *networks.cases(config.networks),
+        *kernels.cases(config.infinite, config.finite),
     ]
     for name in config.only:
         if not any(case.name.startswith(name) for case in found):
@@ -89,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(file=sys.stdout)
     if not console.is_terminal:
         console = Console(file=sys.stdout, width=LOG_WIDTH)
-    peers = None if config.peers is None else str(config.peers.absolute())
+    given = {"peers": config.peers, "kernel_peers": config.kernel_peers}
+    peers = {name: str(path.absolute()) for name, path in given.items() if path is not None}
     entries = []
     with shown_on(sys.stderr) as progress:
         for case in cases(config):

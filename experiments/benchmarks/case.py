@@ -12,7 +12,9 @@ class Contender:
     """One way to do a case's work, in a process of its own.
 
     `work`: ``module:function``, which takes the case's data and `sizes` and gives an
-    `experiments.benchmarks.work.Work`. `peer`: runs under the peers' interpreter, without JAX.
+    `experiments.benchmarks.work.Work`. `peer`: the environment whose interpreter runs it, "peers"
+    (without JAX) or "kernel_peers" (an old JAX); else nsh's own. `approximate`: how far its results
+    are from the first contender's is told, and no more is asked.
     `scale`: how many times the work it does makes the whole, its time being multiplied by that;
     `extrapolated` says from what.
     """
@@ -20,9 +22,10 @@ class Contender:
     name: str
     work: str
     sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    peer: bool = False
+    peer: Literal["peers", "kernel_peers"] | None = None
     scale: float = 1.0
     extrapolated: str = ""
+    approximate: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -81,8 +81,8 @@ def cases(large: Large, small: Small) -> list[Case]:
 def _contenders(sizes: dict[str, Any], other: Contender) -> tuple[Contender, ...]:
     return (
         Contender("nsh", f"{HERE}:ours", sizes),
-        Contender("NumPy", f"{NUMPY}:neurashed", sizes, peer=True),
-        Contender("PyTorch", f"{TORCH}:neurashed", sizes, peer=True),
+        Contender("NumPy", f"{NUMPY}:neurashed", sizes, peer="peers"),
+        Contender("PyTorch", f"{TORCH}:neurashed", sizes, peer="peers"),
         Contender("nsh, closed form", f"{HERE}:counted", sizes),
         dataclasses.replace(other, sizes=sizes),
     )

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,19 +70,25 @@ class Process:
 
 
 @contextlib.contextmanager
-def started(contender: Contender, peers: str | None) -> Iterator[Process]:
+def started(contender: Contender, peers: Mapping[str, str]) -> Iterator[Process]:
     """The contender's process, ended with the block."""
-    if contender.peer and peers is None:
-        raise Absent("no interpreter given for peers")
-    process = Process(str(peers) if contender.peer else sys.executable, peer=contender.peer)
+    if contender.peer and contender.peer not in peers:
+        raise Absent(f"no interpreter given for {contender.peer}")
+    python = peers[contender.peer] if contender.peer else sys.executable
+    process = Process(python, peer=contender.peer is not None)
     try:
         yield process
     finally:
         process.close()
 
 
-def measure(case: Case, peers: str | None, rounds: int, progress: Progress) -> dict[str, Any]:
-    """Time a case: what every contender measured, and how far results differ from the first's."""
+def measure(
+    case: Case, peers: Mapping[str, str], rounds: int, progress: Progress
+) -> dict[str, Any]:
+    """Time a case: what every contender measured, and how far results differ from the first's.
+
+    `peers`: an interpreter for each environment there is.
+    """
     found: dict[str, dict[str, Any]] = {
         one.name: {
             "sizes": dict(one.sizes), "scale": one.scale, "extrapolated": one.extrapolated
@@ -122,7 +128,7 @@ def _make_data(case: Case, directory: Path) -> str | None:
         return None
     if not path.exists():
         first = case.contenders[0]
-        with started(first, None) as process:
+        with started(first, {}) as process:
             process.ask("make_data", maker=case.data, sizes=dict(first.sizes), path=str(path))
     return str(path)
 

@@ -52,11 +52,11 @@ def cases(sizes: Networks) -> list[Case]:
             (
                 Contender("nsh", f"{HERE}:ours", all_of_them),
                 Contender(
-                    turns, f"{TORCH}:in_turn", few, peer=True,
+                    turns, f"{TORCH}:in_turn", few, peer="peers",
                     scale=sizes.seeds / sizes.alone,
                     extrapolated=f"{sizes.alone} of {sizes.seeds} networks",
                 ),
-                Contender(vmapped, f"{TORCH}:vmapped", all_of_them, peer=True),
+                Contender(vmapped, f"{TORCH}:vmapped", all_of_them, peer="peers"),
             ),
             (Target(turns, "nsh", reach=3), Target(vmapped, "nsh", reach=3)),
             f"{HERE}:data", 1e-4,

@@ -33,7 +33,11 @@ def entry(case: Case, result: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": case.name, "title": case.title, **result, "targets": targets,
         "tolerance": case.tolerance,
-        "agree": all(gap <= (case.tolerance or 0) for gap in result["differences"].values()),
+        "agree": all(
+            result["differences"].get(one.name, 0) <= (case.tolerance or 0)
+            for one in case.contenders if not one.approximate
+        ),
+        "approximate": [one.name for one in case.contenders if one.approximate],
     }  # fmt: skip
 
 
@@ -48,7 +52,8 @@ def print_case(console: Console, found: dict[str, Any]) -> None:
         table.add_row(escape(name + note), *_times(one))
     console.print(table)
     for name, gap in found["differences"].items():
-        verdict = "same results" if gap <= found["tolerance"] else "DIFFERENT RESULTS"
+        different = "approximate" if name in found["approximate"] else "DIFFERENT RESULTS"
+        verdict = "same results" if gap <= found["tolerance"] else different
         console.print(f"  {escape(name)}: {verdict} (largest relative difference {gap:.1e})")
 
 

@@ -88,7 +88,7 @@ def _many(sizes: Many) -> Case:
             Contender(chosen, f"{HERE}:many", {**same, "mode": "auto"}),
             Contender(reverse, f"{HERE}:many", {**same, "mode": "reverse"}),
             Contender(reverse + LONGER, f"{HERE}:many", {**longer, "mode": "reverse"}),
-            Contender(autograd, f"{TORCH}:by_node", same, peer=True),
+            Contender(autograd, f"{TORCH}:by_node", same, peer="peers"),
         ),
         (
             Target(chosen, FORWARD_RUN, "most", 4),

@@ -51,12 +51,12 @@ def test_command_writes_what_it_found(quick):
 
 def test_absent_contenders_are_no_failure():
     contenders = (
-        Contender("no peers", "experiments.benchmarks.torch_peers:neurashed", peer=True),
+        Contender("no peers", "experiments.benchmarks.torch_peers:neurashed", peer="peers"),
         Contender("broken", "experiments.benchmarks.numpy_peers:no_such_work"),
     )  # fmt: skip
     targets = (Target("no peers", "broken", reach=2.0), Target("broken"))
     case = Case("a case", "what is timed", contenders, targets)
-    result = harness.measure(case, None, 2, silent)
+    result = harness.measure(case, {}, 2, silent)
     found = report.entry(case, result)
     assert "no interpreter" in found["contenders"]["no peers"]["absent"]
     assert "no_such_work" in found["contenders"]["broken"]["absent"]
@@ -108,7 +108,7 @@ def test_memory_ratio_prefers_the_planned_bytes():
 
 def test_every_case_of_the_table_is_there_once():
     names = [case.name for case in cases(Config())]
-    assert len(names) == len(set(names)) == 13
+    assert len(names) == len(set(names)) == 19
     with pytest.raises(SystemExit, match="no such case"):
         cases(Config(only=("nothing",)))
 

@@ -1,0 +1,53 @@
+"""How an activation acts on kernels, in terms of variances and gaps (see `gap`)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float
+
+
+class Moments(eqx.Module):
+    """One input's part: its variance K, <s^2>, <s'^2>, and what else its pairs need.
+
+    `more`: arrays whose last axes are those of K, or None.
+    """
+
+    K: Float[Array, "*shape"]
+    square: Float[Array, "*shape"]
+    slope: Float[Array, "*shape"]
+    more: Any = None
+
+    def as_rows(self) -> Moments:
+        """With an axis appended, to broadcast along rows."""
+        return jax.tree.map(lambda leaf: leaf[..., :, None], self)
+
+    def as_columns(self) -> Moments:
+        """With an axis before the last, to broadcast along columns."""
+        return jax.tree.map(lambda leaf: leaf[..., None, :], self)
+
+
+class Pairs(NamedTuple):
+    """Of pairs: the gap of <s_a s_b>, <s'_a s'_b>, and the estimated truncation error.
+
+    The error is relative: to sqrt(<s_a^2> <s_b^2>) or sqrt(<s'_a^2> <s'_b^2>), the larger.
+    """
+
+    gap: Array
+    slope: Array
+    error: Array | float
+
+
+@runtime_checkable
+class Dual(Protocol):
+    """How an activation acts on kernels: first on the diagonal, then on pairs."""
+
+    def moments(self, K: Array) -> Moments:
+        """Of variances K [...]."""
+        ...
+
+    def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
+        """Of gaps, and moments that broadcast against them."""
+        ...
