@@ -15,5 +15,9 @@ EXPERIMENTS = (
     "experiments.information_bottleneck",
     "experiments.implicit_regularization",
     "experiments.local_elasticity",
+    "experiments.criticality",
+    "experiments.finite_width",
+    "experiments.aspect_ratio",
+    "experiments.kernel_regime",
 )
 """Module names, in the order in which they are run and listed; imported only when needed."""

@@ -17,9 +17,9 @@ from experiments.benchmarks.work import Data, Work
 from experiments.results import device
 from nsh.networks import MLP
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.blocks import kernels_in_blocks
-from nsh.theory.effective.empirical import empirical_ntk, monte_carlo_ntk
-from nsh.theory.effective.kernels import kernels
+from nsh.theory.effective.infinite_width.blocks import kernels_in_blocks
+from nsh.theory.effective.infinite_width.kernels import kernels
+from nsh.theory.effective.samples.empirical import empirical_ntk, monte_carlo_ntk
 
 __all__ = ["cases", "device"]
 

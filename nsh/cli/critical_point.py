@@ -18,10 +18,10 @@ from nsh.study.files import save_figure
 from nsh.study.tables import nearest
 from nsh.theory.effective.activation import ACTIVATIONS, Activation, as_activation
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.criticality import Criticality, criticality
+from nsh.theory.effective.critical.criticality import Criticality, criticality
+from nsh.theory.effective.critical.survival import Survival, survival
 from nsh.theory.effective.gaussian import gaussian
 from nsh.theory.effective.means import mean_kernels
-from nsh.theory.effective.survival import Survival, survival
 from nsh.theory.effective.susceptibility import susceptibilities
 
 AROUND = (0.5, 0.8, 0.95, 1.0, 1.05, 1.25, 2.0)  # times the critical C_W

@@ -1,4 +1,4 @@
-"""The three experiments end to end at tiny sizes, and what their claims do with known data."""
+"""All experiments end to end at tiny sizes, and what their claims do with known data."""
 
 import dataclasses
 import functools
@@ -24,6 +24,17 @@ TINY = {
     "local_elasticity": {
         "seeds": 4, "steps": 10, "late_steps": 20, "network_seeds": 2, "network_steps": 20,
         "per_subclass": 2, "network_channels": (2, 3), "network_hidden": (8, 6),
+    },
+    "criticality": {"activations": ("relu", "tanh"), "depth": 10, "width": 32, "seeds": 4},
+    "finite_width": {
+        "depths": (2,), "width": 4, "seeds": 64, "dntk_seeds": 64, "outputs": 2, "chunk": 64,
+    },
+    "aspect_ratio": {
+        "families": (("relu", 4), ("tanh", 4)), "layers": (1, 2, 4), "networks": 50, "seeds": 3,
+        "steps": 5,
+    },
+    "kernel_regime": {
+        "widths": (4, 8), "seeds": 2, "train": 12, "test": 10, "steps": 8, "every": 4,
     },
 }  # fmt: skip
 

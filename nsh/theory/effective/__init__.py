@@ -1,16 +1,151 @@
-"""The effective theory of deep networks (Roberts, Yaida, Hanin, arXiv 2106.10165)."""
+"""The effective theory of deep networks (Roberts, Yaida, Hanin, arXiv 2106.10165).
+
+All public names are here. Rooms: `infinite_width` (kernels), `prediction`, `critical`,
+`finite_width` and `samples` (finite networks to hold the theory against).
+"""
 
 from nsh.theory.effective.activation import ACTIVATIONS, Activation, as_activation, leaky_relu
 from nsh.theory.effective.architecture import Architecture, standard_rates
+from nsh.theory.effective.critical.criticality import Criticality, criticality
+from nsh.theory.effective.critical.learning_rates import (
+    Contributions,
+    contributions,
+    critical_rates,
+    equal_rates,
+)
+from nsh.theory.effective.critical.nearby import NearbyInputs, nearby_inputs
+from nsh.theory.effective.critical.small_kernels import SmallKernels, small_kernels
+from nsh.theory.effective.critical.survival import Survival, fixed_point, phase_diagram, survival
+from nsh.theory.effective.finite_width.aspect_ratio import (
+    depth_to_width,
+    effective_complexity,
+    mutual_information,
+    optimal_aspect_ratio,
+    vertex_growth,
+)
+from nsh.theory.effective.finite_width.closed_forms import (
+    scale_invariant_fluctuations,
+    scale_invariant_vertex,
+    vanishing_kernel_asymptotics,
+)
+from nsh.theory.effective.finite_width.fluctuations import Fluctuations, fluctuations
+from nsh.theory.effective.finite_width.outputs import NearlyGaussian, output_distribution
+from nsh.theory.effective.finite_width.residual import (
+    naive_residual_growth,
+    naive_residual_vertex,
+    residual_critical_C_W,
+    residual_vertex,
+)
+from nsh.theory.effective.finite_width.several_inputs import four_point_vertex
 from nsh.theory.effective.gaussian import Gaussian, gaussian
+from nsh.theory.effective.infinite_width.blocks import blocks_of_kernels, kernels_in_blocks
+from nsh.theory.effective.infinite_width.dual import DualValues, dual
+from nsh.theory.effective.infinite_width.kernels import Kernels, kernels
+from nsh.theory.effective.means import mean_kernels
+from nsh.theory.effective.prediction.conditioning import Factor, Status, factorise
+from nsh.theory.effective.prediction.dynamics import (
+    Course,
+    EnsembleCourse,
+    ensemble_dynamics,
+    mse_dynamics,
+)
+from nsh.theory.effective.prediction.loss_dynamics import loss_dynamics
+from nsh.theory.effective.prediction.prediction import (
+    Prediction,
+    Regression,
+    gp_predict,
+    kernel_regression,
+)
+from nsh.theory.effective.samples.autodiff_sampler import NetworkSamples, network_samples
+from nsh.theory.effective.samples.dntk_sampler import DntkSamples, dntk_samples
+from nsh.theory.effective.samples.empirical import (
+    KernelMean,
+    empirical_ntk,
+    mlp_rates,
+    monte_carlo_ntk,
+    ntk_vector_product,
+)
+from nsh.theory.effective.samples.estimates import Measured, estimates, extrapolated, widened
+from nsh.theory.effective.samples.forward_samples import ForwardSamples, forward_samples
+from nsh.theory.effective.samples.sampler import Samples, output_samples
+from nsh.theory.effective.susceptibility import Susceptibilities, susceptibilities
 
 __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Architecture",
+    "Contributions",
+    "Course",
+    "Criticality",
+    "DntkSamples",
+    "DualValues",
+    "EnsembleCourse",
+    "Factor",
+    "Fluctuations",
+    "ForwardSamples",
     "Gaussian",
+    "KernelMean",
+    "Kernels",
+    "Measured",
+    "NearbyInputs",
+    "NearlyGaussian",
+    "NetworkSamples",
+    "Prediction",
+    "Regression",
+    "Samples",
+    "SmallKernels",
+    "Status",
+    "Survival",
+    "Susceptibilities",
     "as_activation",
+    "blocks_of_kernels",
+    "contributions",
+    "critical_rates",
+    "criticality",
+    "depth_to_width",
+    "dntk_samples",
+    "dual",
+    "effective_complexity",
+    "empirical_ntk",
+    "ensemble_dynamics",
+    "equal_rates",
+    "estimates",
+    "extrapolated",
+    "factorise",
+    "fixed_point",
+    "fluctuations",
+    "forward_samples",
+    "four_point_vertex",
     "gaussian",
+    "gp_predict",
+    "kernel_regression",
+    "kernels",
+    "kernels_in_blocks",
     "leaky_relu",
+    "loss_dynamics",
+    "mean_kernels",
+    "mlp_rates",
+    "monte_carlo_ntk",
+    "mse_dynamics",
+    "mutual_information",
+    "naive_residual_growth",
+    "naive_residual_vertex",
+    "nearby_inputs",
+    "network_samples",
+    "ntk_vector_product",
+    "optimal_aspect_ratio",
+    "output_distribution",
+    "output_samples",
+    "phase_diagram",
+    "residual_critical_C_W",
+    "residual_vertex",
+    "scale_invariant_fluctuations",
+    "scale_invariant_vertex",
+    "small_kernels",
     "standard_rates",
+    "survival",
+    "susceptibilities",
+    "vanishing_kernel_asymptotics",
+    "vertex_growth",
+    "widened",
 ]

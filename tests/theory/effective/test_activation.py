@@ -32,7 +32,7 @@ def test_what_is_known_of_named_activations_is_what_would_be_found(name):
     np.testing.assert_allclose(found.kinks, known.kinks, atol=1e-4)
     assert (found.slopes is None) == (known.slopes is None)
     if known.slopes is not None:
-        np.testing.assert_allclose(found.slopes, known.slopes, rtol=1e-6)
+        np.testing.assert_allclose(np.asarray(found.slopes), known.slopes, rtol=1e-6)
 
 
 def test_nearly_straight_is_not_scale_invariant():

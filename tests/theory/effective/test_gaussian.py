@@ -26,9 +26,14 @@ def adaptive(function, K):
     ends = 12 * np.sqrt(K) * np.array([-1, 1])
     places = [x for x in (-30.0, -10.0, -1.0, 0.0, 1.0, 10.0, 30.0) if ends[0] < x < ends[1]]
     breaks = [ends[0], *places, ends[1]]
-    density = stats.norm(scale=np.sqrt(K)).pdf
     parts = [
-        integrate.quad(lambda z: function(z) * density(z), a, b, epsabs=1e-14, limit=400)[0]
+        integrate.quad(
+            lambda z: function(z) * stats.norm.pdf(z, scale=np.sqrt(K)),
+            a,
+            b,
+            epsabs=1e-14,
+            limit=400,
+        )[0]
         for a, b in pairwise(breaks)
     ]
     return sum(parts)

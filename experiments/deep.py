@@ -1,0 +1,91 @@
+"""Networks on the digits whose depth is a number, so that one program serves all depths."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+from nsh.networks import Network, NetworkState
+from nsh.networks.for_digits import CLASSES, PIXELS
+from nsh.theory.effective.activation import as_activation
+
+C_W = {"relu": 2.0, "tanh": 1.0}  # critical; C_b = 0
+
+
+class Deep(eqx.Module):
+    """Fully connected, the same gain in all layers; of the hidden ones the first `layers` act.
+
+    So one program serves all depths. Biases start at 0.
+    """
+
+    first: Float[Array, "pixels width"]
+    middle: Float[Array, "most width width"]
+    readout: Float[Array, "width classes"]
+    bias: Float[Array, "layers width"]
+    last_bias: Float[Array, " classes"]
+    layers: Int[Array, ""]
+    activation: str = eqx.field(static=True)
+
+    def features(self, x: Float[Array, "..."]) -> tuple[Float[Array, " width"]]:
+        """The last hidden layer's vector, after its activation."""
+        act = as_activation(self.activation)
+
+        def layer(h: Array, given: tuple[Array, Array, Array]) -> tuple[Array, None]:
+            weight, bias, place = given
+            return jnp.where(place < self.layers, act(h @ weight + bias), h), None
+
+        start = act(x.reshape(-1) @ self.first + self.bias[0])
+        places = jnp.arange(1, len(self.bias))
+        last, _ = jax.lax.scan(layer, start, (self.middle, self.bias[1:], places))
+        return (last,)
+
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, " classes"]:
+        """The logits of one example."""
+        return self.features(x)[-1] @ self.readout + self.last_bias
+
+
+class OfDepth(Network):
+    """A `Deep` network, ``hyper["layers"]`` deep, trained by gradient descent."""
+
+    def __init__(self, make: Callable[[Array], Deep]):
+        super().__init__(make, _sgd)
+
+    def init(self, key: Key[Array, ""], hyper: dict) -> NetworkState:
+        """As any network, then of this depth."""
+        state = super().init(key, hyper)
+        return eqx.tree_at(
+            lambda s: s.params.layers, state, jnp.asarray(hyper["layers"]).astype(jnp.int32)
+        )
+
+
+def _sgd(learning_rate: Array, layers: Array) -> optax.GradientTransformation:
+    del layers  # for `init`
+    return optax.sgd(learning_rate)
+
+
+@functools.cache
+def deep_network(activation: str, width: int, most: int) -> OfDepth:
+    """Critical networks on the digits, of `width`, with up to `most` hidden layers."""
+
+    def make(key: Key[Array, ""]) -> Deep:
+        shapes = (PIXELS, width), (most - 1, width, width), (width, CLASSES)
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        # one draw for all: each draw of its own takes long to compile
+        parts = jnp.split(jax.random.normal(key, (sum(sizes),)), np.cumsum(sizes)[:-1])
+        first, middle, readout = (
+            part.reshape(shape) * float(np.sqrt(C_W[activation] / shape[-2]))
+            for part, shape in zip(parts, shapes, strict=True)
+        )
+        bias, last_bias = jnp.zeros((most, width)), jnp.zeros(CLASSES)
+        return Deep(
+            first, middle, readout, bias, last_bias, jnp.asarray(most, jnp.int32), activation
+        )
+
+    return OfDepth(make)

@@ -1,0 +1,1 @@
+"""Criticality: universality classes, how far signals reach, learning rates over depth."""

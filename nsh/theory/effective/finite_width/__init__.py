@@ -1,0 +1,1 @@
+"""Finite width to first order: fluctuations, outputs, depth over width, residual networks."""

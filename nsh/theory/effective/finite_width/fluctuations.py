@@ -1,0 +1,129 @@
+"""Finite width to first order: how kernels and tangent kernels fluctuate from net to net."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nsh._checks import is_concrete, require
+from nsh.theory.effective.activation import Activation
+from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.finite_width.moments import moments
+from nsh.theory.effective.means import first_layer, later_layers
+
+PerLayer = Float[Array, "*layers"]
+
+
+class Fluctuations(eqx.Module):
+    """Means, and leading connected correlations in 1/width, of one input's z and NTK H.
+
+    Of two different neurons (outputs) 1 and 2 of a layer, over networks at initialisation:
+
+    - ``K``, ``Theta``: infinite-width E[z1^2] and E[H11]; E[z1^2] = K + G1 to first order;
+    - ``V`` = E[z1^2 z2^2] - E[z1^2] E[z2^2], and E[z1^4] - 3 E[z1^2]^2 = 3 V;
+    - ``A`` = Cov(H11, H22), ``B`` = E[H12^2], so that Var H11 = A + 2 B;
+    - ``D`` = E[(z1^2 - K) H22], ``F`` = E[z1 z2 H12];
+    - ``P`` = E[dH_122 z1], ``Q`` = E[dH_112 z2], with
+      dH_abc = (Lam grad z_b)^T Hess z_a (Lam grad z_c), Lam the learning rates.
+
+    These are the correlations themselves, of the order of 1/width: the sheet's or book's V is
+    n_{l-1} times this one. Shapes: [layers], entry l - 1 being layer l; layer 1 is exactly
+    Gaussian, so its correlations are 0.
+    """
+
+    K: PerLayer
+    Theta: PerLayer
+    V: PerLayer
+    G1: PerLayer
+    A: PerLayer
+    B: PerLayer
+    D: PerLayer
+    F: PerLayer
+    P: PerLayer
+    Q: PerLayer
+
+
+def fluctuations(architecture: Architecture, x2: Any) -> Fluctuations:
+    """The `Fluctuations` of every layer for one input with |x|^2 / n_0 = x2.
+
+    From layer l to l + 1, with C_W, lambda_b, lambda_W of layer l + 1, n = n_l, expectations over
+    z ~ N(0, K_l), Omega = lambda_W s^2 + C_W s'^2 Theta, X = lambda_W dg/dK + 2 h Theta,
+    x = C_W dg/dK (chi_par), y = C_W <s'^2> (chi_perp)::
+
+        V' = C_W^2 Var(s^2) / n + x^2 V          G1' = x G1 + (1/2) C_W (d2g/dK2) V
+        B' = C_W^2 <s'^4> Theta^2 / n + y^2 B    F' = C_W^2 <s^2 s'^2> Theta / n + x^2 F
+        D' = C_W Cov(s^2, Omega) / n + x (X V + y D)
+        A' = Var(Omega) / n + y^2 A + 2 y X D + X^2 V
+        P' = C_W^2 <s s'^2 s''> Theta^2 / n + y (C_W <s s''> B + x P)
+        Q' = (C_W^2 <s s'^2 s''> Theta^2 + lambda_W C_W <s^2 s'^2> Theta) / n
+             + x y Q + x X F
+
+    Source: arXiv 2106.10165, sections 4.3 (V), 4.5 (G1), 8.4 (D, F, A, B) and 11.2 (P, Q). To
+    first order in 1/width, for any widths; what is left out is relatively of the order of
+    nu r / 2 (see `effective_complexity`). Differentiable, forward and reverse, by x2 and all
+    numbers of the architecture.
+
+    Raises `ValueError` without widths, for a bad x2, and for gamma != 0 (a traced gamma != 0 gives
+    NaN): with skips this recursion is wrong, see `residual_vertex`.
+    """
+    widths = architecture.hidden_widths()
+    gamma = architecture.gamma
+    if is_concrete(gamma):
+        require(gamma == 0, "gamma", float(gamma), "0 here; with skips use residual_vertex")
+    activation = architecture.activation
+    K, Theta = first_layer(architecture, x2)
+    zero = jnp.where(gamma == 0, jnp.zeros_like(K), jnp.nan)
+    first = Fluctuations(K, Theta, *[zero] * 8)
+    width = jnp.asarray(widths, K.dtype)
+
+    def step(layer: Fluctuations, after: tuple[Array, ...]):
+        following = _step(activation, layer, *after)
+        return following, following
+
+    _, later = jax.lax.scan(step, first, (*later_layers(architecture), width))
+    return jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, later)
+
+
+def _step(
+    activation: Activation,
+    now: Fluctuations,
+    C_b: Array,
+    C_W: Array,
+    lambda_b: Array,
+    lambda_W: Array,
+    n: Array,
+) -> Fluctuations:
+    """Layer l + 1 from layer l of width n; the hyperparameters are those of layer l + 1."""
+    m = moments(now.K, activation)
+    Theta = now.Theta
+    parallel, perpendicular = C_W * m.dg, C_W * m.slope2
+    tilt = lambda_W * m.dg + C_W * m.dslope2 * Theta  # d<Omega>/dK
+    signal, backward = lambda_W, C_W * Theta  # Omega = signal s^2 + backward s'^2
+    Omega_variance = (
+        signal**2 * m.variance
+        + 2 * signal * backward * m.covariance
+        + backward**2 * m.slope_variance
+    )
+    Omega_covariance = signal * m.variance + backward * m.covariance
+    both = m.covariance + m.g * m.slope2  # <s^2 s'^2>
+    bent = C_W**2 * m.cubic * Theta**2
+    return Fluctuations(
+        K=C_b + C_W * m.g,
+        Theta=lambda_b + lambda_W * m.g + perpendicular * Theta,
+        V=C_W**2 * m.variance / n + parallel**2 * now.V,
+        G1=parallel * now.G1 + C_W / 2 * m.d2g * now.V,
+        A=Omega_variance / n
+        + perpendicular**2 * now.A
+        + 2 * perpendicular * tilt * now.D
+        + tilt**2 * now.V,
+        B=C_W**2 * (m.slope_variance + m.slope2**2) * Theta**2 / n + perpendicular**2 * now.B,
+        D=C_W * Omega_covariance / n + parallel * (tilt * now.V + perpendicular * now.D),
+        F=C_W**2 * both * Theta / n + parallel**2 * now.F,
+        P=bent / n + perpendicular * (C_W * m.bend * now.B + parallel * now.P),
+        Q=(bent + lambda_W * C_W * both * Theta) / n
+        + parallel * (perpendicular * now.Q + tilt * now.F),
+    )

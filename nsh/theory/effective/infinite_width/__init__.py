@@ -1,0 +1,1 @@
+"""Infinite width: kernels of many inputs, and how activations act on them."""

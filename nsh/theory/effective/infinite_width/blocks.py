@@ -1,0 +1,113 @@
+"""Kernels of more inputs than a device's memory, or any memory, holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from nsh._checks import require_integer
+from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.infinite_width.dual import dual_of
+from nsh.theory.effective.infinite_width.hermite import TERMS
+from nsh.theory.effective.infinite_width.kernels import (
+    BLOCK,
+    Kernels,
+    Rows,
+    as_inputs,
+    mirrored,
+    padded,
+    pairs_of,
+    rows_of,
+)
+from nsh.theory.effective.infinite_width.resources import require_memory
+
+Place = tuple[slice, slice]
+
+
+def kernels_in_blocks(
+    architecture: Architecture,
+    x: Any,
+    z: Any = None,
+    *,
+    block: int = BLOCK,
+    terms: int = TERMS,
+) -> Kernels:
+    """As `kernels`, into NumPy arrays in the host's memory, filled block by block.
+
+    Besides the two results it needs memory for what is known of each input alone, and for some
+    blocks. Not traceable. Raises `ValueError` as `kernels` does; where the results do not fit,
+    `blocks_of_kernels` gives them one block at a time.
+    """
+    x, z = as_inputs(x, z)
+    shape = len(x), len(x if z is None else z)
+    needed = 2 * shape[0] * shape[1] * x.dtype.itemsize
+    require_memory(shape, needed, "blocks_of_kernels", host=True)
+    nngp, ntk = (np.empty(shape, x.dtype) for _ in range(2))
+    error = 0.0
+    for (row, column), found in blocks_of_kernels(architecture, x, z, block=block, terms=terms):
+        for whole, part in ((nngp, found.nngp), (ntk, found.ntk)):
+            whole[row, column] = part
+            if z is None and row != column:
+                whole[column, row] = part.T
+        error = max(error, float(found.error))
+    return Kernels(nngp, ntk, error)
+
+
+def blocks_of_kernels(
+    architecture: Architecture,
+    x: Any,
+    z: Any = None,
+    *,
+    block: int = BLOCK,
+    terms: int = TERMS,
+) -> Iterator[tuple[Place, Kernels]]:
+    """Yield ((rows, columns), kernels of these) as NumPy arrays, block by block.
+
+    Of x with itself, the blocks on and above the diagonal. Raises `ValueError` as `kernels` does,
+    memory aside.
+    """
+    x, z = as_inputs(x, z)
+    require_integer("block", block, 1)
+    first = _rows(architecture, x, block, terms)
+    second = first if z is None else _rows(architecture, z, block, terms)
+    heights, widths = len(x), len(x if z is None else z)
+    for row in range(0, heights, block):
+        for column in range(row if z is None else 0, widths, block):
+            same = z is None and row == column
+            found = _block(architecture, first, second, row, column, block, terms, same)
+            place = (
+                slice(row, min(row + block, heights)),
+                slice(column, min(column + block, widths)),
+            )
+            inside = tuple(slice(0, one.stop - one.start) for one in place)
+            nngp, ntk = (np.asarray(matrix)[inside] for matrix in (found.nngp, found.ntk))
+            yield place, Kernels(nngp, ntk, np.asarray(found.error))
+
+
+@partial(jax.jit, static_argnames=("block", "terms"))
+def _rows(architecture: Architecture, x: Array, block: int, terms: int) -> Rows:
+    return padded(rows_of(architecture, dual_of(architecture.activation, terms), x), block)
+
+
+@partial(jax.jit, static_argnames=("block", "terms", "same"))
+def _block(
+    architecture: Architecture,
+    first: Rows,
+    second: Rows,
+    row: Any,
+    column: Any,
+    block: int,
+    terms: int,
+    same: bool,
+) -> Kernels:
+    known = dual_of(architecture.activation, terms)
+    a, b = first.at(row, block), second.at(column, block)
+    found = pairs_of(architecture, known, a, b)
+    if not same:
+        return found
+    return Kernels(mirrored(found.nngp, a.nngp), mirrored(found.ntk, a.ntk), found.error)

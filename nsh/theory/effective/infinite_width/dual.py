@@ -1,0 +1,77 @@
+"""Dual activations: what two correlated Gaussians become through an activation, on average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from nsh._checks import is_concrete, require, require_all, require_integer
+from nsh.theory.effective.activation import ACTIVATIONS, Activation, Elementwise, as_activation
+from nsh.theory.effective.infinite_width.closed_duals import Erf, ScaleInvariant, Sin
+from nsh.theory.effective.infinite_width.gap import gap_of, product
+from nsh.theory.effective.infinite_width.hermite import TERMS, Expansion
+from nsh.theory.effective.infinite_width.pairs import Dual
+
+CLOSED = {ACTIVATIONS["erf"].function: Erf(), ACTIVATIONS["sin"].function: Sin()}
+
+
+class DualValues(NamedTuple):
+    """``s = <s(z_a) s(z_b)>``, ``slope = <s'(z_a) s'(z_b)>``, and the truncation error.
+
+    The error is relative to sqrt(<s_a^2> <s_b^2>) (slopes likewise), and 0 for closed forms.
+    """
+
+    s: Array
+    slope: Array
+    error: Array
+
+
+def dual(
+    activation: str | Elementwise | Activation, *, terms: int = TERMS
+) -> Callable[[Array, Array, Array], DualValues]:
+    """The function (K_aa, K_bb, K_ab) -> `DualValues`, all [...] of one shape.
+
+    Of (z_a, z_b) ~ N(0, [[K_aa, K_ab], [K_ab, K_bb]]). Closed forms for scale-invariant functions
+    (Cho and Saul 2009), erf (Williams 1998) and sin; else the Hermite expansion of `terms` terms,
+    the kinks being taken out and treated exactly. Differentiable by all three; where K_aa or K_bb
+    is 0, derivatives by it are taken as 0. Where one of them is 0, s' at 0 of a kinked function is
+    the mean of both sides.
+
+    Raises `ValueError` for an unknown activation, terms < 2 or, where the numbers are concrete,
+    for variances that are negative or not finite and |K_ab| > sqrt(K_aa K_bb).
+    """
+    known = dual_of(as_activation(activation), terms)
+
+    def apply(K_aa: Array, K_bb: Array, K_ab: Array) -> DualValues:
+        K_aa, K_bb, K_ab = (jnp.asarray(K, float) for K in (K_aa, K_bb, K_ab))
+        _check(K_aa, K_bb, K_ab)
+        a, b = known.moments(K_aa), known.moments(K_bb)
+        found = known.pairs(a, b, gap_of(K_aa, K_bb, K_ab))
+        both = product(a.square, b.square, found.gap)
+        return DualValues(both, found.slope, jnp.broadcast_to(found.error, both.shape))
+
+    return apply
+
+
+def dual_of(activation: Activation, terms: int) -> Dual:
+    """The dual in terms of variances and gaps, in closed form if there is one."""
+    require_integer("terms", terms, 2)
+    if activation.slopes is not None:
+        return ScaleInvariant(activation.slopes)
+    return CLOSED.get(activation.function) or Expansion(activation, terms)
+
+
+def _check(K_aa: Array, K_bb: Array, K_ab: Array) -> None:
+    shapes = (K_aa.shape, K_bb.shape, K_ab.shape)
+    require(len(set(shapes)) == 1, "shapes of K_aa, K_bb, K_ab", shapes, "the same")
+    if not is_concrete((K_aa, K_bb, K_ab)):
+        return
+    for field, K in (("K_aa", K_aa), ("K_bb", K_bb)):
+        require_all(np.isfinite(K) & (np.asarray(K) >= 0), field, K, "a variance: finite and >= 0")
+    limit = np.sqrt(np.asarray(K_aa, float) * np.asarray(K_bb, float))
+    fits = np.abs(K_ab) <= limit * (1 + 1e-5)
+    require_all(fits, "K_ab", K_ab, "at most sqrt(K_aa K_bb) in size")

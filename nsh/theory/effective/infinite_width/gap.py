@@ -1,0 +1,108 @@
+"""Kernels as norms and gaps: what is lost to rounding where inputs are close, kept.
+
+A kernel K_ab is held as its diagonal and the gap 1 - K_ab / sqrt(K_aa K_bb), a sum of terms none
+of which is negative, so that nothing cancels.
+"""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nsh.theory.effective.infinite_width.arccos import safe_sqrt
+
+
+class Directions(eqx.Module):
+    """Unit vectors x / |x| in two parts, ``coarse + fine``; zero inputs have none: zeros.
+
+    Each part has half the digits, so that products of coarse parts with either, and their sums in
+    any order, are exact or nearly so: equal inputs are found to be equal.
+    """
+
+    coarse: Float[Array, "n n_0"]
+    fine: Float[Array, "n n_0"]
+
+    def inner(self, other: Directions) -> list[Array]:
+        """Inner products of all with all others, in parts of falling size."""
+        both = jnp.concatenate([self.coarse, self.fine], 1)
+        crossed = jnp.concatenate([other.fine, other.coarse], 1)
+        return [
+            jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
+            for a, b in ((self.coarse, other.coarse), (both, crossed), (self.fine, other.fine))
+        ]
+
+    def half_squares(self) -> list[Array]:
+        """Half the squares of each, in the same parts."""
+        c, f = self.coarse, self.fine
+        return [jnp.sum(part, 1) for part in (c**2 / 2, c * f, f**2 / 2)]
+
+
+def directions(x: Float[Array, "n n_0"]) -> tuple[Float[Array, " n"], Directions]:
+    """``|x|^2 / n_0`` of each input, and their directions."""
+    scale = jnp.max(jnp.abs(x), axis=1, keepdims=True)  # squares neither over- nor underflow
+    scaled = x / jnp.where(scale > 0, scale, 1.0)
+    norm = safe_sqrt(jnp.sum(scaled**2, axis=1, keepdims=True))
+    unit = scaled / jnp.where(norm > 0, norm, 1.0)
+    digits = jnp.finfo(x.dtype).nmant
+    coarse = jax.lax.stop_gradient(_rounded(unit, digits // 2))
+    fine = unit - coarse
+    fine = fine + jax.lax.stop_gradient(_rounded(fine, digits - 1) - fine)
+    return (scale * norm)[:, 0] ** 2 / x.shape[1], Directions(coarse, fine)
+
+
+def _rounded(value: Array, digits: int) -> Array:
+    return jnp.round(value * 2.0**digits) / 2.0**digits
+
+
+def angular_gaps(a: Directions, b: Directions) -> Float[Array, "n m"]:
+    """``1 - cos`` of the angles between directions: ``|u_a - u_b|^2 / 2``.
+
+    1 where one input is zero, 0 where both are: two equal inputs.
+    """
+    parts = zip(a.half_squares(), b.half_squares(), a.inner(b), strict=True)
+    coarse, crossed, fine = (q_a[:, None] + q_b[None] - inner for q_a, q_b, inner in parts)
+    gap = jnp.clip(coarse + (crossed + fine), 0, 2)
+    gone_a, gone_b = (jnp.all(one.coarse == 0, axis=1) for one in (a, b))
+    gap = jnp.where(gone_a[:, None] | gone_b[None], 1.0, gap)
+    return jnp.where(gone_a[:, None] & gone_b[None], 0.0, gap)
+
+
+def added(
+    constant: Float[Array, ""],
+    one: tuple[Array, Array, Array],
+    other: tuple[Array, Array, Array],
+) -> Float[Array, "*shape"]:
+    """The gap of ``constant + S + R``, of kernels given as (diagonal_a, diagonal_b, gap).
+
+    sqrt(K_aa K_bb) - K_ab = sqrt(S_aa S_bb) gap_S + sqrt(R_aa R_bb) gap_R + (what Cauchy and
+    Schwarz leave) / (sum of two positive terms), the first being C_b (sqrt S_aa - sqrt S_bb)^2
+    and so on. Where an input's kernel is 0, the gap of S stays.
+    """
+    (s_a, s_b, s_gap), (r_a, r_b, r_gap) = one, other
+    total = safe_sqrt(constant + s_a + r_a) * safe_sqrt(constant + s_b + r_b)
+    there = total > 0
+    total = jnp.where(there, total, 1.0)
+    s_a, s_b, r_a, r_b = (safe_sqrt(diagonal) for diagonal in (s_a, s_b, r_a, r_b))
+    share = 1 / (total + constant + s_a * s_b + r_a * r_b)
+    crossed = s_a * r_b - s_b * r_a
+    spread = constant * share * ((s_a - s_b) ** 2 + (r_a - r_b) ** 2) + crossed * share * crossed
+    apart = s_a * s_b * s_gap + r_a * r_b * r_gap + spread
+    return jnp.clip(jnp.where(there, apart / total, s_gap), 0, 2)
+
+
+def product(
+    K_a: Float[Array, "*a"], K_b: Float[Array, "*b"], gap: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """K_ab of two diagonals and a gap."""
+    return safe_sqrt(K_a) * safe_sqrt(K_b) * (1 - gap)
+
+
+def gap_of(
+    K_a: Float[Array, "*shape"], K_b: Float[Array, "*shape"], K_ab: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """The gap of a kernel given as numbers; 1 where a diagonal is 0."""
+    norm = safe_sqrt(K_a) * safe_sqrt(K_b)
+    ratio = jnp.where(norm > 0, K_ab / jnp.where(norm > 0, norm, 1.0), 0.0)
+    return jnp.clip(1 - ratio, 0, 2)

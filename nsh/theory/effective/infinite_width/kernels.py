@@ -1,0 +1,238 @@
+"""Kernels of infinitely wide networks: of preactivations (NNGP) and of gradients (NTK)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from nsh._checks import is_concrete, require, require_all, require_integer
+from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.infinite_width.dual import dual_of
+from nsh.theory.effective.infinite_width.gap import (
+    Directions,
+    added,
+    angular_gaps,
+    directions,
+    product,
+)
+from nsh.theory.effective.infinite_width.hermite import TERMS
+from nsh.theory.effective.infinite_width.pairs import Dual, Moments
+from nsh.theory.effective.infinite_width.resources import require_memory
+
+BLOCK = 512  # inputs on a side: what a processor's cache holds
+
+
+class Kernels(NamedTuple):
+    """Of n inputs with m others: `nngp` K and `ntk` Theta, [n, m], and the truncation error.
+
+    `error`: the estimated error of the activation's expansion, the largest of all pairs: the sum
+    over layers of errors relative to the diagonal. 0 where the activation has closed forms.
+    """
+
+    nngp: Any
+    ntk: Any
+    error: Any
+
+
+class Rows(eqx.Module):
+    """What is known of each input alone.
+
+    `square`: |x|^2 / n_0. `layers`: moments of each hidden layer, leading axis [depth - 1].
+    `nngp`, `ntk`: the diagonals of the result.
+    """
+
+    square: Float[Array, " n"]
+    unit: Directions
+    layers: Moments
+    nngp: Float[Array, " n"]
+    ntk: Float[Array, " n"]
+
+    def at(self, start: Any, count: int) -> Rows:
+        """`count` inputs from `start` on."""
+
+        def cut(leaf: Array, axis: int) -> Array:
+            return jax.lax.dynamic_slice_in_dim(leaf, start, count, axis)
+
+        layers = jax.tree.map(lambda leaf: cut(leaf, leaf.ndim - 1), self.layers)
+        unit = jax.tree.map(lambda leaf: cut(leaf, 0), self.unit)
+        return Rows(cut(self.square, 0), unit, layers, cut(self.nngp, 0), cut(self.ntk, 0))
+
+
+def kernels(
+    architecture: Architecture,
+    x: Any,
+    z: Any = None,
+    *,
+    block: int = BLOCK,
+    terms: int = TERMS,
+) -> Kernels:
+    """NNGP and NTK of inputs x [n, n_0] with z [m, n_0], or with themselves; see `Kernels`.
+
+    K^1 = C_b + C_W x_a.x_b / n_0, Theta^1 = lambda_b + lambda_W x_a.x_b / n_0, and in every layer
+    after the first
+
+    ``K' = C_b + C_W <s_a s_b> + gamma^2 K``
+    ``Theta' = lambda_b + lambda_W <s_a s_b> + (C_W <s'_a s'_b> + gamma^2) Theta``
+
+    with z ~ N(0, K). Source: arXiv 2106.10165, chapters 4 and 8, in the limit of infinite width;
+    gamma as in its appendix B. `terms` as in `dual`.
+
+    Differentiable by the architecture's numbers and the inputs, except where an input is zero and
+    C_b = 0 (derivatives by that input's own K are taken as 0) and between equal or opposite
+    inputs of a kinked activation, where the NTK has a cusp (taken as 0 too).
+
+    Of x with itself the result is symmetric, computed in blocks of `block` inputs on and above
+    the diagonal only; the diagonal is that of a single input's recursion. All of it is in the
+    device's memory: for large n see `kernels_in_blocks`. Off criticality K grows or falls
+    exponentially with depth: float32 ends at 0, or overflows to infinity or NaN, never hidden.
+
+    Raises `ValueError` for inputs that are not finite or of other shapes, and where the result
+    does not fit in the memory there is.
+    """
+    x, z = as_inputs(x, z)
+    require_integer("block", block, 1)
+    count = len(x) if z is None else len(z)
+    # results, the blocks they are made of, and their transposes
+    needed = 6 * len(x) * count * x.dtype.itemsize
+    require_memory((len(x), count), needed, "kernels_in_blocks")
+    return _kernels(architecture, x, z, block, terms)
+
+
+@partial(jax.jit, static_argnames=("block", "terms"))
+def _kernels(
+    architecture: Architecture, x: Array, z: Array | None, block: int, terms: int
+) -> Kernels:
+    known = dual_of(architecture.activation, terms)
+    rows = rows_of(architecture, known, x)
+    if z is not None:
+        return _in_blocks(architecture, known, rows, rows_of(architecture, known, z), block)
+    found = _in_blocks(architecture, known, rows, None, block)
+    return Kernels(mirrored(found.nngp, rows.nngp), mirrored(found.ntk, rows.ntk), found.error)
+
+
+def as_inputs(x: Any, z: Any) -> tuple[Array, Array | None]:
+    """Both as arrays of floats, checked."""
+    x = _inputs("x", x)
+    if z is None:
+        return x, None
+    z = _inputs("z", z)
+    require(z.shape[1] == x.shape[1], "z.shape", z.shape, f"(m, {x.shape[1]}), as x's")
+    return x, z
+
+
+def _inputs(field: str, given: Any) -> Array:
+    value = jnp.asarray(given, float)
+    allowed = "(inputs, features), both at least 1"
+    require(value.ndim == 2 and value.size > 0, f"{field}.shape", value.shape, allowed)
+    if is_concrete(value):
+        require_all(np.isfinite(value), field, value, "finite")
+    return value
+
+
+def rows_of(architecture: Architecture, known: Dual, x: Array) -> Rows:
+    """The recursions of single inputs."""
+    first, later = _numbers(architecture, x)
+    square, unit = directions(x)
+    skip = jnp.asarray(architecture.gamma, x.dtype) ** 2
+
+    def layer(carried: tuple[Array, Array], numbers: tuple[Array, ...]):
+        K, Theta = carried
+        C_b, C_W, lambda_b, lambda_W = numbers
+        m = known.moments(K)
+        K = C_b + C_W * m.square + skip * K
+        Theta = lambda_b + lambda_W * m.square + (C_W * m.slope + skip) * Theta
+        return (K, Theta), m
+
+    C_b, C_W, lambda_b, lambda_W = first
+    start = C_b + C_W * square, lambda_b + lambda_W * square
+    (nngp, ntk), layers = jax.lax.scan(layer, start, later)
+    return Rows(square, unit, layers, nngp, ntk)
+
+
+def pairs_of(architecture: Architecture, known: Dual, a: Rows, b: Rows) -> Kernels:
+    """The recursions of all pairs."""
+    first, later = _numbers(architecture, a.square)
+    skip = jnp.asarray(architecture.gamma, a.square.dtype) ** 2
+    C_b, C_W, lambda_b, lambda_W = first
+    x_a, x_b = a.square[:, None], b.square[None]
+    gap = angular_gaps(a.unit, b.unit)
+    Theta = lambda_b + lambda_W * product(x_a, x_b, gap)
+    nothing = jnp.zeros_like(x_a), jnp.zeros_like(x_b), gap
+    gap = added(C_b, (C_W * x_a, C_W * x_b, gap), nothing)
+
+    @jax.checkpoint
+    def layer(carried: tuple[Array, Array, Array], given: tuple[Any, Moments, Moments]):
+        gap, Theta, error = carried
+        (C_b, C_W, lambda_b, lambda_W), m_a, m_b = given
+        m_a, m_b = m_a.as_rows(), m_b.as_columns()
+        found = known.pairs(m_a, m_b, gap)
+        s = product(m_a.square, m_b.square, found.gap)
+        Theta = lambda_b + lambda_W * s + (C_W * found.slope + skip) * Theta
+        skipped = skip * m_a.K, skip * m_b.K, gap
+        gap = added(C_b, (C_W * m_a.square, C_W * m_b.square, found.gap), skipped)
+        return (gap, Theta, error + found.error), None
+
+    start = gap, Theta, jnp.zeros_like(gap)
+    (gap, Theta, error), _ = jax.lax.scan(layer, start, (later, a.layers, b.layers))
+    return Kernels(product(a.nngp[:, None], b.nngp[None], gap), Theta, jnp.max(error))
+
+
+def _numbers(architecture: Architecture, like: Array) -> tuple[Any, Any]:
+    """C_b, C_W, lambda_b, lambda_W of the first layer, and of all others."""
+    given = (architecture.C_b, architecture.C_W, architecture.lambda_b, architecture.lambda_W)
+    numbers = [jnp.asarray(one, like.dtype) for one in given]
+    return tuple(one[0] for one in numbers), tuple(one[1:] for one in numbers)
+
+
+def _in_blocks(
+    architecture: Architecture, known: Dual, a: Rows, b: Rows | None, block: int
+) -> Kernels:
+    """All pairs in blocks; of inputs with themselves (b None), those below the diagonal mirrored.
+
+    Inside the blocks on the diagonal nothing is mirrored, nor made exact on the diagonal itself.
+    """
+    shape = len(a.square), len((b or a).square)
+    if max(shape) <= block:
+        return pairs_of(architecture, known, a, b or a)
+    first, second = padded(a, block), padded(b or a, block)
+    blocks = len(first.square) // block, len(second.square) // block
+    number = np.arange(blocks[0] * blocks[1]).reshape(blocks)
+    if b is None:
+        row, column = np.triu_indices(blocks[0])
+        number[row, column] = number[column, row] = np.arange(len(row))
+    else:
+        row, column = np.indices(blocks).reshape(2, -1)
+
+    def one(place: Array) -> Kernels:
+        sides = first.at(place[0], block), second.at(place[1], block)
+        return pairs_of(architecture, known, *sides)
+
+    found = jax.lax.map(one, jnp.asarray(block * np.stack([row, column], 1), jnp.int32))
+
+    def whole(parts: Array) -> Array:
+        ordered = parts[number].transpose(0, 2, 1, 3)
+        return ordered.reshape(len(first.square), -1)[: shape[0], : shape[1]]
+
+    return Kernels(whole(found.nngp), whole(found.ntk), jnp.max(found.error))
+
+
+def padded(rows: Rows, block: int) -> Rows:
+    """The last input repeated until their number is a multiple of `block`."""
+    count = len(rows.square)
+    place = np.minimum(np.arange(-(-count // block) * block), count - 1)
+    unit = jax.tree.map(lambda leaf: leaf[place], rows.unit)
+    layers = jax.tree.map(lambda leaf: leaf[..., place], rows.layers)
+    return Rows(rows.square[place], unit, layers, rows.nngp[place], rows.ntk[place])
+
+
+def mirrored(matrix: Array, diagonal: Array) -> Array:
+    """Its upper triangle, on both sides of the given diagonal."""
+    row, column = jnp.arange(len(matrix))[:, None], jnp.arange(len(matrix))[None]
+    symmetric = jnp.where(row < column, matrix, matrix.T)
+    return jnp.where(row == column, diagonal[:, None], symmetric)

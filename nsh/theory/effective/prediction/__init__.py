@@ -1,0 +1,1 @@
+"""What infinitely wide networks predict, and how they come to it in training."""

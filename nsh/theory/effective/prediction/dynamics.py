@@ -1,0 +1,220 @@
+"""Training of infinitely wide (or linearised) networks on squared error, in closed form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from nsh._checks import is_concrete, require, require_all
+from nsh.theory.effective.prediction.conditioning import Status
+from nsh.theory.effective.prediction.matrices import (
+    MATMUL,
+    as_cross,
+    as_finite,
+    as_numbers,
+    as_shaped,
+    as_symmetric,
+    as_targets,
+    as_test_kernel,
+)
+from nsh.theory.effective.prediction.prediction import nonnegative, worst
+from nsh.theory.effective.prediction.spectral import (
+    Descent,
+    Flow,
+    Law,
+    Spectrum,
+    progress,
+    spectrum,
+)
+
+
+class Course(eqx.Module):
+    """Outputs on the training and test inputs through training, leading axes = those of `times`.
+
+    `condition`: of the training NTK; `status`: see `nsh.theory.effective.prediction.conditioning`.
+    """
+
+    train: Float[Array, "..."]
+    test: Float[Array, "..."]
+    condition: Float[Array, ""]
+    status: Int[Array, ""]
+
+
+class EnsembleCourse(eqx.Module):
+    """Over random initialisations: mean and spread on the test inputs through training.
+
+    `mean` [*times, tests, ...] like y; `variance` [*times, tests], the same for all outputs and
+    never negative; `covariance` [*times, tests, tests] where all of the test kernel was given.
+    `condition` and `status` as in `Course`.
+    """
+
+    mean: Float[Array, "..."]
+    variance: Float[Array, "..."]
+    covariance: Float[Array, "..."] | None
+    condition: Float[Array, ""]
+    status: Int[Array, ""]
+
+
+def mse_dynamics(
+    ntk_train_train: Any,
+    ntk_test_train: Any,
+    y: Any,
+    times: Any,
+    *,
+    start_train: Any = None,
+    start_test: Any = None,
+    learning_rate: Any = None,
+) -> Course:
+    """Outputs at each time of training on ``sum_i |f(x_i) - y_i|^2 / 2`` with a constant NTK.
+
+    Gradient flow ``df/dt = -Theta (f - y)`` by default:
+    ``f_X(t) = y + e^(-Theta t) (f_X(0) - y)``, and on test inputs
+    ``f_*(t) = f_*(0) + Theta_*X Theta^-1 (1 - e^(-Theta t)) (y - f_X(0))``
+    (Lee et al., arXiv 1902.06720, eqs. 8 to 11, with learning rate 1). With a `learning_rate`,
+    `times` are numbers of steps of gradient descent and ``(1 - learning_rate Theta)^t`` takes the
+    place of the exponential. For the mean over n samples instead of the sum, divide the learning
+    rate (or t) by n.
+
+    Shapes: [n, n], [tests, n], y [n] or [n, outputs], `times` any; infinity is allowed. `start_*`:
+    outputs before training, like y, default 0, which gives the mean over initialisations; with a
+    network's own outputs and empirical NTK this is that network linearised. One eigendecomposition
+    serves all times. Directions whose eigenvalue is below 10 eps of the largest do not move
+    (status `REGULARISED`); steps too large for a finite limit are `DIVERGED`, and the numbers
+    what they are. Differentiable once in everything, also at coinciding eigenvalues.
+
+    Raises `ValueError` on kernels that are not symmetric, finite or of these shapes, on negative
+    times, steps that are not whole, and learning rates that are not positive.
+    """
+    train = as_symmetric("ntk_train_train", ntk_train_train)
+    n, dtype = len(train), train.dtype
+    cross = as_cross("ntk", ntk_test_train, train)
+    y = as_targets(y, n, dtype)
+    starts = [
+        jnp.zeros((count, *y.shape[1:]), dtype)
+        if start is None
+        else as_shaped(field, start, (count, *y.shape[1:]), f"({count}, ...) like y", dtype)
+        for field, start, count in (
+            ("start_train", start_train, n),
+            ("start_test", start_test, len(cross)),
+        )
+    ]
+    times, law = _schedule(times, learning_rate, dtype)
+    return _mse_dynamics(train, cross, y, times, law, *starts)
+
+
+def ensemble_dynamics(
+    ntk_train_train: Any,
+    ntk_test_train: Any,
+    nngp_train_train: Any,
+    nngp_test_train: Any,
+    nngp_test_test: Any,
+    y: Any,
+    times: Any,
+    *,
+    learning_rate: Any = None,
+) -> EnsembleCourse:
+    """Mean and covariance over initialisations, at each time, of what `mse_dynamics` trains.
+
+    Outputs start as the Gaussian process of the NNGP kernel K, and training is linear:
+    ``f_*(t) = f_*(0) + M (y - f_X(0))``, ``M = Theta_*X Theta^-1 (1 - e^(-Theta t))``; so the mean
+    is ``M y`` and the covariance ``K_** - M K_X* - K_*X M^T + M K_XX M^T`` (Lee et al., arXiv
+    1902.06720, eqs. 14 and 15). `nngp_test_test`: [tests, tests], or its diagonal [tests] for
+    variances alone. All else, and errors, as in `mse_dynamics`.
+    """
+    train = as_symmetric("ntk_train_train", ntk_train_train)
+    n, dtype = len(train), train.dtype
+    cross = as_cross("ntk", ntk_test_train, train)
+    prior = as_symmetric("nngp_train_train", nngp_train_train).astype(dtype)
+    same = f"({n}, {n}) like ntk_train_train"
+    require(prior.shape == train.shape, "nngp_train_train.shape", prior.shape, same)
+    like = f"{cross.shape} like ntk_test_train"
+    prior_cross = as_shaped("nngp_test_train", nngp_test_train, cross.shape, like, dtype)
+    prior_test = as_test_kernel("nngp_test_test", nngp_test_test, len(cross), dtype)
+    y = as_targets(y, n, dtype)
+    times, law = _schedule(times, learning_rate, dtype)
+    return _ensemble_dynamics(train, cross, prior, prior_cross, prior_test, y, times, law)
+
+
+def _schedule(times: Any, learning_rate: Any, dtype: Any) -> tuple[Array, Law]:
+    times = as_numbers("times", times, dtype)
+    if is_concrete(times):
+        require_all(np.asarray(times) >= 0, "times", times, ">= 0 (infinity is allowed)")
+    if learning_rate is None:
+        return times, Flow()
+    rate = as_finite("learning_rate", learning_rate, dtype)
+    require(rate.ndim == 0, "learning_rate.shape", rate.shape, "(), one number")
+    if is_concrete(rate):
+        require(np.asarray(rate) > 0, "learning_rate", float(rate), "> 0")
+    if is_concrete(times):
+        steps = np.asarray(times)
+        require_all(steps == np.floor(steps), "times", steps, "whole numbers of steps")
+    return times, Descent(rate)
+
+
+def _over_times(
+    matrix: Array, b: Array, times: Array, law: Law, found: Spectrum
+) -> Float[Array, "times n k"]:
+    """`progress` at each of the (flattened) times."""
+    return jax.vmap(lambda time: progress(matrix, b, time, law, found))(times.reshape(-1))
+
+
+def _status(found: Spectrum, times: Array, law: Law) -> Array:
+    last = jnp.max(times, initial=0)
+    return worst(found.status, law.diverges(found.values[-1], last), Status.DIVERGED)
+
+
+@jax.jit
+def _mse_dynamics(
+    train: Array, cross: Array, y: Array, times: Array, law: Law, f_train: Array, f_test: Array
+) -> Course:
+    found = spectrum(train)
+    left = (y - f_train).reshape(len(y), -1)
+    moved = _over_times(train, left, times, law, found)
+
+    def outputs(start: Array, kernel: Array) -> Array:
+        change = jnp.einsum("xn,tnk->txk", kernel, moved, precision=MATMUL)
+        return (start.reshape(1, len(start), -1) + change).reshape(times.shape + start.shape)
+
+    status = _status(found, times, law)
+    return Course(outputs(f_train, train), outputs(f_test, cross), found.condition, status)
+
+
+@jax.jit
+def _ensemble_dynamics(
+    train: Array,
+    cross: Array,
+    prior: Array,
+    prior_cross: Array,
+    prior_test: Array,
+    y: Array,
+    times: Array,
+    law: Law,
+) -> EnsembleCourse:
+    found = spectrum(train)
+    pull = jnp.swapaxes(_over_times(train, cross.T, times, law, found), 1, 2)  # M [t, tests, n]
+    mean = jnp.einsum("txn,nk->txk", pull, y.reshape(len(y), -1), precision=MATMUL)
+    spread = jnp.matmul(pull, prior, precision=MATMUL)
+    before = jnp.diagonal(prior_test) if prior_test.ndim == 2 else prior_test
+    taken = jnp.sum(pull * prior_cross[None], axis=-1)
+    added = jnp.sum(spread * pull, axis=-1)
+    size = before[None] + 2 * jnp.abs(taken) + added
+    variance, negative = nonnegative(before[None] - 2 * taken + added, size)
+    covariance = None
+    if prior_test.ndim == 2:
+        mixed = jnp.einsum("txn,zn->txz", pull, prior_cross, precision=MATMUL)
+        both = mixed + jnp.swapaxes(mixed, 1, 2)
+        covariance = prior_test[None] - both
+        covariance += jnp.einsum("txn,tzn->txz", spread, pull, precision=MATMUL)
+        diagonal = jnp.eye(len(cross), dtype=bool)[None]
+        covariance = jnp.where(diagonal, variance[..., None], covariance)
+        covariance = covariance.reshape(*times.shape, *prior_test.shape)
+    status = worst(_status(found, times, law), negative, Status.NEGATIVE_VARIANCE)
+    return EnsembleCourse(
+        mean.reshape(*times.shape, len(cross), *y.shape[1:]),
+        variance.reshape(*times.shape, len(cross)), covariance, found.condition, status,
+    )  # fmt: skip

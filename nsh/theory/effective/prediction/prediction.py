@@ -1,0 +1,144 @@
+"""Predictions of infinitely wide networks: Bayesian inference and kernel regression."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from nsh.theory.effective.prediction.conditioning import Factor, Status, factorise
+from nsh.theory.effective.prediction.matrices import (
+    MATMUL,
+    as_amount,
+    as_cross,
+    as_symmetric,
+    as_targets,
+    as_test_kernel,
+)
+
+
+class Prediction(eqx.Module):
+    """A Gaussian process's posterior at the test inputs, and how well it was computed.
+
+    `mean` is like y with a row for each test input. `variance`: of the noiseless function, the
+    same for all outputs, never negative; `covariance` where all of the test kernel was given.
+    `log_marginal_likelihood`: log p(y), summed over outputs, in nats. `jitter`, `condition`,
+    `status`: see `nsh.theory.effective.prediction.conditioning`; from status 2 on there are NaNs.
+    """
+
+    mean: Float[Array, "tests ..."]
+    variance: Float[Array, " tests"]
+    covariance: Float[Array, "tests tests"] | None
+    log_marginal_likelihood: Float[Array, ""]
+    jitter: Float[Array, ""]
+    condition: Float[Array, ""]
+    status: Int[Array, ""]
+
+
+class Regression(eqx.Module):
+    """Kernel regression: `mean` at the test inputs and `dual`, the weights of the training ones.
+
+    ``mean = kernel_test_train dual``; `jitter`, `condition` and `status` as in `Prediction`.
+    """
+
+    mean: Float[Array, "tests ..."]
+    dual: Float[Array, "n ..."]
+    jitter: Float[Array, ""]
+    condition: Float[Array, ""]
+    status: Int[Array, ""]
+
+
+def gp_predict(
+    kernel_train_train: Any,
+    kernel_test_train: Any,
+    kernel_test_test: Any,
+    y: Any,
+    *,
+    noise: Any = 0.0,
+) -> Prediction:
+    """Bayesian inference with prior f ~ N(0, kernel) and observations y = f + N(0, noise).
+
+    ``mean = K_*X A^-1 y``, ``covariance = K_** - K_*X A^-1 K_X*``, ``log p(y) = -(y^T A^-1 y +
+    log det A + n log 2 pi) / 2`` with ``A = K_XX + noise I``. With the NNGP kernel this is a
+    Bayesian network of infinite width (Lee et al., arXiv 1711.00165, eqs. 8 and 9).
+
+    Shapes: [n, n], [tests, n], [tests, tests] or its diagonal [tests], y [n] or [n, outputs]
+    (outputs are independent). `noise`: a variance, in the kernel's unit. Differentiable in all
+    arguments. Raises `ValueError` on kernels that are not symmetric, finite or of these shapes,
+    on negative variances and negative noise. What only the solve shows is in the status.
+    """
+    train = as_symmetric("kernel_train_train", kernel_train_train)
+    cross, y = _cross_and_targets(train, kernel_test_train, y)
+    test = as_test_kernel("kernel_test_test", kernel_test_test, len(cross), train.dtype)
+    return _gp_predict(train, cross, test, y, as_amount("noise", noise, train.dtype))
+
+
+def kernel_regression(
+    kernel_train_train: Any, kernel_test_train: Any, y: Any, *, ridge: Any = 0.0
+) -> Regression:
+    """``mean = K_*X (K_XX + ridge I)^-1 y``, with ridge added to the kernel's diagonal.
+
+    With the NTK and ridge = 0 this is the mean, over initialisations, of networks of infinite
+    width trained by gradient descent on squared error to the end (Jacot et al., arXiv
+    1806.07572; at any time, and the spread: `mse_dynamics`). Shapes, derivatives and errors as
+    in `gp_predict`.
+    """
+    train = as_symmetric("kernel_train_train", kernel_train_train)
+    cross, y = _cross_and_targets(train, kernel_test_train, y)
+    return _kernel_regression(train, cross, y, as_amount("ridge", ridge, train.dtype))
+
+
+def _cross_and_targets(train: Array, cross: Any, y: Any) -> tuple[Array, Array]:
+    cross = as_cross("kernel", cross, train)
+    return cross, as_targets(y, len(train), train.dtype)
+
+
+def _regularised(train: Array, amount: Array) -> Factor:
+    return factorise(train + amount * jnp.eye(len(train), dtype=train.dtype))
+
+
+@jax.jit
+def _gp_predict(train: Array, cross: Array, test: Array, y: Array, noise: Array) -> Prediction:
+    factor = _regularised(train, noise)
+    dual = factor.solve(y)
+    white = factor.whiten(cross.T)
+    prior = jnp.diagonal(test) if test.ndim == 2 else test
+    variance, negative = nonnegative(prior - jnp.sum(white**2, axis=0), prior)
+    covariance = None
+    if test.ndim == 2:
+        covariance = test - jnp.matmul(white.T, white, precision=MATMUL)
+        covariance = jnp.where(jnp.eye(len(test), dtype=bool), variance[:, None], covariance)
+    outputs = y.size // len(y)
+    constant = outputs * (factor.log_determinant() + len(y) * math.log(2 * math.pi))
+    log_likelihood = -(jnp.sum(y * dual) + constant) / 2
+    return Prediction(
+        jnp.matmul(cross, dual, precision=MATMUL), variance, covariance, log_likelihood,
+        factor.jitter, factor.condition, worst(factor.status, negative, Status.NEGATIVE_VARIANCE),
+    )  # fmt: skip
+
+
+@jax.jit
+def _kernel_regression(train: Array, cross: Array, y: Array, ridge: Array) -> Regression:
+    factor = _regularised(train, ridge)
+    dual = factor.solve(y)
+    mean = jnp.matmul(cross, dual, precision=MATMUL)
+    return Regression(mean, dual, factor.jitter, factor.condition, factor.status)
+
+
+def nonnegative(variance: Array, size: Array) -> tuple[Array, Array]:
+    """Variances cut off at 0, and whether one was below it by more than rounding.
+
+    `size`: of the numbers whose difference the variance is; rounding is 10 sqrt(eps) of it.
+    """
+    slack = 10 * math.sqrt(jnp.finfo(variance.dtype).eps)
+    return jnp.maximum(variance, 0), jnp.any(variance < -slack * jnp.abs(size))
+
+
+def worst(status: Int[Array, ""], happened: Array, otherwise: Status) -> Int[Array, ""]:
+    """`status`, or `otherwise` if that `happened` while nothing else had failed."""
+    fine = status <= Status.REGULARISED
+    return jnp.where(happened & fine, otherwise, status).astype(jnp.int32)

@@ -1,0 +1,1 @@
+"""Finite networks at random: exact samples, estimates from them, and empirical kernels."""

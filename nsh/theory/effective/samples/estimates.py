@@ -1,0 +1,123 @@
+"""Estimates of the fluctuation tensors from samples of finite networks, with standard errors."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nsh._checks import require_integer
+from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.samples.autodiff_sampler import NetworkSamples
+from nsh.theory.effective.samples.dntk_sampler import DntkSamples
+from nsh.theory.effective.samples.sampler import Samples
+
+
+class Measured(NamedTuple):
+    """A mean over networks and its standard error."""
+
+    value: float
+    error: float
+
+
+@singledispatch
+def estimates(samples: Any) -> dict[str, Measured]:
+    """What the samples say of the tensors of `Fluctuations`, by their letters.
+
+    Correlations as they are, of the order of 1/width. Each is a mean over networks of one number a
+    network, as little noisy as can be: averaged over all pairs of outputs and, of `Samples`, over
+    the output layer's weights, given the hidden layers. With v the variance of the outputs given
+    the hidden layers and h the mean of H_aa over outputs, ``V = Var v``, ``D = Cov(v, h)``,
+    ``A = Cov(H_aa, H_bb)``, ``B = E[H_ab^2]``, ``F = E[mixed]``, for a != b.
+
+    `Samples` give K, Theta, V, A, B, D, F; `DntkSamples` P, Q; `NetworkSamples` all of them from
+    the definitions, with more noise. Sums are of 64 bits, on the host. Errors are those of sample
+    means: too small where tails are heavy (ReLU, depth / width near 1), if seeds are few.
+    """
+    raise TypeError(f"samples = {samples!r}: must be of output_samples, dntk_ or network_samples")
+
+
+@estimates.register
+def _(samples: Samples) -> dict[str, Measured]:
+    variance, ntk = _numbers(samples.variance), _numbers(samples.ntk)
+    found = _of_ntk(ntk)
+    away = variance - variance.mean()
+    theta = np.diagonal(ntk, axis1=1, axis2=2).mean(1)
+    return found | {
+        "K": _mean(variance),
+        "V": _mean(away**2),
+        "D": _mean(away * (theta - theta.mean())),
+        "F": _mean(_numbers(samples.mixed)),
+    }
+
+
+@estimates.register
+def _(samples: DntkSamples) -> dict[str, Measured]:
+    return {"P": _mean(_numbers(samples.P)), "Q": _mean(_numbers(samples.Q))}
+
+
+@estimates.register
+def _(samples: NetworkSamples) -> dict[str, Measured]:
+    z, ntk, dntk = _numbers(samples.outputs), _numbers(samples.ntk), _numbers(samples.dntk)
+    square, theta = z**2, np.diagonal(ntk, axis1=1, axis2=2)
+    away, moved = square - square.mean(), theta - theta.mean()
+    a, b = np.nonzero(~np.eye(z.shape[1], dtype=bool))
+    return _of_ntk(ntk) | {
+        "K": _mean(square.mean(1)),
+        "V": _mean((away[:, a] * away[:, b]).mean(1)),
+        "D": _mean((away[:, a] * moved[:, b]).mean(1)),
+        "F": _mean((z[:, a] * z[:, b] * ntk[:, a, b]).mean(1)),
+        "P": _mean((dntk[:, a, b, b] * z[:, a]).mean(1)),
+        "Q": _mean((dntk[:, a, a, b] * z[:, b]).mean(1)),
+    }
+
+
+def extrapolated(
+    narrow: Mapping[str, Measured], wide: Mapping[str, Measured]
+) -> dict[str, Measured]:
+    """First-order correlations at the narrow widths, from estimates at these and at twice these.
+
+    ``4 wide - narrow``: of a correlation c1 / n + c2 / n^2 + ..., c1 / n, up to order 1 / n^3.
+    (Theory is to first order, and off by about nu depth / (2 width).) Not for K and Theta, whose
+    limits are not 0: those are left out.
+    """
+    return {
+        name: Measured(
+            4 * wide[name].value - narrow[name].value,
+            float(np.hypot(4 * wide[name].error, narrow[name].error)),
+        )
+        for name in narrow
+        if name not in ("K", "Theta")
+    }
+
+
+def widened(architecture: Architecture, factor: int = 2) -> Architecture:
+    """The same architecture with all hidden layers `factor` times as wide."""
+    require_integer("factor", factor, 1)
+    widths = tuple(factor * width for width in architecture.hidden_widths())
+    return dataclasses.replace(architecture, widths=widths)
+
+
+def _of_ntk(ntk: np.ndarray) -> dict[str, Measured]:
+    """Theta, A and B. Subtracting the sample's own mean biases by 1 / seeds, far below errors."""
+    theta = np.diagonal(ntk, axis1=1, axis2=2)
+    outputs = theta.shape[1]
+    pairs = outputs * (outputs - 1)
+    away = theta - theta.mean()
+    squares = np.sum(ntk**2, axis=(1, 2)) - np.sum(theta**2, axis=1)
+    return {
+        "Theta": _mean(theta.mean(1)),
+        "A": _mean((away.sum(1) ** 2 - np.sum(away**2, axis=1)) / pairs),
+        "B": _mean(squares / pairs),
+    }
+
+
+def _numbers(leaf: Any) -> np.ndarray:
+    return np.asarray(leaf, np.float64)
+
+
+def _mean(values: np.ndarray) -> Measured:
+    return Measured(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))

@@ -1,0 +1,113 @@
+"""Exact samples of kernels in every layer of finite networks, in one forward pass."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from nsh._checks import is_concrete, require, require_integer
+from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.means import first_layer
+from nsh.theory.effective.samples.seeds import over_seeds
+from nsh.training.members import Device
+
+
+class ForwardSamples(eqx.Module):
+    """Of every layer of finite networks, expectations given the layers below it.
+
+    - `kernel`: E[z_a^2], of mean K + G1 and variance V (see `fluctuations`);
+    - `tangent`: E[u_a^2] of the response u of z to a random small change of all parameters, of
+      variance lambda each, so its mean is that of H_aa; its variance is Cov(H_11, H_22)
+      + 2 E[H_12^2] = A + 2 B, to first order that of H_aa;
+    - `log_distance`: log E[v_a^2] of the response v to a small change of the input at right angles
+      to it, 0 in layer 1.
+    """
+
+    kernel: Float[Array, "*seeds layers"]
+    tangent: Float[Array, "*seeds layers"]
+    log_distance: Float[Array, "*seeds layers"]
+
+
+def forward_samples(
+    architecture: Architecture,
+    x2: Float[Array, ""] | float,
+    key: Key[Array, ""],
+    *,
+    seeds: int,
+    padding: int | None = None,
+    chunk: int | None = None,
+    devices: Sequence[Device] | None = None,
+    advance: Callable[[int], Any] | None = None,
+) -> ForwardSamples:
+    """Independent networks, one a seed, in O(width depth) each; leaves [seeds, layers].
+
+    Exact at any width: z, u and v of a layer are jointly Gaussian given those of the layer below,
+    so that no weight matrix is drawn. Any widths; gamma must be 0. `padding`: compute as if all
+    layers had this width, by default that of the widest; with the same padding, networks of
+    different widths share one compiled program. Seeds, `chunk`, `devices`, `advance`: as in
+    `output_samples`. Differentiable by the architecture's numbers and x2 for fixed key, with
+    chunk=None. Raises `ValueError` on bad input.
+    """
+    first = first_layer(architecture, x2)
+    gamma, widths = architecture.gamma, architecture.hidden_widths()
+    if is_concrete(gamma):
+        require(gamma == 0, "gamma", float(gamma), "0: networks with skips are not sampled here")
+    widest = max(widths, default=1)
+    padding = widest if padding is None else require_integer("padding", padding, widest)
+    plain = dataclasses.replace(architecture, widths=None)
+    shared = (plain, jnp.stack(first), jnp.asarray(widths, first[0].dtype), padding)
+    return over_seeds(
+        _sample, shared, key, seeds=seeds, chunk=chunk, devices=devices, advance=advance
+    )
+
+
+def _sample(shared: tuple[Architecture, Array, Array, int], key: Key[Array, ""]) -> ForwardSamples:
+    net, start, widths, padding = shared
+
+    def layer(carry: tuple[Array, Array], given: tuple[Array, ...]):
+        covariance, log_scale = carry
+        C_b, C_W, lambda_b, lambda_W, width, key = given
+        z, u, v = _root(covariance) @ jax.random.normal(key, (3, padding), covariance.dtype)
+        slope = net.activation.derivative(z)
+        below = jnp.stack([net.activation(z), slope * u, slope * v])
+        below = jnp.where(jnp.arange(padding, dtype=width.dtype)[None] < width, below, 0.0)
+        square = below @ below.T / width
+        own = jnp.stack([C_b, lambda_b + lambda_W * square[0, 0], jnp.zeros_like(C_b)])
+        covariance = C_W * square + jnp.diag(own)
+        # distances shrink and grow beyond 32 bits in depth
+        scale = jnp.where(covariance[2, 2] > 0, covariance[2, 2], 1.0)
+        log_distance = log_scale + jnp.log(covariance[2, 2])
+        unit = jnp.stack([jnp.ones_like(scale), jnp.ones_like(scale), scale**-0.5])
+        found = (covariance[0, 0], covariance[1, 1], log_distance)
+        return (covariance * jnp.outer(unit, unit), log_scale + jnp.log(scale)), found
+
+    first = jnp.diag(jnp.concatenate([start, jnp.ones((1,), start.dtype)]))
+    rates = (net.C_b[1:], net.C_W[1:], net.lambda_b[1:], net.lambda_W[1:])
+    keys = jax.random.split(key, net.depth - 1)
+    zero = jnp.zeros((), start.dtype)
+    _, later = jax.lax.scan(layer, (first, zero), (*rates, widths, keys))
+    return ForwardSamples(
+        *(
+            jnp.concatenate([initial[None], rest])
+            for initial, rest in zip((*start, zero), later, strict=True)
+        )
+    )
+
+
+def _root(covariance: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+    """Lower-triangular L with L L^T = covariance, singular ones (dead layers) included."""
+    columns = []
+    for i in range(3):
+        pivot = covariance[i, i]
+        safe = jnp.where(pivot > 0, pivot, 1.0)
+        below = jnp.arange(3) >= i
+        column = jnp.where(below & (pivot > 0), covariance[:, i] / jnp.sqrt(safe), 0.0)
+        covariance = covariance - jnp.outer(column, column)
+        columns.append(column)
+    return jnp.stack(columns, axis=1)

@@ -1,0 +1,77 @@
+"""Random networks as a seed ensemble: one network a seed, in lanes, chunks and on all devices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from nsh._checks import require_integer
+from nsh.training.ensemble import checked_devices
+from nsh.training.members import Device, map_members, shares
+
+LANES = 64  # networks vmapped together
+
+
+def over_seeds(
+    sample: Callable[[Any, Key[Array, ""]], PyTree],
+    shared: PyTree,
+    key: Key[Array, ""],
+    *,
+    seeds: int,
+    chunk: int | None = None,
+    devices: Sequence[Device] | None = None,
+    advance: Callable[[int], Any] | None = None,
+) -> PyTree:
+    """``sample(shared, fold_in(key, i))`` for i < seeds, with leading axis [seeds].
+
+    The machinery of `nsh.training.ensemble`, without its training: `chunk`, `devices` and
+    `advance` as there, and seed i is bitwise the same whatever they and `seeds` are.
+    Raises `ValueError` on bad input.
+    """
+    require_integer("seeds", seeds, 1)
+    chunk = seeds if chunk is None else require_integer("chunk", chunk, 1)
+    # two groups of lanes or more a device: XLA would dissolve a loop over one, and round otherwise
+    size, devices = shares(min(chunk, seeds), 2 * LANES, checked_devices(devices))
+    parts = []
+    for first in range(0, seeds, chunk):
+        count = min(chunk, seeds - first)
+        numbers = first + jnp.arange(size, dtype=jnp.int32)
+        result = _sampled(sample, shared, key, numbers, devices)
+        part = jax.tree.map(lambda leaf, count=count: leaf[:count], result)
+        parts.append(part if chunk >= seeds else jax.device_get(part))
+        if advance is not None:
+            jax.block_until_ready(part)
+            advance(count)
+    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *p: np.concatenate(p), *parts)
+
+
+@eqx.filter_jit
+def _sampled(
+    sample: Callable[[Any, Array], PyTree],
+    shared: PyTree,
+    key: Key[Array, ""],
+    numbers: Int[Array, " size"],
+    devices: tuple[Device, ...],
+) -> PyTree:
+    def one(given: Any, number: Int[Array, ""]) -> PyTree:
+        shared, key = given
+        return sample(shared, jax.random.fold_in(key, number))
+
+    return map_members(one, (shared, key), numbers, LANES, devices)
+
+
+def standard_normals(
+    key: Key[Array, ""], dtype: Any, *shapes: tuple[int, ...]
+) -> list[Float[Array, "..."]]:
+    """Independent N(0, 1) of all these shapes, in one call: each call takes a second to compile."""
+    sizes = np.cumsum([math.prod(shape) for shape in shapes])
+    flat = jax.random.normal(key, (int(sizes[-1]),), dtype)
+    parts = jnp.split(flat, sizes[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]

@@ -1,0 +1,170 @@
+"""Dual activations against quadrature in two dimensions, and against each other."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from quadrature import mean, mean_of_product
+
+from nsh.theory.effective.activation import leaky_relu
+from nsh.theory.effective.infinite_width.arccos import angle, arcsine
+from nsh.theory.effective.infinite_width.dual import dual
+from nsh.theory.effective.infinite_width.hermite import Expansion
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def bent(z):
+    """A function with a kink off zero, where its curvature jumps too."""
+    return jnp.where(z < 1, jnp.sin(z), jnp.sin(1.0) - (z - 1) / 2)
+
+
+SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772
+# activation, its function and derivative in NumPy, its kinks
+KNOWN = {
+    "relu": (lambda z: np.maximum(z, 0), lambda z: 1.0 * (z > 0), (0.0,)),
+    "erf": (scipy.special.erf, lambda z: 2 / np.sqrt(np.pi) * np.exp(-(z**2)), ()),
+    "sin": (np.sin, np.cos, ()),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2, ()),
+    "swish": (
+        lambda z: z * sigmoid(z), lambda z: sigmoid(z) * (1 + z * (1 - sigmoid(z))), ()
+    ),
+    "selu": (
+        lambda z: SCALE * np.where(z > 0, z, ALPHA * np.expm1(np.minimum(z, 0))),
+        lambda z: SCALE * np.where(z > 0, 1, ALPHA * np.exp(np.minimum(z, 0))), (0.0,),
+    ),
+    "hard_tanh": (lambda z: np.clip(z, -1, 1), lambda z: 1.0 * (abs(z) < 1), (-1.0, 1.0)),
+}  # fmt: skip
+K_AA, K_BB, CORRELATION = (
+    np.ravel(part)
+    for part in np.broadcast_arrays(
+        np.array([[1.0], [0.3], [1e-3], [14.0]]),
+        np.array([[1.0], [2.0], [1.0], [20.0]]),
+        np.array([[-0.9, 0.2, 0.95]]),
+    )
+)
+K_AB = CORRELATION * np.sqrt(K_AA * K_BB)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_agrees_with_quadrature(name):
+    function, slope, kinks = KNOWN[name]
+    found = jax.jit(dual(name))(*map(jnp.asarray, (K_AA, K_BB, K_AB)))
+    # piecewise in relu's and the like; a nonzero error only where the function is expanded
+    assert np.all(np.asarray(found.error) < 2e-3 * np.abs(CORRELATION) + 1e-6)
+    if name in ("relu", "erf", "sin"):
+        assert np.all(np.asarray(found.error) == 0)
+    for what, values in ((function, found.s), (slope, found.slope)):
+        expected = [
+            mean_of_product(what, kinks, *one) for one in zip(K_AA, K_BB, K_AB, strict=True)
+        ]
+        unit = [
+            np.sqrt(mean(lambda z, f=what: f(z) ** 2, kinks, a))
+            * np.sqrt(mean(lambda z, f=what: f(z) ** 2, kinks, b))
+            for a, b in zip(K_AA, K_BB, strict=True)
+        ]
+        gap = np.abs(np.asarray(values) - expected) / unit
+        np.testing.assert_array_less(gap, np.asarray(found.error) + 3e-6)
+
+
+def test_expansion_agrees_with_closed_form():
+    activation = leaky_relu(0.2)
+    expansion = Expansion(activation, 64)
+    exact = dual(activation)(*map(jnp.asarray, (K_AA[:9], K_BB[:9], K_AB[:9])))
+
+    @jax.jit
+    def expanded(K_a, K_b, c):
+        a, b = expansion.moments(K_a), expansion.moments(K_b)
+        found = expansion.pairs(a, b, 1 - c)
+        return jnp.sqrt(a.square * b.square) * (1 - found.gap), found.slope, a.square
+
+    found = expanded(*map(jnp.asarray, (K_AA[:9], K_BB[:9], CORRELATION[:9])))
+    np.testing.assert_allclose(found[0], exact.s, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1], exact.slope, rtol=2e-5, atol=1e-6)
+
+
+def test_truncation_error_is_told():
+    K_a, K_b, c = 8.0, 20.0, np.array([0.5, 0.9, 0.99, 0.999])
+    arguments = (jnp.full(4, K_a), jnp.full(4, K_b), jnp.asarray(c * np.sqrt(K_a * K_b)))
+    few, many = (dual("tanh", terms=terms)(*arguments) for terms in (8, 64))
+    found = (
+        np.abs(np.asarray(few.slope - many.slope))
+        / np.sqrt([mean(lambda z: (1 - np.tanh(z) ** 2) ** 2, (), K) for K in (K_a, K_b)]).prod()
+    )
+    assert np.all(found <= np.asarray(few.error) + np.asarray(many.error) + 1e-6)
+    assert np.all(found >= np.asarray(few.error) / 50)
+    assert found[-1] > 0.1
+    assert np.all(np.asarray(many.error) < np.asarray(few.error))
+
+
+def test_slope_is_the_derivative():
+    """Price's theorem: d<s_a s_b> / dK_ab = <s'_a s'_b>."""
+    arguments = tuple(jnp.asarray(one) for one in ([1.0, 2.0], [1.5, 3.0], [0.7, -0.4]))
+
+    def both(known, *K):
+        found = known(*K)
+        return jnp.sum(found.s), found.slope
+
+    for name in ("tanh", bent):
+        slopes, expected = jax.jit(jax.grad(partial(both, dual(name)), argnums=2, has_aux=True))(
+            *arguments
+        )
+        np.testing.assert_allclose(slopes, expected, rtol=3e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["relu", "sin", "tanh", "hard_tanh"])
+def test_limits(name):
+    """Equal and opposite inputs, and a second input of z = 0."""
+    function, slope, kinks = KNOWN[name]
+    K_bb, K_ab = jnp.asarray([0.5, 0.5, 0.0]), jnp.asarray([0.5, -0.5, 0.0])
+    found = jax.jit(dual(name))(jnp.full(3, 0.5), K_bb, K_ab)
+    at_zero = 0.5 * (slope(1e-9) + slope(-1e-9))
+
+    def limits(f, zero):
+        equal = mean(lambda z: f(z) ** 2, kinks, 0.5)
+        opposite = mean(lambda z: f(z) * f(-z), kinks, 0.5)
+        return [equal, opposite, mean(f, kinks, 0.5) * zero]
+
+    expected = limits(function, function(0.0)), limits(slope, at_zero)
+    np.testing.assert_allclose(found.s, expected[0], atol=1e-5)
+    np.testing.assert_allclose(found.slope, expected[1], atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.floats(-12, 0.3))
+def test_angle_is_accurate_near_its_ends(power):
+    gap = np.float64(np.float32(min(10.0**power, 2.0)))
+    theta, rest = angle(jnp.asarray(gap, float))
+    exact = 2 * np.arcsin(np.sqrt(gap / 2))
+    assert float(theta) == pytest.approx(exact, rel=5e-7)
+    assert float(rest) == pytest.approx(np.sin(exact) - exact * np.cos(exact), abs=4e-7 * exact)
+    value, left = jnp.asarray(1 - gap, float), jnp.asarray(gap, float)
+    assert float(arcsine(value, left)) == pytest.approx(np.pi / 2 - exact, abs=3e-7)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((-1.0, 1.0, 0.0), "K_aa"),
+        ((1.0, np.inf, 0.0), "K_bb"),
+        ((1.0, 1.0, 1.1), "K_ab"),
+        ((1.0, 1.0, np.zeros(2)), "shapes"),
+    ],
+)
+def test_bad_kernels(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        dual("relu")(*map(jnp.asarray, arguments))
+
+
+@pytest.mark.core
+def test_bad_terms():
+    with pytest.raises(ValueError, match="terms"):
+        dual("tanh", terms=1)
