@@ -39,11 +39,11 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/python -m pyright --pythonpath $(VENV)/bin/python
-	$(VENV)/bin/python -m pytest -n 2
-	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n 2 -m core
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
+	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m core
 
 test-lowest: $(VENV_LOWEST)/test.stamp
-	$(VENV_LOWEST)/bin/python -m pytest -n 2 -m core
+	$(VENV_LOWEST)/bin/python -m pytest -n 2 --dist loadgroup -m core
 
 clean:
 	rm -rf $(VENV) $(VENV_LOWEST) $(VENV_PEERS) $(VENV_KERNELS) .pytest_cache .ruff_cache .hypothesis

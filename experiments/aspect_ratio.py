@@ -32,7 +32,8 @@ from nsh.networks import Samples, digits
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.theory.effective.activation import as_activation
 from nsh.theory.effective.architecture import Architecture, standard_rates
-from nsh.theory.effective.finite_width.aspect_ratio import optimal_aspect_ratio, vertex_growth
+from nsh.theory.effective.critical.criticality import criticality
+from nsh.theory.effective.finite_width.aspect_ratio import optimal_aspect_ratio
 from nsh.theory.effective.finite_width.closed_forms import scale_invariant_vertex
 from nsh.theory.effective.finite_width.fluctuations import Fluctuations, fluctuations
 from nsh.training import Snapshot
@@ -186,7 +187,7 @@ def _as_dataset(config: Config, found: dict[str, list]) -> xr.Dataset:
         else:
             variables[name] = (*dims, "seed")[: array.ndim], array, plain
     widths = np.asarray([width for _, width in config.families])
-    growth = [vertex_growth(activation) for activation, _ in config.families]
+    growth = [criticality(activation).nu for activation, _ in config.families]
     layers = np.asarray(config.layers)
     coordinates = {
         "family": [f"{_NAMES[activation]}, width {width}" for activation, width in config.families],

@@ -11,7 +11,7 @@ README = Path(__file__).parent.parent / "README.md"
 def test_snippets_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names = {}
     exec("\n".join(blocks), names)
     run = names["run"]
@@ -24,3 +24,6 @@ def test_snippets_run(tmp_path, monkeypatch):
     # at every step node 0, one of the four samples' nodes and one of the classes' fire, whichever
     # they are: 3 of 7 log factors grow by log(growth)
     np.testing.assert_allclose(gradient, 500 * 3 / 7 / 1.06, rtol=1e-4)
+    assert names["point"].universality == "half-stable"
+    assert names["jax"].grad(names["vertex"])(names["point"].C_W) > 0
+    assert names["infinite"].error < 1e-5

@@ -20,6 +20,7 @@ TINY = {
     },
     "implicit_regularization": {
         "seeds": 64, "network_seeds": 2, "network_steps": 32, "network_hidden": (12, 8),
+        "batch_sizes": (1, 8),
     },
     "local_elasticity": {
         "seeds": 4, "steps": 10, "late_steps": 20, "network_seeds": 2, "network_steps": 20,
@@ -48,7 +49,12 @@ def tiny(name):
     return module, config, module.run(config, silent).assign_attrs(attributes)
 
 
-@pytest.mark.parametrize("name", TINY)
+def one_worker(name):
+    """Runs its tests in one process, which then computes the tiny run once."""
+    return pytest.mark.xdist_group(name)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=one_worker(name)) for name in TINY])
 def test_runs_and_draws_and_claims(name, tmp_path):
     module, _, dataset = tiny(name)
     assert [str(v) for v in dataset.data_vars if "units" not in dataset[v].attrs] == []
@@ -64,11 +70,13 @@ def test_runs_and_draws_and_claims(name, tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 20_000
 
 
+@one_worker("implicit_regularization")
 def test_a_run_again_is_the_same_to_the_bit():
     module, config, first = tiny("implicit_regularization")
     xr.testing.assert_equal(first, module.run(config, silent))
 
 
+@one_worker("information_bottleneck")
 def test_bottleneck_claims_tell_a_curve_that_compresses_from_one_that_does_not():
     module, _, dataset = tiny("information_bottleneck")
     dataset = dataset.copy(deep=True)

@@ -21,7 +21,6 @@ from nsh.theory.effective.finite_width.aspect_ratio import (
     effective_complexity,
     mutual_information,
     optimal_aspect_ratio,
-    vertex_growth,
 )
 from nsh.theory.effective.finite_width.closed_forms import (
     scale_invariant_fluctuations,
@@ -146,6 +145,5 @@ __all__ = [
     "survival",
     "susceptibilities",
     "vanishing_kernel_asymptotics",
-    "vertex_growth",
     "widened",
 ]

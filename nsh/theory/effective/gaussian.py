@@ -45,8 +45,10 @@ def gaussian(K: Float[Array, ""], activation: Activation) -> Gaussian:
     ]
     breaks = jnp.stack([jnp.full_like(deviation, -TAIL), *inner, jnp.full_like(deviation, TAIL)])
     place, share = (jnp.asarray(part, deviation.dtype) for part in _crowded())
-    low, length = breaks[:-1, None], jnp.diff(breaks)[:, None]
-    u = (low + length * place[None]).reshape(-1)
+    low, high, length = breaks[:-1, None], breaks[1:, None], jnp.diff(breaks)[:, None]
+    # from the nearer end, where nodes lie closer than rounding of the farther one would tell
+    below, above = low + length * place[None], high - length * place[None, ::-1]
+    u = jnp.where(place[None] < 0.5, below, above).reshape(-1)
     weight = (length * share[None]).reshape(-1) * jnp.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
     return Gaussian(K, deviation * u, weight)
 

@@ -33,7 +33,9 @@ class Criticality:
     - "none": no critical point with C_b >= 0 (all numbers NaN).
 
     `near_zero`: the expansion at K = 0, where there is one. `nu`: at criticality V / (n K^2), the
-    relative variance of a width-n layer's kernel, grows as nu l / n.
+    relative variance of a width-n layer's kernel, grows as nu l / n: 3 rho - 1 if scale-invariant,
+    (3 rho - 1) / 3 in the K* = 0 class, which is 2/3 for smooth s (where rho != 1, as for SELU,
+    this is derived, not held against networks), and C_W^2 Var(s^2) / K^2 if half-stable.
     """
 
     activation: Activation

@@ -8,24 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import is_concrete, require_all, require_integer
-from nsh.theory.effective.activation import Activation, Elementwise, as_activation
+from nsh._checks import is_concrete, require, require_all, require_integer
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.finite_width.closed_forms import slope_moments, vanishing_kernel_rate
-
-
-def vertex_growth(activation: str | Elementwise | Activation) -> float:
-    """nu: how fast fluctuations grow with depth at criticality, ``V / K^2 -> nu l / n``.
-
-    Scale-invariant: 3 A4 / A2^2 - 1 (linear 2, ReLU 5). K* = 0 class (tanh, sin, erf): 2/3.
-    Source: arXiv 2106.10165, section 5.4. Raises `ValueError` for other activations.
-    """
-    activation = as_activation(activation)
-    if activation.slopes is None:
-        vanishing_kernel_rate(activation)  # raises unless the class is K* = 0
-        return 2 / 3
-    A2, A4 = slope_moments(activation)
-    return 3 * A4 / A2**2 - 1
+from nsh.theory.effective.critical.criticality import criticality
 
 
 def depth_to_width(architecture: Architecture) -> float:
@@ -39,11 +24,17 @@ def depth_to_width(architecture: Architecture) -> float:
 def effective_complexity(architecture: Architecture) -> float:
     """``nu r``: at criticality V / K^2 of the output, so how far networks differ from each other.
 
+    nu is the activation's growth of fluctuations, of `criticality`: 3 rho - 1 if it is
+    scale-invariant (ReLU 5, linear 2), 2/3 for tanh, sin, erf (arXiv 2106.10165, section 5.4).
+
     Much below 1 a network is close to its kernel; near 1 and above, the networks of an ensemble
-    differ by as much as their mean and first-order theory fails. Raises `ValueError` as
-    `vertex_growth` and without widths.
+    differ by as much as their mean and first-order theory fails. Raises `ValueError` for
+    activations without critical point and without widths.
     """
-    return vertex_growth(architecture.activation) * depth_to_width(architecture)
+    nu = criticality(architecture.activation).nu
+    name = architecture.activation.name
+    require(np.isfinite(nu), "activation", name, "one that has a critical initialisation")
+    return nu * depth_to_width(architecture)
 
 
 def mutual_information(v: Any, outputs: tuple[int, int] = (1, 1)) -> Float[Array, "..."]:
@@ -66,7 +57,7 @@ def mutual_information(v: Any, outputs: tuple[int, int] = (1, 1)) -> Float[Array
 def optimal_aspect_ratio(nu: Any, outputs: int) -> Float[Array, "..."]:
     """``r* = 4 / [(20 + 3 n_L) nu]``, the r at which the truncated `mutual_information` is largest.
 
-    nu as of `vertex_growth`, n_L `outputs`. Source: arXiv 2106.10165, appendix A. The caveat of
+    nu as of `criticality`, n_L `outputs`. Source: arXiv 2106.10165, appendix A. The caveat of
     `mutual_information` holds: no maximum of the information itself is known to lie there, so take
     r* as the ratio up to which the two terms make sense. Raises `ValueError` for nu <= 0.
     """

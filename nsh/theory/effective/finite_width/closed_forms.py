@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from nsh._checks import is_concrete, require, require_all, require_integer
 from nsh.theory.effective.activation import Activation, Elementwise, as_activation
 from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.critical.criticality import Criticality, criticality
 from nsh.theory.effective.finite_width.fluctuations import Fluctuations
 from nsh.theory.effective.means import first_layer
 
@@ -108,29 +109,26 @@ def vanishing_kernel_asymptotics(
 ) -> tuple[Float[Array, " layers"], Float[Array, " layers"]]:
     """(K, V) deep in a critical network of the K* = 0 class (tanh, sin, erf), to leading order.
 
-    ``K_l = 1 / (-a1 l)`` and ``V_l = (2/3) (l / n) K_l^2``, a1 = s3 / s1 + (3/4) (s2 / s1)^2 with
-    s_p the p-th derivative at 0, at C_b = 0, C_W = 1 / s1^2, for large l, whatever the input;
-    corrections are of relative order log(l) / l. Source: arXiv 2106.10165, section 5.4.
-    Raises `ValueError` unless s(0) = 0, s'(0) != 0 and a1 < 0, and for scale-invariant s.
+    ``K_l = (p_K / (-a1 l))^p_K`` and ``V_l = nu (l / n) K_l^2``, with p_K = 1 and nu = 2/3 for
+    smooth s (see `criticality` for these and a1), at C_b = 0, C_W = 1 / A2, for large l, whatever
+    the input; corrections are of relative order log(l) / l. Source: arXiv 2106.10165, section
+    5.4. Raises `ValueError` for activations of other classes.
     """
-    a1 = vanishing_kernel_rate(as_activation(activation))
+    critical = vanishing_criticality(as_activation(activation))
     require_integer("depth", depth, 1)
     require_integer("width", width, 1)
+    assert critical.near_zero is not None
     layer = jnp.arange(1.0, depth + 1.0)
-    K = -1 / (a1 * layer)
-    return K, 2 / 3 * layer / width * K**2
+    K = (critical.p_K / (-critical.near_zero.a1 * layer)) ** critical.p_K
+    return K, critical.nu * layer / width * K**2
 
 
-def vanishing_kernel_rate(activation: Activation) -> float:
-    """``a1 = s3 / s1 + (3/4) (s2 / s1)^2`` at 0; `ValueError` unless the class is K* = 0."""
-    name, zero = activation.name, jnp.zeros(())
-    allowed = "of the K* = 0 class: s(0) = 0, s'(0) != 0, smooth there, a1 < 0"
-    require(0.0 not in activation.kinks, "activation", name, allowed)
-    s0, s1, s2, s3 = (float(activation.derivative(zero, order)) for order in range(4))
-    require(abs(s0) < 1e-6 < abs(s1), "activation", name, allowed)
-    a1 = s3 / s1 + 3 / 4 * (s2 / s1) ** 2
-    require(a1 < -1e-6, "activation", name, allowed)
-    return a1
+def vanishing_criticality(activation: Activation) -> Criticality:
+    """The critical point of an activation of the K* = 0 class; `ValueError` for others."""
+    critical = criticality(activation)
+    allowed = "of the K* = 0 class: s(0) = 0, s'(0) != 0, K' < K near 0"
+    require(critical.universality == "K* = 0", "activation", activation.name, allowed)
+    return critical
 
 
 def _require_zero(field: str, value: Array) -> None:

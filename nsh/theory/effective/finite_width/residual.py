@@ -17,8 +17,7 @@ from jaxtyping import Array, Float
 from nsh._checks import require, require_integer
 from nsh.theory.effective.activation import Activation, Elementwise, as_activation
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.finite_width.aspect_ratio import vertex_growth
-from nsh.theory.effective.finite_width.closed_forms import slope_moments, vanishing_kernel_rate
+from nsh.theory.effective.finite_width.closed_forms import slope_moments, vanishing_criticality
 from nsh.theory.effective.gaussian import Gaussian, gaussian
 from nsh.theory.effective.means import first_layer, later_layers
 from nsh.theory.effective.susceptibility import susceptibilities
@@ -34,11 +33,10 @@ def residual_critical_C_W(
     """
     activation = as_activation(activation)
     if activation.slopes is not None:
-        A2, _ = slope_moments(activation)
+        C_W = 1 / slope_moments(activation)[0]
     else:
-        vanishing_kernel_rate(activation)
-        A2 = float(activation.derivative(jnp.zeros(()))) ** 2
-    return (1 - jnp.asarray(gamma, float) ** 2) / A2
+        C_W = vanishing_criticality(activation).C_W
+    return C_W * (1 - jnp.asarray(gamma, float) ** 2)
 
 
 def naive_residual_growth(
@@ -46,15 +44,16 @@ def naive_residual_growth(
 ) -> Float[Array, "..."]:
     """nu(gamma) of the closed recursion at criticality: V / K^2 grows by nu(gamma) / n a layer.
 
-    Scale-invariant: ``(1 - gamma^2) [(1 - gamma^2) nu + 4 gamma^2]``, nu = `vertex_growth`; K* = 0
+    Scale-invariant: ``(1 - gamma^2) [(1 - gamma^2) nu + 4 gamma^2]``, nu = 3 rho - 1; K* = 0
     class: ``nu (1 - gamma^4)``. Source: arXiv 2106.10165, appendix B. Refuted for ReLU and leaky
     ReLU (see `residual_vertex`); right for linear and, deep, for tanh. Differentiable by gamma.
     """
     activation = as_activation(activation)
-    nu, gamma2 = vertex_growth(activation), jnp.asarray(gamma, float) ** 2
+    gamma2 = jnp.asarray(gamma, float) ** 2
     if activation.slopes is None:
-        return nu * (1 - gamma2**2)
-    return (1 - gamma2) * ((1 - gamma2) * nu + 4 * gamma2)
+        return vanishing_criticality(activation).nu * (1 - gamma2**2)
+    A2, A4 = slope_moments(activation)
+    return (1 - gamma2) * ((1 - gamma2) * (3 * A4 / A2**2 - 1) + 4 * gamma2)
 
 
 def naive_residual_vertex(architecture: Architecture, x2: Any) -> Float[Array, " layers"]:

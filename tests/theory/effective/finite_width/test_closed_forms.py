@@ -13,7 +13,6 @@ from nsh.theory.effective.finite_width.aspect_ratio import (
     effective_complexity,
     mutual_information,
     optimal_aspect_ratio,
-    vertex_growth,
 )
 from nsh.theory.effective.finite_width.closed_forms import (
     scale_invariant_fluctuations,
@@ -69,14 +68,11 @@ def test_vanishing_kernels_deep():
 
 @pytest.mark.core
 def test_growth_and_ratio():
-    assert vertex_growth("relu") == 5
-    assert vertex_growth("linear") == 2
-    assert vertex_growth("tanh") == pytest.approx(2 / 3)
-    with pytest.raises(ValueError, match="gelu"):
-        vertex_growth("gelu")
     architecture = Architecture("relu", 4, (10, 20, 40))
     assert depth_to_width(architecture) == pytest.approx(0.175)
     assert effective_complexity(architecture) == pytest.approx(0.875)
+    with pytest.raises(ValueError, match="activation = 'softplus': must be one that has a crit"):
+        effective_complexity(Architecture("softplus", 4, 10))
 
 
 @pytest.mark.core
