@@ -62,7 +62,8 @@ class Descent(Law):
         x = self.rate * v
         slow = x < 0.5
         gone = -jnp.expm1(time * jnp.log1p(-jnp.where(slow, x, 0.25)))
-        left = jnp.power(1 - jnp.where(slow, 0.5, x), time)
+        # the derivative of 0^0 would be NaN
+        left = jnp.power(1 - jnp.where(slow | (time == 0), 0.5, x), time)
         # after infinitely many steps: all, none, or no limit
         limit = jnp.where((x > 0) & (x < 2), 1.0, jnp.where(x == 0, 0.0, jnp.nan))
         return jnp.where(finite, jnp.where(slow, gone, 1 - left), limit)

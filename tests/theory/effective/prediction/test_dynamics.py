@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from derivatives import check_three_ways
+from derivatives import check_three_ways, x64
 from scipy.linalg import expm
 
 from nsh.theory.effective.prediction.conditioning import Status
@@ -28,7 +28,7 @@ def parts(K):
 def test_is_what_gradient_descent_of_a_linear_model_does():
     """And over random initial weights, exactly: outputs are affine in them."""
     train, test = FEATURES[:N], FEATURES[N:]
-    start = RANDOM.normal(size=(WEIGHTS, CLASSES))
+    start = np.random.default_rng(2).normal(size=(WEIGHTS, CLASSES))
     found = mse_dynamics(
         *parts(NTK)[:2], Y, STEPS, learning_rate=RATE,
         start_train=train @ start, start_test=test @ start,
@@ -132,11 +132,23 @@ def test_learning_rates_too_large_diverge():
     assert size[2] > 1e4
 
 
+def test_a_direction_learned_in_one_step_has_derivatives_before_it():
+    def start(rate):
+        one = jnp.eye(2)
+        law = {"learning_rate": rate}
+        return mse_dynamics(one, one, jnp.ones(2), jnp.asarray([0.0, 1, 2]), **law).test
+
+    with x64(True):
+        slope = jax.jacfwd(start)(jnp.asarray(1.0))
+    np.testing.assert_allclose(slope, [[0, 0], [1, 1], [0, 0]], atol=1e-12)
+
+
 @pytest.mark.parametrize("rate", [None, 0.1])
 def test_derivatives_three_ways_also_where_eigenvalues_coincide(rate):
-    q, _ = np.linalg.qr(RANDOM.normal(size=(N, N)))
+    random = np.random.default_rng(1)
+    q, _ = np.linalg.qr(random.normal(size=(N, N)))
     train = (q * np.array([1.0, 1.0, 1.0, 3.0, 3.0, 10.0])) @ q.T  # rate * 10 = 1: dead at once
-    cross = RANDOM.normal(size=(TESTS, N))
+    cross = random.normal(size=(TESTS, N))
     times = np.array([0.0, 0.4, 5.0, np.inf]) if rate is None else np.array([0.0, 1, 6, np.inf])
 
     def found(train, cross, y, start, rate):
