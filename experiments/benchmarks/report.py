@@ -90,7 +90,7 @@ def figure(entries: Sequence[dict[str, Any]]) -> Figure:
     rows = max(len(gains), len(costs), 1)
     made, [[left, right]] = new_figure(1, 2, width="double", height=0.6 + 0.3 * rows)
     _bars(left, gains, rows, "ratio of times (tick: to reach; orange: not reached)")
-    _bars(right, costs, rows, "share of what is allowed (orange: too much)")
+    _bars(right, costs, rows, "share of what is allowed")
     for ax, letter in ((left, "a"), (right, "b")):
         panel_label(ax, letter)
     return made
