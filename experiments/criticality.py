@@ -113,7 +113,7 @@ def _one_activation(critical: Criticality, config: Config, key: Array) -> xr.Dat
         for half in (2, 1):
             net, x2 = network(factor, config.width // half)
             own = jax.random.fold_in(key, 2 * place + half)
-            samples.append(forward_samples(net, x2, own, seeds=config.seeds, padding=config.width))
+            samples.append(forward_samples(net, x2, own, seeds=config.seeds, padded=config.width))
     dims = ("factor", "width", "seed", "layer")
     for name, values in _measured(samples).items():
         shape = (len(FACTORS), 2, *values.shape[1:])

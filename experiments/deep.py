@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, Key
 from nsh.networks import Network, NetworkState
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.theory.effective.activation import as_activation
+from nsh.theory.effective.samples.seeds import standard_normals
 
 C_W = {"relu": 2.0, "tanh": 1.0}  # critical; C_b = 0
 
@@ -76,12 +77,9 @@ def deep_network(activation: str, width: int, most: int) -> OfDepth:
 
     def make(key: Key[Array, ""]) -> Deep:
         shapes = (PIXELS, width), (most - 1, width, width), (width, CLASSES)
-        sizes = [int(np.prod(shape)) for shape in shapes]
-        # one draw for all: each draw of its own takes long to compile
-        parts = jnp.split(jax.random.normal(key, (sum(sizes),)), np.cumsum(sizes)[:-1])
         first, middle, readout = (
-            part.reshape(shape) * float(np.sqrt(C_W[activation] / shape[-2]))
-            for part, shape in zip(parts, shapes, strict=True)
+            part * float(np.sqrt(C_W[activation] / part.shape[-2]))
+            for part in standard_normals(key, float, *shapes)
         )
         bias, last_bias = jnp.zeros((most, width)), jnp.zeros(CLASSES)
         return Deep(

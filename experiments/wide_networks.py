@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Key, PyTree
 from nsh import System
 from nsh.networks import MLP, Samples
 from nsh.networks.for_digits import CLASSES, PIXELS
-from nsh.theory.effective.samples.empirical import empirical_ntk
+from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.samples.empirical import empirical_ntk, mlp_rates
 from nsh.training import Snapshot
 
 READOUT = 0.1  # C_W of the last layer: initial outputs are of the size of the targets
@@ -87,13 +88,11 @@ def _inverse(hyper: PyTree) -> list[Any]:
 
 
 def rates(mlp: MLP, hyper: PyTree) -> PyTree:
-    """The learning-rate scaling of each array."""
+    """The learning-rate scaling of each array: 1 / fan_in, not counting units beyond the width."""
     layers = (*mlp.hidden, mlp.readout)
-    rated = [
-        eqx.tree_at(lambda a: (a.weight, a.bias), layer, (jnp.asarray(rate), jnp.ones(())))
-        for layer, rate in zip(layers, _inverse(hyper), strict=True)
-    ]
-    return eqx.tree_at(lambda m: (m.hidden, m.readout), mlp, (tuple(rated[:-1]), rated[-1]))
+    fans = zip(layers, _inverse(hyper), strict=True)
+    padded = jnp.stack([jnp.asarray(layer.weight.shape[0] * inverse) for layer, inverse in fans])
+    return mlp_rates(Architecture("relu", DEPTH, lambda_W=padded), mlp)
 
 
 def targets(labels: Any) -> Float[Array, "n classes"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -44,18 +45,37 @@ def gaussian(K: Float[Array, ""], activation: Activation) -> Gaussian:
         for kink in sorted({0.0, *activation.kinks})
     ]
     breaks = jnp.stack([jnp.full_like(deviation, -TAIL), *inner, jnp.full_like(deviation, TAIL)])
-    place, share = (jnp.asarray(part, deviation.dtype) for part in _crowded())
+    u, weight = standard_nodes(breaks, NODES)
+    return Gaussian(K, deviation * u, weight)
+
+
+def standard_nodes(
+    breaks: Float[Array, " breaks"], count: int
+) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"]]:
+    """Nodes u and weights of N(0, 1): `count` on each piece between the breaks, which ascend."""
+    place, share = (jnp.asarray(part, breaks.dtype) for part in crowded(count))
     low, high, length = breaks[:-1, None], breaks[1:, None], jnp.diff(breaks)[:, None]
     # from the nearer end, where nodes lie closer than rounding of the farther one would tell
     below, above = low + length * place[None], high - length * place[None, ::-1]
     u = jnp.where(place[None] < 0.5, below, above).reshape(-1)
     weight = (length * share[None]).reshape(-1) * jnp.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
-    return Gaussian(K, deviation * u, weight)
+    return u, weight
 
 
 @functools.cache
-def _crowded() -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights on [0, 1], crowded at both ends."""
-    node, weight = np.polynomial.legendre.leggauss(NODES)
+def crowded(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights on [0, 1], crowded at both ends; in 64 bits whatever the run's own."""
+    node, weight = np.polynomial.legendre.leggauss(count)
     t, weight = (node + 1) / 2, weight / 2
     return t**3 * (10 - 15 * t + 6 * t**2), weight * 30 * t**2 * (1 - t) ** 2
+
+
+def hermite(u: Any, count: int) -> list[Any]:
+    """The orthonormal Hermite polynomials h_0 .. h_{count-1} at u, an array of NumPy or JAX.
+
+    ``sqrt(k + 1) h_{k+1} = u h_k - sqrt(k) h_{k-1}``; <h_j h_k> = delta_jk over u ~ N(0, 1).
+    """
+    found = [u * 0 + 1, u]
+    for k in range(1, count - 1):
+        found.append((u * found[k] - float(np.sqrt(k)) * found[k - 1]) / float(np.sqrt(k + 1)))
+    return found[:count]

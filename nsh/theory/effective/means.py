@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from nsh._checks import is_concrete, require, require_all
 from nsh.theory.effective.architecture import Architecture
@@ -16,16 +17,22 @@ from nsh.theory.effective.gaussian import gaussian
 Scalar = Float[Array, ""]
 
 
+def as_x2(x2: Any, dtype: Any) -> Scalar:
+    """|x|^2 / n_0 as an array; `ValueError` unless it is one finite number >= 0."""
+    x2 = jnp.asarray(x2, dtype)
+    require(x2.shape == (), "x2.shape", x2.shape, "(), one number (jax.vmap for several)")
+    if is_concrete(x2):
+        require_all(np.isfinite(x2) & (np.asarray(x2) >= 0), "x2", x2, "finite and >= 0")
+    return x2
+
+
 def first_layer(architecture: Architecture, x2: Any) -> tuple[Scalar, Scalar]:
     """``K = C_b + C_W x2`` and ``Theta = lambda_b + lambda_W x2`` of layer 1, x2 = |x|^2 / n_0.
 
     Raises `ValueError` if x2 is no finite number >= 0, or if K is not positive; of traced values,
     a bad x2 gives NaN.
     """
-    x2 = jnp.asarray(x2, architecture.C_W.dtype)
-    require(x2.shape == (), "x2.shape", x2.shape, "(), one number (jax.vmap for several)")
-    if is_concrete(x2):
-        require_all(np.isfinite(x2) & (np.asarray(x2) >= 0), "x2", x2, "finite and >= 0")
+    x2 = as_x2(x2, architecture.C_W.dtype)
     x2 = jnp.where(x2 >= 0, x2, jnp.nan)
     K = architecture.C_b[0] + architecture.C_W[0] * x2
     if is_concrete(K):
@@ -44,6 +51,20 @@ def later_layers(architecture: Architecture) -> tuple[Float[Array, " later"], ..
             architecture.lambda_W,
         )
     )
+
+
+def over_layers(step: Callable[[Any, Any], Any], first: PyTree, after: PyTree) -> Any:
+    """All layers' values, leading axis [layers]: the first's, and ``step(value, numbers)`` on.
+
+    `after`: what the step to each later layer takes, leading axis [layers - 1].
+    """
+
+    def both(now: Any, given: Any) -> tuple[Any, Any]:
+        following = step(now, given)
+        return following, following
+
+    _, later = jax.lax.scan(both, first, after)
+    return jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, later)
 
 
 def mean_kernels(
@@ -66,14 +87,9 @@ def mean_kernels(
         nodes = gaussian(K, activation)
         g = nodes.mean(activation(nodes.z) ** 2)
         slope2 = nodes.mean(activation.derivative(nodes.z) ** 2)
-        following = (
+        return (
             C_b + C_W * g + gamma2 * K,
             lambda_b + lambda_W * g + (C_W * slope2 + gamma2) * Theta,
         )
-        return following, following
 
-    _, later = jax.lax.scan(step, first, later_layers(architecture))
-    K, Theta = (
-        jnp.concatenate([start[None], rest]) for start, rest in zip(first, later, strict=True)
-    )
-    return K, Theta
+    return over_layers(step, first, later_layers(architecture))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.gaussian import gaussian
-from nsh.theory.effective.means import later_layers
+from nsh.theory.effective.means import later_layers, over_layers
 from nsh.theory.effective.susceptibility import susceptibilities
 
 
@@ -45,16 +44,14 @@ def nearby_inputs(architecture: Architecture, K: Any, norm: Any, distance: Any) 
     dtype = architecture.C_W.dtype
     first = NearbyInputs(*(jnp.asarray(value, dtype) for value in (K, norm, distance)))
 
-    def step(now: NearbyInputs, after: tuple[Array, ...]) -> tuple[NearbyInputs, NearbyInputs]:
+    def step(now: NearbyInputs, after: tuple[Array, ...]) -> NearbyInputs:
         C_b, C_W, *_ = after
         nodes = gaussian(now.K, architecture.activation)
         chi = susceptibilities(nodes, architecture.activation, C_W)
-        following = NearbyInputs(
+        return NearbyInputs(
             C_b + C_W * nodes.mean(architecture.activation(nodes.z) ** 2) + gamma2 * now.K,
             (chi.parallel + gamma2) * now.norm,
             (chi.perpendicular + gamma2) * now.distance + chi.h * now.norm**2,
         )
-        return following, following
 
-    _, later = jax.lax.scan(step, first, later_layers(architecture))
-    return jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, later)
+    return over_layers(step, first, later_layers(architecture))

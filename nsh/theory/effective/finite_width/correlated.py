@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-NODES = {1: 100, 2: 48, 3: 24, 4: 16}  # of each piece, by dimension
+from nsh.theory.effective.gaussian import standard_nodes
+
+NODES = {1: 100, 2: 48, 3: 24, 4: 18}  # of each piece, by dimension
 TAIL = 7.0  # standard deviations; what lies beyond weighs 3e-12
 
 Function = Callable[[Array], Array]
@@ -54,7 +55,7 @@ def _integral(
     k, size = len(past), len(functions)
     if k == size:
         return jnp.ones((), L.dtype)
-    u, weight = _nodes(_breaks(L, kinks, past, k), nodes)
+    u, weight = standard_nodes(_breaks(L, kinks, past, k), nodes)
 
     def at(u: Array) -> Array:
         row = (*past, u)
@@ -77,14 +78,3 @@ def _breaks(L: Array, kinks: tuple[float, ...], past: tuple, k: int) -> Array:
             places.append(jnp.where(moves, jnp.clip(place, -TAIL, TAIL), TAIL))
     inner = jnp.sort(jnp.stack(places))
     return jnp.concatenate([jnp.full((1,), -TAIL, L.dtype), inner, jnp.full((1,), TAIL, L.dtype)])
-
-
-def _nodes(breaks: Array, count: int) -> tuple[Array, Array]:
-    """Nodes and standard normal weights on the pieces between the breaks, crowded at these."""
-    node, share = np.polynomial.legendre.leggauss(count)
-    t = (node + 1) / 2
-    place, share = t**2 * (3 - 2 * t), share / 2 * 6 * t * (1 - t)
-    low, length = breaks[:-1, None], jnp.diff(breaks)[:, None]
-    u = (low + length * jnp.asarray(place, breaks.dtype)[None]).reshape(-1)
-    weight = (length * jnp.asarray(share, breaks.dtype)[None]).reshape(-1)
-    return u, weight * jnp.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)

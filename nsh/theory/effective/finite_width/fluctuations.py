@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -13,7 +12,7 @@ from nsh._checks import is_concrete, require
 from nsh.theory.effective.activation import Activation
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.moments import moments
-from nsh.theory.effective.means import first_layer, later_layers
+from nsh.theory.effective.means import first_layer, later_layers, over_layers
 
 PerLayer = Float[Array, "*layers"]
 
@@ -80,12 +79,10 @@ def fluctuations(architecture: Architecture, x2: Any) -> Fluctuations:
     first = Fluctuations(K, Theta, *[zero] * 8)
     width = jnp.asarray(widths, K.dtype)
 
-    def step(layer: Fluctuations, after: tuple[Array, ...]):
-        following = _step(activation, layer, *after)
-        return following, following
+    def step(layer: Fluctuations, after: tuple[Array, ...]) -> Fluctuations:
+        return _step(activation, layer, *after)
 
-    _, later = jax.lax.scan(step, first, (*later_layers(architecture), width))
-    return jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, later)
+    return over_layers(step, first, (*later_layers(architecture), width))
 
 
 def _step(

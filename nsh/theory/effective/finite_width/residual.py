@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -18,8 +17,8 @@ from nsh._checks import require, require_integer
 from nsh.theory.effective.activation import Activation, Elementwise, as_activation
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.closed_forms import slope_moments, vanishing_criticality
-from nsh.theory.effective.gaussian import Gaussian, gaussian
-from nsh.theory.effective.means import first_layer, later_layers
+from nsh.theory.effective.gaussian import gaussian, hermite
+from nsh.theory.effective.means import first_layer, later_layers, over_layers
 from nsh.theory.effective.susceptibility import susceptibilities
 
 
@@ -76,11 +75,9 @@ def naive_residual_vertex(architecture: Architecture, x2: Any) -> Float[Array, "
         parallel = susceptibilities(nodes, activation, C_W).parallel + gamma2
         source = C_W**2 * nodes.mean((squared - g) ** 2)
         source += 2 * gamma2 * C_W * nodes.mean((squared - g) * nodes.z**2)
-        following = C_b + C_W * g + gamma2 * K, source / n + parallel**2 * V
-        return following, following[1]
+        return C_b + C_W * g + gamma2 * K, source / n + parallel**2 * V
 
-    _, later = jax.lax.scan(step, (K, jnp.zeros_like(K)), later_layers(architecture))
-    return jnp.concatenate([jnp.zeros_like(K)[None], later])
+    return over_layers(step, (K, jnp.zeros_like(K)), later_layers(architecture))[1]
 
 
 def residual_vertex(
@@ -114,7 +111,8 @@ def residual_vertex(
         nodes = gaussian(K, activation)
         squared = activation(nodes.z) ** 2
         g = nodes.mean(squared)
-        c = _hermite(nodes, modes) @ (nodes.weight * squared)
+        h = jnp.stack(hermite(nodes.z / jnp.sqrt(K), modes + 1)[1:])
+        c = h @ (nodes.weight * squared)
         Mc = M @ c
         U = C_W**2 * (nodes.mean((squared - g) ** 2) + c @ Mc)
         after_K = C_b + C_W * g + gamma**2 * K
@@ -122,22 +120,11 @@ def residual_vertex(
         G = jnp.cumprod(jnp.broadcast_to(gamma * jnp.sqrt(K / after_K), (modes,)))
         mixed = jnp.outer(G * C_W * (c + Mc), e2)
         M = G[:, None] * M * G[None] + a * (mixed + mixed.T) + a**2 * U * jnp.outer(e2, e2)
-        following = after_K, M
-        return following, 2 * after_K**2 * M[1, 1] / n
+        return after_K, M
 
-    _, later = jax.lax.scan(
-        step, (K, jnp.zeros((modes, modes), K.dtype)), later_layers(architecture)
-    )
-    return jnp.concatenate([jnp.zeros_like(K)[None], later])
-
-
-def _hermite(nodes: Gaussian, modes: int) -> Float[Array, "modes nodes"]:
-    """The orthonormal Hermite polynomials h_1 .. h_modes of z / sqrt(K) at the nodes."""
-    u = nodes.z / jnp.sqrt(nodes.K)
-    h = [jnp.ones_like(u), u]
-    for k in range(1, modes):
-        h.append((u * h[k] - np.sqrt(float(k)) * h[k - 1]) / np.sqrt(k + 1.0))
-    return jnp.stack(h[1:])
+    start = K, jnp.zeros((modes, modes), K.dtype)
+    K, M = over_layers(step, start, later_layers(architecture))
+    return 2 * K**2 * M[:, 1, 1] / n
 
 
 def _width(architecture: Architecture) -> int:

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array
 
 from nsh.theory.effective.activation import Activation
-from nsh.theory.effective.gaussian import gaussian
+from nsh.theory.effective.gaussian import TAIL, crowded, gaussian, hermite
 from nsh.theory.effective.infinite_width.arccos import safe_sqrt
 from nsh.theory.effective.infinite_width.closed_duals import relative_gap
-from nsh.theory.effective.infinite_width.orthant import FARTHEST, Ramps
+from nsh.theory.effective.infinite_width.orthant import Ramps
 from nsh.theory.effective.infinite_width.pairs import Moments, Pairs
 
 TERMS = 64
@@ -40,7 +40,7 @@ class Expansion(eqx.Module):
         """See `Dual`."""
         kinked = any(self.activation.kinks)
         u, weight = _nodes(FINE if kinked else COARSE)
-        projection = _polynomials(u, self.terms) * weight
+        projection = np.stack(hermite(u, self.terms)) * weight
         u, projection = jnp.asarray(u, K.dtype), jnp.asarray(projection, K.dtype)
         deviation = safe_sqrt(K)
         z = u.reshape(-1, *(1,) * K.ndim) * deviation[None]
@@ -111,22 +111,8 @@ def _growth(one: Moments) -> Array:
 
 @functools.cache
 def _nodes(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of a standard Gaussian, crowded around 0: `count` on either side.
-
-    In 64 bits whatever the run's own.
-    """
-    node, weight = np.polynomial.legendre.leggauss(count)
-    t = (node + 1) / 2
-    u = FARTHEST * t**3 * (10 - 15 * t + 6 * t**2)
-    weight = weight / 2 * FARTHEST * 30 * t**2 * (1 - t) ** 2 * np.exp(-(u**2) / 2)
-    both = np.concatenate([weight, weight]) / np.sqrt(2 * np.pi)
-    return np.concatenate([u, -u]), both
-
-
-def _polynomials(u: np.ndarray, terms: int) -> np.ndarray:
-    """The normalised Hermite polynomials at u: [terms, nodes]."""
-    polynomials = [np.ones_like(u), u]
-    for k in range(1, terms - 1):
-        before, now = polynomials[-2:]
-        polynomials.append((u * now - np.sqrt(k) * before) / np.sqrt(k + 1))
-    return np.stack(polynomials)
+    """Nodes and weights of a standard Gaussian, crowded around 0: `count` on either side."""
+    place, share = crowded(count)
+    u = TAIL * place
+    weight = TAIL * share * np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
+    return np.concatenate([u, -u]), np.concatenate([weight, weight])

@@ -24,6 +24,7 @@ from nsh.theory.effective.infinite_width.gap import (
 from nsh.theory.effective.infinite_width.hermite import TERMS
 from nsh.theory.effective.infinite_width.pairs import Dual, Moments
 from nsh.theory.effective.infinite_width.resources import require_memory
+from nsh.theory.effective.means import later_layers
 
 BLOCK = 512  # inputs on a side: what a processor's cache holds
 
@@ -137,9 +138,8 @@ def _inputs(field: str, given: Any) -> Array:
 
 def rows_of(architecture: Architecture, known: Dual, x: Array) -> Rows:
     """The recursions of single inputs."""
-    first, later = _numbers(architecture, x)
     square, unit = directions(x)
-    skip = jnp.asarray(architecture.gamma, x.dtype) ** 2
+    skip = architecture.gamma**2
 
     def layer(carried: tuple[Array, Array], numbers: tuple[Array, ...]):
         K, Theta = carried
@@ -149,17 +149,16 @@ def rows_of(architecture: Architecture, known: Dual, x: Array) -> Rows:
         Theta = lambda_b + lambda_W * m.square + (C_W * m.slope + skip) * Theta
         return (K, Theta), m
 
-    C_b, C_W, lambda_b, lambda_W = first
+    C_b, C_W, lambda_b, lambda_W = _of_first(architecture)
     start = C_b + C_W * square, lambda_b + lambda_W * square
-    (nngp, ntk), layers = jax.lax.scan(layer, start, later)
+    (nngp, ntk), layers = jax.lax.scan(layer, start, later_layers(architecture))
     return Rows(square, unit, layers, nngp, ntk)
 
 
 def pairs_of(architecture: Architecture, known: Dual, a: Rows, b: Rows) -> Kernels:
     """The recursions of all pairs."""
-    first, later = _numbers(architecture, a.square)
-    skip = jnp.asarray(architecture.gamma, a.square.dtype) ** 2
-    C_b, C_W, lambda_b, lambda_W = first
+    skip = architecture.gamma**2
+    C_b, C_W, lambda_b, lambda_W = _of_first(architecture)
     x_a, x_b = a.square[:, None], b.square[None]
     gap = angular_gaps(a.unit, b.unit)
     Theta = lambda_b + lambda_W * product(x_a, x_b, gap)
@@ -179,15 +178,15 @@ def pairs_of(architecture: Architecture, known: Dual, a: Rows, b: Rows) -> Kerne
         return (gap, Theta, error + found.error), None
 
     start = gap, Theta, jnp.zeros_like(gap)
-    (gap, Theta, error), _ = jax.lax.scan(layer, start, (later, a.layers, b.layers))
+    given = (later_layers(architecture), a.layers, b.layers)
+    (gap, Theta, error), _ = jax.lax.scan(layer, start, given)
     return Kernels(product(a.nngp[:, None], b.nngp[None], gap), Theta, jnp.max(error))
 
 
-def _numbers(architecture: Architecture, like: Array) -> tuple[Any, Any]:
-    """C_b, C_W, lambda_b, lambda_W of the first layer, and of all others."""
-    given = (architecture.C_b, architecture.C_W, architecture.lambda_b, architecture.lambda_W)
-    numbers = [jnp.asarray(one, like.dtype) for one in given]
-    return tuple(one[0] for one in numbers), tuple(one[1:] for one in numbers)
+def _of_first(architecture: Architecture) -> tuple[Array, ...]:
+    """C_b, C_W, lambda_b, lambda_W of layer 1."""
+    a = architecture
+    return a.C_b[0], a.C_W[0], a.lambda_b[0], a.lambda_W[0]
 
 
 def _in_blocks(

@@ -11,9 +11,9 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array
 
 from nsh.theory.effective.activation import Activation
+from nsh.theory.effective.gaussian import TAIL
 from nsh.theory.effective.infinite_width.arccos import angle, safe_sqrt
 
-FARTHEST = 12.0  # standard deviations
 NEAR = 1e-3  # how close to a kink its jump is measured
 NODES = 24  # error of an orthant's probability: below 1e-6
 
@@ -81,7 +81,7 @@ def _jumps(activation: Activation) -> np.ndarray:
 def _scaled(kink: Array | float, deviation: Array) -> Array:
     """The kink in standard deviations; what lies beyond the farthest is never reached."""
     where = kink / jnp.where(deviation > 0, deviation, 1e-30)
-    return jnp.clip(where, -FARTHEST, FARTHEST)
+    return jnp.clip(where, -TAIL, TAIL)
 
 
 def _density(h: Array) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from nsh._checks import is_concrete, require, require_integer
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.means import first_layer
+from nsh.theory.effective.means import first_layer, later_layers
+from nsh.theory.effective.samples.sampler import Network
 from nsh.theory.effective.samples.seeds import over_seeds
 from nsh.training.members import Device
 
@@ -40,7 +39,7 @@ def forward_samples(
     key: Key[Array, ""],
     *,
     seeds: int,
-    padding: int | None = None,
+    padded: int | None = None,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
     advance: Callable[[int], Any] | None = None,
@@ -48,35 +47,28 @@ def forward_samples(
     """Independent networks, one a seed, in O(width depth) each; leaves [seeds, layers].
 
     Exact at any width: z, u and v of a layer are jointly Gaussian given those of the layer below,
-    so that no weight matrix is drawn. Any widths; gamma must be 0. `padding`: compute as if all
-    layers had this width, by default that of the widest; with the same padding, networks of
-    different widths share one compiled program. Seeds, `chunk`, `devices`, `advance`: as in
+    so that no weight matrix is drawn. Any widths; gamma must be 0. Arguments as in
     `output_samples`. Differentiable by the architecture's numbers and x2 for fixed key, with
     chunk=None. Raises `ValueError` on bad input.
     """
-    first = first_layer(architecture, x2)
-    gamma, widths = architecture.gamma, architecture.hidden_widths()
-    if is_concrete(gamma):
-        require(gamma == 0, "gamma", float(gamma), "0: networks with skips are not sampled here")
-    widest = max(widths, default=1)
-    padding = widest if padding is None else require_integer("padding", padding, widest)
-    plain = dataclasses.replace(architecture, widths=None)
-    shared = (plain, jnp.stack(first), jnp.asarray(widths, first[0].dtype), padding)
+    shared = Network(architecture, x2, padded), jnp.stack(first_layer(architecture, x2))
     return over_seeds(
         _sample, shared, key, seeds=seeds, chunk=chunk, devices=devices, advance=advance
     )
 
 
-def _sample(shared: tuple[Architecture, Array, Array, int], key: Key[Array, ""]) -> ForwardSamples:
-    net, start, widths, padding = shared
+def _sample(shared: tuple[Network, Array], key: Key[Array, ""]) -> ForwardSamples:
+    network, start = shared
+    net = network.architecture
 
     def layer(carry: tuple[Array, Array], given: tuple[Array, ...]):
         covariance, log_scale = carry
-        C_b, C_W, lambda_b, lambda_W, width, key = given
-        z, u, v = _root(covariance) @ jax.random.normal(key, (3, padding), covariance.dtype)
+        C_b, C_W, lambda_b, lambda_W, width, units, key = given
+        noise = jax.random.normal(key, (3, network.widest), covariance.dtype)
+        z, u, v = _root(covariance) @ noise
         slope = net.activation.derivative(z)
         below = jnp.stack([net.activation(z), slope * u, slope * v])
-        below = jnp.where(jnp.arange(padding, dtype=width.dtype)[None] < width, below, 0.0)
+        below = jnp.where(units[None] > 0, below, 0.0)
         square = below @ below.T / width
         own = jnp.stack([C_b, lambda_b + lambda_W * square[0, 0], jnp.zeros_like(C_b)])
         covariance = C_W * square + jnp.diag(own)
@@ -88,10 +80,10 @@ def _sample(shared: tuple[Architecture, Array, Array, int], key: Key[Array, ""])
         return (covariance * jnp.outer(unit, unit), log_scale + jnp.log(scale)), found
 
     first = jnp.diag(jnp.concatenate([start, jnp.ones((1,), start.dtype)]))
-    rates = (net.C_b[1:], net.C_W[1:], net.lambda_b[1:], net.lambda_W[1:])
     keys = jax.random.split(key, net.depth - 1)
     zero = jnp.zeros((), start.dtype)
-    _, later = jax.lax.scan(layer, (first, zero), (*rates, widths, keys))
+    given = (*later_layers(net), network.widths, network.units(), keys)
+    _, later = jax.lax.scan(layer, (first, zero), given)
     return ForwardSamples(
         *(
             jnp.concatenate([initial[None], rest])

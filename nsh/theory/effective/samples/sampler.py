@@ -9,11 +9,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Key
 
 from nsh._checks import is_concrete, require, require_integer
 from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.means import as_x2
 from nsh.theory.effective.samples.revealed import Revealed
 from nsh.theory.effective.samples.seeds import over_seeds, standard_normals
 from nsh.training.members import Device
@@ -108,11 +108,7 @@ def output_samples(
 def checked_x2(architecture: Architecture, x2: Any) -> Float[Array, ""]:
     """x2 as an array; `ValueError` unless it is one number >= 0 and there are hidden layers."""
     require(len(architecture.hidden_widths()) >= 1, "depth", architecture.depth, ">= 2")
-    x2 = jnp.asarray(x2, architecture.C_W.dtype)
-    require(x2.shape == (), "x2.shape", x2.shape, "(), one number")
-    if is_concrete(x2):
-        require(np.isfinite(x2) and x2 >= 0, "x2", float(x2), "finite and >= 0")
-    return x2
+    return as_x2(x2, architecture.C_W.dtype)
 
 
 def forward(

@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 
 from nsh import train
 from nsh.networks import MLP, Network
-from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.architecture import Architecture, standard_rates
 from nsh.theory.effective.samples.empirical import (
     empirical_ntk,
     mlp_rates,
@@ -65,6 +65,45 @@ def test_layers_path_is_the_sum_over_parameters(relative_tolerance):
     both = empirical_ntk(module, floats(np.concatenate([X, Z])))
     np.testing.assert_allclose(both[: len(X), len(X) :], by_hand(module), **close)
     np.testing.assert_allclose(both, jnp.einsum("nmij->mnji", both), **close)
+
+
+@pytest.mark.core
+def test_standard_parametrisation_is_one_rate_for_all():
+    made = Architecture("tanh", 3, SIZES[1:-1], **standard_rates(SIZES[0], SIZES[1:-1]))
+    for rate in jax.tree.leaves(eqx.filter(mlp_rates(made, mlp()), eqx.is_array)):
+        assert rate == pytest.approx(1.0)
+
+
+def test_ntk_parametrisation_has_rates_like_variances(relative_tolerance):
+    """With W = sqrt(C_W / fan_in) w and b = sqrt(C_b) v, one rate for all of w and v."""
+    C_W, C_b, module = 1.7, 0.6, mlp()
+
+    class Drawn(eqx.Module):
+        inner: MLP
+
+        def __call__(self, x):
+            def scaled(layer):
+                scale = (C_W / layer.weight.shape[0]) ** 0.5
+                new = (scale * layer.weight, C_b**0.5 * layer.bias)
+                return eqx.tree_at(lambda a: (a.weight, a.bias), layer, new)
+
+            hidden = tuple(map(scaled, self.inner.hidden))
+            readout = scaled(self.inner.readout)
+            return eqx.tree_at(lambda m: (m.hidden, m.readout), self.inner, (hidden, readout))(x)
+
+    def unscaled(layer):
+        new = layer.weight / (C_W / layer.weight.shape[0]) ** 0.5
+        return eqx.tree_at(lambda a: a.weight, layer, new)
+
+    plain = eqx.tree_at(
+        lambda m: (m.hidden, m.readout), module,
+        (tuple(map(unscaled, module.hidden)), unscaled(module.readout)),
+    )  # fmt: skip
+    rates = mlp_rates(Architecture("tanh", 3, lambda_b=C_b, lambda_W=C_W), module)
+    np.testing.assert_allclose(
+        empirical_ntk(Drawn(plain), floats(X)), empirical_ntk(module, floats(X), rates=rates),
+        rtol=0, atol=30 * relative_tolerance,
+    )  # fmt: skip
 
 
 def test_jacobian_path_in_any_blocks(relative_tolerance):

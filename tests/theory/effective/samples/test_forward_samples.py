@@ -54,7 +54,7 @@ def with_weights(net, seeds):
 def test_means_are_those_of_networks_with_weights():
     net = network()
     real = np.asarray(with_weights(net, SEEDS), float)
-    samples = forward_samples(net, X2, jax.random.key(0), seeds=SEEDS, padding=8)
+    samples = forward_samples(net, X2, jax.random.key(0), seeds=SEEDS, padded=8)
     unit = float(net.C_W[0]) * float(ORTHOGONAL @ ORTHOGONAL) / INPUTS
     drawn = np.stack([samples.kernel, samples.tangent, unit * np.exp(samples.log_distance)], axis=1)
     drawn = drawn[..., 1:]
@@ -69,7 +69,7 @@ def test_exact_moments_of_relu_and_dead_layers():
 
     def sampled(width):
         net = Architecture("relu", depth, width, C_W=2.0)
-        samples = forward_samples(net, 0.5, jax.random.key(1), seeds=SEEDS, padding=16)
+        samples = forward_samples(net, 0.5, jax.random.key(1), seeds=SEEDS, padded=16)
         return jax.tree.map(np.asarray, samples)
 
     samples = sampled(width)
@@ -99,8 +99,8 @@ def test_derivatives():
 
 @pytest.mark.core
 def test_bad_input():
-    with pytest.raises(ValueError, match="padding = 4"):
-        forward_samples(network(), X2, jax.random.key(0), seeds=1, padding=4)
+    with pytest.raises(ValueError, match="padded = 4"):
+        forward_samples(network(), X2, jax.random.key(0), seeds=1, padded=4)
     with pytest.raises(ValueError, match="x2"):
         forward_samples(network(), -1.0, jax.random.key(0), seeds=1)
     with pytest.raises(ValueError, match="gamma"):
