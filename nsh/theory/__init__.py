@@ -1,5 +1,5 @@
 """Theories of deep learning that neurashed is compared with."""
 
-from nsh.theory import effective
+from nsh.theory import effective, two_layer
 
-__all__ = ["effective"]
+__all__ = ["effective", "two_layer"]

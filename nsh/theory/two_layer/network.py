@@ -1,0 +1,203 @@
+"""The two-layer network with one dial, from the lazy to the mean-field regime, as a `System`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, PyTree
+
+from nsh._checks import (
+    is_concrete,
+    require,
+    require_all,
+    require_integer,
+    require_labels,
+    require_numeric,
+)
+from nsh.bounds import Interval
+from nsh.system import System
+from nsh.theory.effective.activation import Activation, as_activation
+from nsh.theory.two_layer.losses import squared_error
+from nsh.theory.two_layer.particles import Particles, mean_over
+from nsh.theory.two_layer.start import Start
+
+Trained = Literal["both", "u", "theta"]
+POSITIVE: Interval = (0.0, np.inf)
+NEEDED, OPTIONAL = ("alpha", "learning_rate"), ("temperature", "decay_u", "decay_theta")
+
+
+class Examples(eqx.Module):
+    """Inputs and targets; without the leading axis, one example.
+
+    Shapes: x [n, inputs]; y [n, outputs], or labels [n].
+    """
+
+    x: Float[Array, "*n inputs"]
+    y: Array
+
+
+class Pull(eqx.Module):
+    """At each particle, the gradient of ``V = mean_i loss'(f(x_i)) . u s(theta . x_i)``."""
+
+    u: Float[Array, "width outputs"]
+    theta: Float[Array, "width inputs"]
+
+
+class TwoLayer(System):
+    """``f(x) = alpha sum_j mass_j u_j s(theta_j . x)``, trained by (noisy) gradient descent.
+
+    With masses 1 / m it is ``f = (alpha / m) sum_j u_j s(theta_j . x)`` (Fang, Dong, Zhang, arXiv
+    2012.13982). The dial alpha goes from the mean-field view (1) to the lazy or NTK view
+    (sqrt m). A step on a mini-batch moves each trained part w of each particle by
+
+    ``-eta (dV/dw / alpha + decay w) + sqrt(2 eta temperature) xi``, ``xi ~ N(0, 1)``,
+
+    V = mean over the batch of ``loss'(f(x_i)) . u s(theta . x_i)``: gradient descent on the mean
+    loss with learning rate eta m / alpha^2, so that f moves at the same pace whatever alpha and m:
+    ``df/dt = -K loss'`` with K the mean over particles of ``grad (u s) . grad (u s)``. At alpha =
+    1 the particles follow ``d_t p = div(p grad(dL/dp + r)) + temperature Laplacian p``.
+
+    `hyper`: a dict with alpha and learning_rate (eta), and any of temperature (noise is drawn only
+    where it is given), decay_u and decay_theta (strengths of ``r = decay_u |u|^2 / 2 + decay_theta
+    |theta|^2 / 2``). `inputs`: of x; append a constant to x for a bias. `start`: `Symmetric(m)`,
+    `Independent(m)`, `Quadrature(order)` (m = infinity) or `Given(...)`. `activation`: a name or
+    any elementwise function. `loss(output [outputs], y)` gives a scalar. `trained`: "both", "u"
+    (random features) or "theta". SGD or gradient descent is the sampler's choice.
+
+    Differentiable in `hyper` (temperature and decays: where positive). Raises `ValueError` naming
+    a bad field.
+    """
+
+    inputs: int = eqx.field(static=True)
+    outputs: int = eqx.field(static=True)
+    start: Start
+    activation: Activation
+    loss: Callable[[Array, Array], Array] = eqx.field(static=True)
+    trained: Trained = eqx.field(static=True)
+
+    def __init__(
+        self,
+        inputs: int,
+        start: Start,
+        *,
+        outputs: int = 1,
+        activation: Any = "relu",
+        loss: Callable[[Array, Array], Array] = squared_error,
+        trained: Trained = "both",
+    ):
+        self.inputs = require_integer("inputs", inputs, 1)
+        self.outputs = require_integer("outputs", outputs, 1)
+        require(isinstance(start, Start), "start", start, "a Start, such as Symmetric(1024)")
+        start.check(self.inputs, self.outputs)
+        require(callable(loss), "loss", loss, "callable: (output [outputs], y) -> scalar")
+        parts = get_args(Trained)
+        require(trained in parts, "trained", trained, f"one of {', '.join(map(repr, parts))}")
+        self.start, self.loss, self.trained = start, loss, trained
+        self.activation = as_activation(activation)
+
+    def prepare(self, x: Any, y: Any) -> Examples:
+        """Finite inputs x [n, ...], flattened to [n, inputs], and targets or labels y.
+
+        y: [n] or [n, outputs] numbers; integers [n], where there are several outputs, are labels.
+        Raises `ValueError` on anything else.
+        """
+        x, y = require_numeric("x", x), require_numeric("y", y)
+        require(x.ndim >= 2 and len(x) >= 1, "x.shape", x.shape, "[n, ...] with n >= 1")
+        numbers = int(np.prod(x.shape[1:]))
+        require(numbers == self.inputs, "x.shape", x.shape, f"{self.inputs} numbers per sample")
+        require_all(np.isfinite(x), "x", x, "finite")
+        x = jnp.asarray(x.reshape(len(x), -1), float)
+        if y.ndim == 1 and y.dtype.kind in "iu" and self.outputs > 1:
+            return Examples(x, jnp.asarray(require_labels(y, len(x), self.outputs)))
+        fitting = y.shape == (len(x), self.outputs) or (self.outputs == 1 and y.shape == (len(x),))
+        allowed = f"({len(x)}, {self.outputs}) targets or ({len(x)},) labels"
+        require(fitting, "y.shape", y.shape, allowed)
+        require_all(np.isfinite(y), "y", y, "finite")
+        return Examples(x, jnp.asarray(y.reshape(len(x), -1), float))
+
+    def check(self, hyper: PyTree, steps: int) -> None:  # noqa: ARG002
+        """Raise `ValueError` unless `hyper` has the names and signs the class states."""
+        require(isinstance(hyper, dict), "hyper", hyper, "a dict")
+        for name in NEEDED:
+            require(name in hyper, "hyper", sorted(hyper), f"a dict with {name!r}")
+        for name, value in hyper.items():
+            known = name in NEEDED + OPTIONAL
+            require(known, "hyper", name, f"one of {', '.join(NEEDED + OPTIONAL)}")
+            if is_concrete(value):
+                number = require_numeric(f"hyper[{name!r}]", value)
+                low = "> 0" if name in NEEDED else ">= 0"
+                enough = number > 0 if name in NEEDED else number >= 0
+                require_all(enough & np.isfinite(number), f"hyper[{name!r}]", number, low)
+
+    def bounds(self, hyper: PyTree) -> PyTree:
+        """All hyperparameters are positive."""
+        return dict.fromkeys(hyper, POSITIVE)
+
+    def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> Particles:
+        """The particles of the start, and alpha."""
+        u, theta, mass = self.start.draw(key, self.inputs, self.outputs)
+        return Particles(u, theta, mass, jnp.asarray(hyper["alpha"], u.dtype))
+
+    def output(self, particles: Particles, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+        """``f(x) = alpha sum_j mass_j u_j s(theta_j . x)``."""
+        hidden = self.activation(particles.theta @ x)
+        return particles.alpha * mean_over(particles, hidden[:, None] * particles.u)
+
+    def signal(self, outputs: Float[Array, "n outputs"], y: Array) -> Float[Array, "n outputs"]:
+        """``d(mean loss)/df(x_i)`` times the number of samples."""
+        return jax.vmap(jax.grad(self.loss))(outputs, y)
+
+    def pull(
+        self,
+        particles: Particles,
+        x: Float[Array, "n inputs"],
+        signal: Float[Array, "n outputs"],
+    ) -> Pull:
+        """The gradient of the potential V at each particle. Differentiable."""
+
+        def potential(place: Pull) -> Array:
+            hidden = self.activation(place.theta @ x.T)  # [width, n]
+            return jnp.sum(hidden * (place.u @ signal.T)) / len(x)
+
+        return jax.grad(potential)(Pull(particles.u, particles.theta))
+
+    def moved(
+        self, particles: Particles, pull: Pull, hyper: dict[str, Any], key: Key[Array, ""]
+    ) -> Particles:
+        """The particles after a step with this pull."""
+        dtype = particles.u.dtype
+        number = {name: jnp.asarray(value, dtype) for name, value in hyper.items()}
+        eta = number["learning_rate"]
+        trained = ("u", "theta") if self.trained == "both" else (self.trained,)
+        for place, name in enumerate(trained):
+            part = getattr(particles, name)
+            slope = getattr(pull, name) / particles.alpha
+            if f"decay_{name}" in number:
+                slope += number[f"decay_{name}"] * part
+            part -= eta * slope
+            if "temperature" in number:
+                noise = jax.random.normal(jax.random.fold_in(key, place), part.shape, dtype)
+                part += jnp.sqrt(2 * eta * number["temperature"]) * noise
+            particles = eqx.tree_at(lambda p, name=name: getattr(p, name), particles, part)
+        return particles
+
+    def step(
+        self, state: Particles, batch: Examples, hyper: dict[str, Any], key: Key[Array, ""]
+    ) -> Particles:
+        """One step of (noisy) gradient descent on the batch's mean loss; see the class."""
+        outputs = jax.vmap(self.output, (None, 0))(state, batch.x)
+        pull = self.pull(state, batch.x, self.signal(outputs, batch.y))
+        return self.moved(state, pull, hyper, key)
+
+    def logits(self, state: Particles, example: Examples) -> Float[Array, " outputs"]:
+        """The output f(x)."""
+        return self.output(state, example.x)
+
+    def features(self, state: Particles, example: Examples) -> tuple[Float[Array, " width"]]:
+        """The hidden layer ``s(theta_j . x)``."""
+        return (self.activation(state.theta @ example.x),)

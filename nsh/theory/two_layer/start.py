@@ -1,0 +1,131 @@
+"""Where the particles of a two-layer network start: draws, or nodes of the infinite width."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from nsh._checks import is_concrete, require, require_all, require_integer, require_numeric
+
+LARGEST = 2**21  # nodes of a quadrature
+
+Drawn = tuple[Float[Array, "width outputs"], Float[Array, "width inputs"], Float[Array, " width"]]
+
+
+class Start(eqx.Module):
+    """The particles before training."""
+
+    @abc.abstractmethod
+    def draw(self, key: Key[Array, ""], inputs: int, outputs: int) -> Drawn:
+        """u [width, outputs], theta [width, inputs] and masses [width], which sum to 1."""
+
+    def check(self, inputs: int, outputs: int) -> None:
+        """Raise `ValueError` where it cannot serve a network of this size."""
+
+
+class Independent(Start):
+    """`width` units with u, theta ~ N(0, 1) in every entry, independent; f = O(alpha / sqrt m)."""
+
+    width: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        require_integer("width", self.width, 1)
+
+    def draw(self, key: Key[Array, ""], inputs: int, outputs: int) -> Drawn:
+        """See `Start.draw`."""
+        return _normal(key, self.width, inputs, outputs)
+
+
+class Symmetric(Start):
+    """As `Independent`, but the second half repeats the first with -u in place of u: f = 0.
+
+    Antisymmetric initialisation (Chizat, Oyallon, Bach, arXiv 1812.07956, section 1.2): the
+    network starts at 0 exactly whatever alpha is. `width` is even.
+    """
+
+    width: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        width = require_integer("width", self.width, 2)
+        require(width % 2 == 0, "width", width, "even")
+
+    def draw(self, key: Key[Array, ""], inputs: int, outputs: int) -> Drawn:
+        """See `Start.draw`."""
+        u, theta, mass = _normal(key, self.width // 2, inputs, outputs)
+        return jnp.concatenate([u, -u]), jnp.tile(theta, (2, 1)), jnp.tile(mass / 2, 2)
+
+
+class Quadrature(Start):
+    """The infinite width: Gauss-Hermite nodes of N(0, 1) in every entry, `order` to an axis.
+
+    ``order ** (outputs + inputs)`` particles whose masses are the nodes' weights. In mean-field
+    training particles only meet through f, so following the nodes gives the limit m -> infinity
+    to the accuracy of the quadrature, without sampling. Raises `ValueError` beyond 2^21 nodes.
+    """
+
+    order: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        require_integer("order", self.order, 2)
+
+    def check(self, inputs: int, outputs: int) -> None:
+        """Raise `ValueError` where there would be too many nodes."""
+        count = self.order ** (outputs + inputs)
+        allowed = f"at most {LARGEST}: lower the order, or draw the particles"
+        require(count <= LARGEST, "order ** (outputs + inputs)", count, allowed)
+
+    def draw(self, key: Key[Array, ""], inputs: int, outputs: int) -> Drawn:  # noqa: ARG002
+        """See `Start.draw`; the key is not used."""
+        node, weight = np.polynomial.hermite_e.hermegauss(self.order)
+        axes = outputs + inputs
+        nodes = np.stack(np.meshgrid(*[node] * axes, indexing="ij"), -1).reshape(-1, axes)
+        masses = np.stack(np.meshgrid(*[weight / weight.sum()] * axes, indexing="ij"), -1)
+        place, mass = jnp.asarray(nodes, float), jnp.asarray(masses.prod(-1).reshape(-1), float)
+        return place[:, :outputs], place[:, outputs:], mass
+
+
+class Given(Start):
+    """Particles as given, e.g. those that other training ended with; mass 1 / width by default."""
+
+    u: Float[Array, "width outputs"]
+    theta: Float[Array, "width inputs"]
+    mass: Float[Array, " width"]
+
+    def __init__(self, u: Any, theta: Any, mass: Any = None):
+        self.u, self.theta = jnp.asarray(u, float), jnp.asarray(theta, float)
+        require(self.u.ndim == 2 and len(self.u) >= 1, "u.shape", self.u.shape, "(width, outputs)")
+        like = f"({len(self.u)}, inputs), a row to each of u's"
+        shape = self.theta.shape
+        require(self.theta.ndim == 2 and shape[0] == len(self.u), "theta.shape", shape, like)
+        width = len(self.u)
+        even = jnp.full(width, 1 / width, self.u.dtype)
+        self.mass = even if mass is None else jnp.asarray(mass, float)
+        require(self.mass.shape == (width,), "mass.shape", self.mass.shape, f"({width},)")
+
+    def check(self, inputs: int, outputs: int) -> None:
+        """Raise `ValueError` unless the particles fit the network."""
+        require(self.u.shape[1] == outputs, "u.shape", self.u.shape, f"(width, {outputs})")
+        require(
+            self.theta.shape[1] == inputs, "theta.shape", self.theta.shape, f"(width, {inputs})"
+        )
+        for name in ("u", "theta", "mass"):
+            value = getattr(self, name)
+            if is_concrete(value):
+                require_all(np.isfinite(require_numeric(name, value)), name, value, "finite")
+
+    def draw(self, key: Key[Array, ""], inputs: int, outputs: int) -> Drawn:  # noqa: ARG002
+        """See `Start.draw`; the key is not used."""
+        return self.u, self.theta, self.mass
+
+
+def _normal(key: Key[Array, ""], width: int, inputs: int, outputs: int) -> Drawn:
+    of_u, of_theta = jax.random.split(key)
+    u = jax.random.normal(of_u, (width, outputs))
+    theta = jax.random.normal(of_theta, (width, inputs))
+    return u, theta, jnp.full(width, 1 / width, u.dtype)
