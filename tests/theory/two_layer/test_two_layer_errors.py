@@ -1,5 +1,7 @@
 """`TwoLayer`: every error names the field, the value and what is allowed."""
 
+from typing import Any
+
 import jax
 import jaxtyping
 import numpy as np
@@ -11,6 +13,7 @@ from nsh.theory.two_layer import Given, Independent, Quadrature, Symmetric, TwoL
 pytestmark = pytest.mark.core
 
 X, Y = np.ones((6, 2)), np.ones((6, 3))
+BAD_NAME: Any = "v"
 LABELS = np.array([0, 2, 1, 1, 0, 2])
 
 
@@ -25,7 +28,7 @@ BAD = {
     "width": (lambda: Independent(0), "width = 0"),
     "order": (lambda: Quadrature(1), "order = 1"),
     "nodes": (lambda: TwoLayer(9, Quadrature(8)), "order \\*\\* .* 1073741824"),
-    "trained": (lambda: TwoLayer(2, Symmetric(4), trained="v"), "trained = 'v'.*'theta'"),
+    "trained": (lambda: TwoLayer(2, Symmetric(4), trained=BAD_NAME), "trained = 'v'.*'theta'"),
     "activation": (lambda: TwoLayer(2, Symmetric(4), activation="rely"), "activation = 'rely'"),
     "u": (lambda: Given([1.0], [[1.0]]), "u.shape = \\(1,\\)"),
     "theta": (lambda: Given([[1.0]], [[1.0], [2.0]]), "theta.shape"),
