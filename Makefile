@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 ONLY ?= all
 FULL ?=
 ARGS ?=
+CORE := -m "core and not thorough"
 
 VENV := .venv
 VENV_LOWEST := .venv-lowest
@@ -40,10 +41,10 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff format --check .
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/python -m pyright --pythonpath $(VENV)/bin/python
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
-	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m core
+	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n 2 --dist loadgroup $(CORE)
 
 test-lowest: $(VENV_LOWEST)/test.stamp
-	$(VENV_LOWEST)/bin/python -m pytest -n 2 --dist loadgroup -m core
+	$(VENV_LOWEST)/bin/python -m pytest -n 2 --dist loadgroup $(CORE)
 
 clean:
 	rm -rf $(VENV) $(VENV_LOWEST) $(VENV_PEERS) $(VENV_KERNELS) .pytest_cache .ruff_cache .hypothesis

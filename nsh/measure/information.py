@@ -79,9 +79,10 @@ def information(
         # Differences before division: coincident inputs stay at distance 0 exactly, and near ones
         # far from the origin keep their digits.
         offsets = (features - features[i][None]) / scale / sigma
-        draws = jax.random.normal(jax.random.fold_in(key, i), (samples, d), features.dtype)
+        # drawn in one row: the same numbers, many times faster to compile on CPUs
+        draws = jax.random.normal(jax.random.fold_in(key, i), (samples * d,), features.dtype)
         squared = jnp.sum(offsets**2, axis=1)
-        return *_posterior_entropies(offsets, squared, draws, members), squared
+        return *_posterior_entropies(offsets, squared, draws.reshape(samples, d), members), squared
 
     entropies = map_rows(around, jnp.arange(n), n * (d + samples) + samples * d)
     input_loss, label_loss, squared_distances = entropies

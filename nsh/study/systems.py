@@ -7,16 +7,20 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import PyTree
 
 from nsh import neurashed as model
 from nsh._checks import require
 from nsh.networks import Network, digit_cnn, digit_linear, digit_mlp, digits
+from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.neurashed import Constant, Neurashed, PerLevel, Rule, Rules, Start, Task, Uniform
 from nsh.study.tables import Choice
 from nsh.system import System
+from nsh.theory.two_layer import Independent, Symmetric, TwoLayer, cross_entropy, squared_error
 
+LOSSES = {"squared_error": squared_error, "cross_entropy": cross_entropy}
 Numbers = float | tuple[float, ...]
 OptimiserName = Literal["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion"]
 
@@ -146,6 +150,32 @@ def linear(*, optimiser: OptimiserName = "sgd") -> Problem:
     return _on_digits(digit_linear(getattr(optax, optimiser)))
 
 
+def two_layer(
+    *,
+    width: int = 256,
+    symmetric: bool = True,
+    activation: str = "relu",
+    trained: Literal["both", "u", "theta"] = "both",
+    loss: Literal["squared_error", "cross_entropy"] = "squared_error",
+) -> Problem:
+    """A two-layer network with the dial alpha on the digits: see `TwoLayer`.
+
+    `symmetric`: starts at f = 0, of units in pairs (u, theta), (-u, theta). `hyper`: alpha and
+    learning_rate, and any of temperature, decay_u and decay_theta. Less their mean over the
+    training set, the images are divided by their r.m.s. norm there: theta . x has variance
+    |x|^2, as theta ~ N(0, 1).
+    """
+    start = (Symmetric if symmetric else Independent)(width)
+    system = TwoLayer(
+        PIXELS, start, outputs=CLASSES, activation=activation, loss=LOSSES[loss], trained=trained
+    )
+    data = digits()
+    mean = data.train_x.mean(0)
+    norm = np.sqrt(np.mean(np.sum((data.train_x - mean) ** 2, axis=(1, 2))))
+    train, test = (data.train_x - mean) / norm, (data.test_x - mean) / norm
+    return Problem(system, train, data.train_y, (test, data.test_y))
+
+
 def own_system(function: Callable[..., Any], options: Mapping[str, Any]) -> Problem:
     """What a user's function gives: a `Problem`, or a tuple of its fields."""
     found = function(**options)
@@ -158,7 +188,8 @@ def own_system(function: Callable[..., Any], options: Mapping[str, Any]) -> Prob
 
 
 SYSTEMS = Choice(
-    {"neurashed": neurashed, "mlp": mlp, "cnn": cnn, "linear": linear}, user=own_system
+    {"neurashed": neurashed, "mlp": mlp, "cnn": cnn, "linear": linear, "two_layer": two_layer},
+    user=own_system,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from functools import partial
 from typing import Any
 
@@ -77,8 +78,10 @@ class WithReplacement(Sampler):
         """See `Sampler.draw`."""
 
         def one(group: Int[Array, ""]) -> UInt32[Array, "steps batch"]:
-            shape = (STEPS_OF_A_KEY, self.size)
-            return jax.random.bits(jax.random.fold_in(key, group), shape, jnp.uint32)
+            # drawn in one row: the same numbers, many times faster to compile on CPUs
+            shape = STEPS_OF_A_KEY, self.size
+            bits = jax.random.bits(jax.random.fold_in(key, group), (math.prod(shape),), jnp.uint32)
+            return bits.reshape(shape)
 
         # enough whole groups, wherever in the first of them `first` falls
         groups = 1 + -(-(count - 1) // STEPS_OF_A_KEY)

@@ -39,6 +39,7 @@ def test_classes_match_quadrature_even_unequal_and_with_an_empty_one():
     assert not found.saturated
 
 
+@pytest.mark.thorough
 def test_several_dimensions_match_an_independent_simulation():
     generator = np.random.default_rng(0)
     features, labels = generator.normal(size=(6, 3)) * 1.5, np.array([0, 1, 2, 0, 1, 2])
@@ -79,6 +80,7 @@ def test_repeated_inputs_limit_the_information():
     assert not found.saturated
 
 
+@pytest.mark.thorough
 def test_standard_errors_are_calibrated():
     centres, labels = [0.0, 1.0, 3.0], [0, 0, 1]
     exact = gaussian_mixture_information(centres, labels)
@@ -202,6 +204,7 @@ def test_gradients_three_ways():
         check_three_ways(bits, *arguments)
 
 
+@pytest.mark.thorough
 def test_errors_carry_no_gradient():
     @jax.grad
     def slope(features):
@@ -210,6 +213,7 @@ def test_errors_carry_no_gradient():
     np.testing.assert_array_equal(slope(on_a_line([0.0, 1.0])), 0)
 
 
+@pytest.mark.thorough
 def test_a_level_of_a_system():
     system, labels = Linear(classes=3), jnp.arange(6) % 3
     examples = system.prepare(normal(0, 6, 4), labels)

@@ -79,6 +79,7 @@ def test_linear_network_is_softmax_regression(momentum):
     np.testing.assert_allclose(end.bias, bias, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_seeds_and_learning_rates_side_by_side_are_single_runs():
     network = Network(make_mlp, optax.adam)
     examples = network.prepare(X, Y)
@@ -168,6 +169,7 @@ def test_features_of_the_module_or_of_the_argument():
         neither.features(neither.init(KEY, hyper), one)
 
 
+@pytest.mark.thorough
 def test_equinox_modules_serve_unchanged():
     make = lambda key: eqx.nn.MLP(6, 4, 8, 2, jax.nn.relu, key=key)  # noqa: E731
     network = Network(make, optax.sgd)

@@ -104,6 +104,7 @@ def test_critical_probability_divides_growing_from_fading():
     assert exact.critical_firing_probability(*floats(1.5, 1.0)) == 0
 
 
+@pytest.mark.thorough
 def test_survival_phases_meet_at_the_critical_line():
     growth, decay, steps = floats(1.1, 0.95, 4000)
     sizes = jnp.asarray([1.0, 2.0, 8.0, 64.0])

@@ -37,7 +37,14 @@ def all_batches(graph, inputs, size, edge_firing):
 
 
 @pytest.mark.parametrize("edge_firing", ["batch", "sample"])
-@pytest.mark.parametrize(("figure", "size"), [(figure1, 1), (figure1, 3), (figure4, 2)])
+@pytest.mark.parametrize(
+    ("figure", "size"),
+    [
+        pytest.param(figure1, 1, marks=pytest.mark.thorough),
+        pytest.param(figure1, 3, marks=pytest.mark.thorough),
+        (figure4, 2),
+    ],
+)
 def test_against_all_batches(figure, size, edge_firing, relative_tolerance):
     graph, inputs = figure()
     system = Neurashed(graph, edge_firing=edge_firing)

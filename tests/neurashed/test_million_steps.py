@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from nsh import Neurashed, SaveAt, ensemble
 from nsh.neurashed import figure4, figure4_rules
 from nsh.system import finite_logits, in_common_unit, log_probabilities
 
 
+@pytest.mark.optimised
 def test_everything_is_finite_and_the_true_class_is_sure():
     graph, inputs = figure4()
     system = Neurashed(graph)

@@ -129,6 +129,7 @@ def test_saturating_rises_to_its_ceiling_and_stays_there(factor, share):
     np.testing.assert_allclose(growth(top), top, atol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_derivatives_three_ways(kind):
     given = [sign for name, *signs in WHERE.values() if name == kind for sign in signs]

@@ -1,6 +1,7 @@
-"""Run as a program: digests of ensembles on so many devices, or as one of several processes.
+"""Run as a program: digests of ensembles on 1, 2 and 8 devices, or as one of several processes.
 
-``many_devices.py DEVICES [PROCESSES NUMBER PORT]`` prints one line of JSON.
+``many_devices.py [PROCESSES NUMBER PORT]`` prints one line of JSON: what each number of devices
+gave; one process alone makes 8 devices, each of several makes one.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ def systems():
     yield "mlp", network, network.prepare(x, y), {"learning_rate": 0.1}
 
 
-def digests():
+def digests(devices):
     """For each system and ensemble size, a digest of every seed's arrays."""
     from nsh import WithReplacement, ensemble
 
@@ -38,7 +39,7 @@ def digests():
         for seeds, chunk in SIZES:
             run = ensemble(
                 system, examples, hyper, key, seeds=seeds, steps=11, lanes=4, chunk=chunk,
-                sampler=WithReplacement(3),
+                sampler=WithReplacement(3), devices=devices,
             )  # fmt: skip
             leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(run.state)]
             assert np.all(np.asarray(run.status) == 0)
@@ -49,13 +50,15 @@ def digests():
     return found
 
 
-def main(devices, processes=1, number=0, port=0):
-    jax.config.update("jax_num_cpu_devices", devices)
+def main(processes=1, number=0, port=0):
+    counts = (1, 2, 8) if processes == 1 else (processes,)
+    jax.config.update("jax_num_cpu_devices", counts[-1] // processes)
     if processes > 1:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.distributed.initialize(f"127.0.0.1:{port}", processes, number)
-    found = digests()
-    print(json.dumps({"devices": len(jax.devices()), "digests": found}), flush=True)
+    assert len(jax.devices()) == counts[-1]
+    found = {count: digests(jax.devices()[:count]) for count in counts}
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

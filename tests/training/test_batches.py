@@ -75,6 +75,7 @@ def test_epochs_are_permutations(size, samples):
     assert set(drawn.ravel().tolist()) == set(range(samples))
 
 
+@pytest.mark.thorough
 def test_each_place_in_an_epoch_is_uniform():
     drawn = batches(Epochs(2), 2, samples=5, steps=4000)
     for place in (drawn[::2, 0], drawn[1::2, 1]):

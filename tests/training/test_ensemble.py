@@ -21,6 +21,8 @@ from nsh import (
 from nsh.networks import CNN, MLP, Network
 from nsh.neurashed import figure4, figure4_rules
 
+pytestmark = pytest.mark.optimised
+
 KEY = jax.random.key(1)
 STEPS, SEEDS, EVERY_5 = 11, 64, SaveAt(every=5)
 
@@ -72,8 +74,7 @@ def check_company(what, lanes, company):
         )
 
 
-@pytest.mark.core
-@pytest.mark.parametrize("name", ["neurashed", "mlp"])
+@pytest.mark.parametrize("name", [pytest.param("neurashed", marks=pytest.mark.core), "mlp"])
 def test_seeds_are_bitwise_the_same_in_any_company(name):
     company = [(1, None), (7, 5), (SEEDS, 5)]
     check_company(SYSTEMS[name](), None, company)

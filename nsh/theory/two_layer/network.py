@@ -181,8 +181,9 @@ class TwoLayer(System):
                 slope += number[f"decay_{name}"] * part
             part -= eta * slope
             if "temperature" in number:
-                noise = jax.random.normal(jax.random.fold_in(key, place), part.shape, dtype)
-                part += jnp.sqrt(2 * eta * number["temperature"]) * noise
+                # drawn flat, which compiles ten times faster, see `start`
+                noise = jax.random.normal(jax.random.fold_in(key, place), (part.size,), dtype)
+                part += jnp.sqrt(2 * eta * number["temperature"]) * noise.reshape(part.shape)
             particles = eqx.tree_at(lambda p, name=name: getattr(p, name), particles, part)
         return particles
 

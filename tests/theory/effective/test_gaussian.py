@@ -57,7 +57,9 @@ def test_steep_functions_of_enormous_variance():
     np.testing.assert_allclose(slope, 2 / np.sqrt(2 * np.pi * K), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["tanh", "hard_tanh", "relu"])
+@pytest.mark.parametrize(
+    "name", ["tanh", pytest.param("hard_tanh", marks=pytest.mark.thorough), "relu"]
+)
 def test_derivative_by_the_variance(name):
     """d<F>/dK = <F (z^2 - K)> / 2K^2, for the nodes that move with K and for fixed kinks."""
     activation = ACTIVATIONS[name]

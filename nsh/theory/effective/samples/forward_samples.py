@@ -64,7 +64,8 @@ def _sample(shared: tuple[Network, Array], key: Key[Array, ""]) -> ForwardSample
     def layer(carry: tuple[Array, Array], given: tuple[Array, ...]):
         covariance, log_scale = carry
         C_b, C_W, lambda_b, lambda_W, width, units, key = given
-        noise = jax.random.normal(key, (3, network.widest), covariance.dtype)
+        # drawn in one row: the same numbers, many times faster to compile on CPUs
+        noise = jax.random.normal(key, (3 * network.widest,), covariance.dtype).reshape(3, -1)
         z, u, v = _root(covariance) @ noise
         slope = net.activation.derivative(z)
         below = jnp.stack([net.activation(z), slope * u, slope * v])

@@ -106,6 +106,7 @@ def test_duplicate_inputs_get_the_smallest_jitter_of_the_ladder():
     assert gp_predict(train, cross, test, y, noise=0.1).status == Status.SOLVED
 
 
+@pytest.mark.thorough
 @pytest.mark.core
 def test_a_hopeless_matrix_is_data_and_harms_no_other():
     good, cross, test = (jnp.asarray(part, jnp.float32) for part in joint(X, Z))

@@ -51,6 +51,7 @@ def by_hand(module, rates=1.0):
     return total
 
 
+@pytest.mark.thorough
 @pytest.mark.core
 def test_layers_path_is_the_sum_over_parameters(relative_tolerance):
     module, x, z = mlp(), floats(X), floats(Z)

@@ -1,0 +1,53 @@
+"""A bound on the generalisation gap that can be computed from a trained network and its data."""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nsh._checks import require, require_integer
+
+
+def clipped_squared_error(
+    output: Float[Array, "..."], y: Float[Array, "..."], largest: float
+) -> Float[Array, "..."]:
+    """``min((output - y)^2 / 2, largest)``: in [0, largest], of Lipschitz constant sqrt(2 largest).
+
+    Differentiable where it is not at `largest`. Raises `ValueError` unless largest > 0.
+    """
+    require(largest > 0, "largest", largest, "> 0")
+    return jnp.minimum((output - y) ** 2 / 2, largest)
+
+
+def generalisation_bound(
+    norm: Float[Array, "*shape"],
+    complexity: Float[Array, "*shape"] | Float[Array, ""],
+    samples: int,
+    *,
+    lipschitz: float,
+    largest: float,
+    failure: float = 0.05,
+) -> Float[Array, "*shape"]:
+    """A bound on risk minus training error, holding with probability 1 - failure.
+
+    ``2 lipschitz Q R + 3 largest sqrt(ln(2 k (k + 1) / failure) / (2 n))``, Q = k the path norm
+    rounded up to an integer: Mohri, Rostamizadeh, Talwalkar, Foundations of Machine Learning (2nd
+    edition), Theorem 3.3, for the loss on the networks of path norm at most k, at confidence
+    ``failure / (k (k + 1))``, which sum to `failure`, so that k may depend on the data. It holds
+    for every network at once, whatever trained it.
+
+    `norm`: `path_norm` of the trained network; `complexity`: empirical Rademacher complexity of
+    path norm 1 on the n = `samples` training inputs, or `rademacher_bound`. `lipschitz` and
+    `largest`: of the loss, which lies in [0, largest]. A step function of `norm`; differentiable
+    in `complexity`. Raises `ValueError` on numbers out of range.
+    """
+    require_integer("samples", samples, 1)
+    require(lipschitz > 0, "lipschitz", lipschitz, "> 0")
+    require(largest > 0, "largest", largest, "> 0")
+    require(0 < failure < 1, "failure", failure, "between 0 and 1")
+    stratum = jnp.maximum(jnp.ceil(norm), 1)
+    doubt = math.log(2 / failure) + jnp.log(stratum) + jnp.log1p(stratum)
+    deviation = 3 * largest * jnp.sqrt(doubt / (2 * samples))
+    return 2 * lipschitz * stratum * complexity + deviation

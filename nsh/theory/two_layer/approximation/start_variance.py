@@ -1,0 +1,28 @@
+"""How large f is at an independent start."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nsh.theory.effective.gaussian import gaussian
+from nsh.theory.two_layer.network import TwoLayer
+
+
+def start_variance(
+    network: TwoLayer, x: Float[Array, "n inputs"], alpha: Float[Array, ""] | float
+) -> Float[Array, ""]:
+    """``m E ||f_m||^2`` of m units with u, theta ~ N(0, 1) independent, as `Independent` draws.
+
+    ``alpha^2 outputs mean_i E s(z)^2``, ``z ~ N(0, |x_i|^2)``: the same for every m; the infinite
+    width has f = 0. ``||f||^2`` is the mean over inputs x of ``|f(x)|^2``. To the accuracy of
+    one-dimensional quadrature, for any number of inputs. Differentiable.
+    """
+
+    def square(K: Float[Array, ""]) -> Float[Array, ""]:
+        nodes = gaussian(K, network.activation)
+        return nodes.mean(network.activation(nodes.z) ** 2)
+
+    size = network.outputs * jnp.mean(jax.vmap(square)(jnp.sum(x**2, axis=-1)))
+    return jnp.asarray(alpha, x.dtype) ** 2 * size

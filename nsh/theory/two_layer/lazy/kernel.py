@@ -1,0 +1,98 @@
+"""The neural tangent kernel of two-layer networks: infinitely wide, and a network's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nsh._checks import require
+from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.infinite_width.kernels import kernels
+from nsh.theory.effective.prediction.matrices import MATMUL, as_shaped
+from nsh.theory.two_layer.network import TwoLayer
+from nsh.theory.two_layer.particles import Particles
+from nsh.theory.two_layer.start import Independent, Quadrature, Symmetric
+
+NORMAL = (Independent, Symmetric, Quadrature)
+
+
+def infinite_ntk(network: TwoLayer, x: Any, z: Any = None) -> Float[Array, "n m"]:
+    """The kernel K before training at infinite width: ``df/dt = -K loss'`` for all of it if lazy.
+
+    ``K = k_u + k_theta``, ``k_u = E[s(a) s(b)]``, ``k_theta = E[u^2] E[s'(a) s'(b)] x.z``, with
+    ``a = theta.x, b = theta.z`` and u, theta ~ N(0, 1) (Jacot et al., arXiv 1806.07572; Fang,
+    Dong, Zhang, arXiv 2012.13982): what is trained alone has its part alone. With several outputs
+    it is K times the identity.
+
+    Shapes: x [n, inputs], z [m, inputs], by default x. Differentiable in both, as `kernels` of
+    `nsh.theory.effective` is, which this is. Raises `ValueError` on other shapes and unless the
+    start is normal: `Independent`, `Symmetric` or `Quadrature`.
+    """
+    start = network.start
+    require(isinstance(start, NORMAL), "start", start, "Independent, Symmetric or Quadrature")
+    x = as_inputs(network, "x", x, float)
+    z = None if z is None else as_inputs(network, "z", z, float)
+    rates = {"u": (0, 1), "theta": (network.inputs, 0), "both": (network.inputs, 1)}
+    architecture = Architecture(
+        network.activation, 2, C_W=jnp.array((network.inputs, 1.0)), lambda_b=0.0,
+        lambda_W=jnp.array(rates[network.trained], float),
+    )  # fmt: skip
+    return kernels(architecture, x, z).ntk
+
+
+def ntk(network: TwoLayer, particles: Particles, x: Any, z: Any = None) -> Float[Array, "n m ..."]:
+    """A network's own tangent kernel, wherever its particles are: ``df/dt = -K loss'``.
+
+    ``K_ab(x, z) = sum_j mass_j (delta_ab s(x) s(z) + u_ja u_jb s'(x) s'(z) x.z)``, s(x) standing
+    for ``s(theta_j . x)``, and only the first or second part where u or theta alone is trained.
+    No Jacobians are formed. (With masses 1 / m it is m / alpha^2 times the kernel of f's gradients
+    by u and theta.)
+
+    Shapes: x [n, inputs], z [m, inputs], by default x; the result is [n, m] of a network with one
+    output, else [n, m, outputs, outputs]. Differentiable in particles and inputs. Raises
+    `ValueError` on other shapes.
+    """
+    x = as_inputs(network, "x", x, particles.theta.dtype)
+    z = x if z is None else as_inputs(network, "z", z, particles.theta.dtype)
+    width = len(particles.mass)
+    wanted = {"u": (width, network.outputs), "theta": (width, network.inputs)}
+    for name, shape in wanted.items():
+        found = getattr(particles, name).shape
+        require(found == shape, f"particles.{name}.shape", found, f"{shape}, as the network's")
+    return _ntk(network, particles, x, z)
+
+
+def as_inputs(network: TwoLayer, field: str, given: Any, dtype: Any) -> Float[Array, "n inputs"]:
+    """Inputs of the network, checked."""
+    shape = (None, network.inputs)
+    return as_shaped(field, given, shape, f"(n, {network.inputs}) with n >= 1", dtype)
+
+
+@eqx.filter_jit
+def _ntk(network: TwoLayer, particles: Particles, x: Array, z: Array) -> Array:
+    outputs = network.outputs
+    kernel = jnp.zeros((len(x), len(z), outputs, outputs), x.dtype)
+    left, right = (jnp.matmul(particles.theta, a.T, precision=MATMUL) for a in (x, z))
+    if network.trained != "theta":
+        s = network.activation
+        shared = _mean_product(particles.mass, s(left), s(right))
+        kernel += shared[:, :, None, None] * jnp.eye(outputs, dtype=x.dtype)[None, None]
+    if network.trained != "u":
+        slopes = (_slopes(network, particles, a) for a in (left, right))
+        pairs = _mean_product(particles.mass, *slopes)  # [n outputs, m outputs]
+        pairs = pairs.reshape(len(x), outputs, len(z), outputs).swapaxes(1, 2)
+        kernel += jnp.matmul(x, z.T, precision=MATMUL)[:, :, None, None] * pairs
+    return kernel[:, :, 0, 0] if outputs == 1 else kernel
+
+
+def _slopes(network: TwoLayer, particles: Particles, at: Array) -> Float[Array, "width columns"]:
+    """``u_ja s'(theta_j . x)``, columns = inputs times outputs."""
+    slope = network.activation.derivative(at)
+    return (slope[:, :, None] * particles.u[:, None, :]).reshape(len(at), -1)
+
+
+def _mean_product(mass: Array, left: Array, right: Array) -> Array:
+    return jnp.matmul((mass[:, None] * left).T, right, precision=MATMUL)

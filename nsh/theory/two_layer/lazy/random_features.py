@@ -1,0 +1,95 @@
+"""Random features: the hidden layer stays as it was drawn, and a ridge regression reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from nsh._checks import require
+from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.infinite_width.kernels import as_inputs as as_kernel_inputs
+from nsh.theory.effective.infinite_width.kernels import kernels
+from nsh.theory.effective.prediction.conditioning import factorise
+from nsh.theory.effective.prediction.matrices import (
+    MATMUL,
+    as_amount,
+    as_finite,
+    as_targets,
+)
+from nsh.theory.two_layer.lazy.kernel import as_inputs
+from nsh.theory.two_layer.network import TwoLayer
+from nsh.theory.two_layer.particles import Particles
+
+
+class Ridge(eqx.Module):
+    """A linear readout of features, and how well it was computed.
+
+    `weights` [features, ...] like y; `jitter`, `condition` and `status`: of the matrix solved
+    with, see `nsh.theory.effective.prediction.conditioning`.
+    """
+
+    weights: Float[Array, "features ..."]
+    jitter: Float[Array, ""]
+    condition: Float[Array, ""]
+    status: Int[Array, ""]
+
+    def predict(self, features: Float[Array, "n features"]) -> Float[Array, "n ..."]:
+        """``features weights``."""
+        return jnp.matmul(features, self.weights, precision=MATMUL)
+
+
+def random_features(network: TwoLayer, particles: Particles, x: Any) -> Float[Array, "n width"]:
+    """``phi_j(x) = sqrt(mass_j) s(theta_j . x)``, so that phi(x).phi(z) tends to `feature_kernel`.
+
+    Source: Rahimi and Recht, NIPS 2007; arXiv 2012.13982. The network is linear in them:
+    ``f = phi w`` with ``w_j = alpha sqrt(mass_j) u_j``. Shape of x: [n, inputs]. Differentiable.
+    Raises `ValueError` on other shapes.
+    """
+    x = as_inputs(network, "x", x, particles.theta.dtype)
+    at = jnp.matmul(x, particles.theta.T, precision=MATMUL)
+    return jnp.sqrt(particles.mass)[None] * network.activation(at)
+
+
+def feature_kernel(activation: Any, x: Any, z: Any = None) -> Float[Array, "n m"]:
+    """``E[s(theta.x) s(theta.z)]``, theta ~ N(0, 1) in every entry: infinitely many features.
+
+    Ridge regression on them is `kernel_regression` of `nsh.theory.effective` with this kernel.
+    `activation`: as `TwoLayer`'s. Shapes: x [n, inputs], z [m, inputs], by default x.
+    Differentiable. Raises `ValueError` on other shapes.
+    """
+    x, z = as_kernel_inputs(x, z)
+    return kernels(Architecture(activation, 2, C_W=jnp.array((x.shape[1], 1.0))), x, z).nngp
+
+
+def ridge_regression(features: Any, y: Any, *, ridge: Any = 0.0) -> Ridge:
+    """The w that minimises ``|features w - y|^2 + ridge |w|^2``; for ridge 0, the smallest w.
+
+    ``w = (Phi^T Phi + ridge)^-1 Phi^T y = Phi^T (Phi Phi^T + ridge)^-1 y``, whichever matrix is
+    the smaller. Of `random_features`, ``ridge = n decay_u`` is where a `TwoLayer` with
+    trained="u" comes to rest on squared error, whatever alpha is.
+
+    Shapes: features [n, features], y [n] or [n, outputs]. Differentiable in everything. Raises
+    `ValueError` on other shapes, numbers that are not finite, and ridge < 0.
+    """
+    features = as_finite("features", features, None)
+    allowed = "(n, features), both at least 1"
+    require(features.ndim == 2 and features.size > 0, "features.shape", features.shape, allowed)
+    y = as_targets(y, len(features), features.dtype)
+    return _ridge(features, y, as_amount("ridge", ridge, features.dtype))
+
+
+@jax.jit
+def _ridge(features: Array, y: Array, ridge: Array) -> Ridge:
+    wide = features.shape[1] > features.shape[0]
+    rows = features if wide else features.T
+    gram = jnp.matmul(rows, rows.T, precision=MATMUL)
+    factor = factorise(gram + ridge * jnp.eye(len(gram), dtype=gram.dtype))
+    if wide:
+        weights = jnp.matmul(features.T, factor.solve(y), precision=MATMUL)
+    else:
+        weights = factor.solve(jnp.matmul(features.T, y, precision=MATMUL))
+    return Ridge(weights, factor.jitter, factor.condition, factor.status)

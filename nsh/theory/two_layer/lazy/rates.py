@@ -1,0 +1,69 @@
+"""How fast gradient descent with a constant kernel converges, from the kernel's spectrum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from nsh._checks import is_concrete, require, require_all
+from nsh.theory.effective.prediction.matrices import as_finite, as_numbers, as_symmetric
+
+
+class Rates(eqx.Module):
+    """Rates of full-batch gradient descent on mean squared error with a constant kernel K.
+
+    Each mode of K / n (eigenvector v, eigenvalue lambda) contracts by itself:
+    ``v.(f_t - y) = (1 - eta lambda)^t v.(f_0 - y)``. `eigenvalues`: of K / n, rising; those below
+    0, which are rounding, as 0.
+    """
+
+    eigenvalues: Float[Array, " modes"]
+
+    def factors(self, learning_rate: Any) -> Float[Array, "*shape modes"]:
+        """``|1 - eta lambda|`` of each mode: what a step multiplies its error by."""
+        eta = as_finite("learning_rate", learning_rate, self.eigenvalues.dtype)
+        if is_concrete(eta):
+            require_all(np.asarray(eta) > 0, "learning_rate", eta, "> 0")
+        modes = self.eigenvalues.reshape((1,) * eta.ndim + (-1,))
+        return jnp.abs(1 - eta[..., None] * modes)
+
+    def loss_bound(self, learning_rate: Any, steps: Any) -> Float[Array, "*shape"]:
+        """The largest that loss_t / loss_0 can be: ``max_lambda |1 - eta lambda|^(2 steps)``.
+
+        For eta <= 1 / lambda_max that is ``(1 - eta lambda_min)^(2 steps)``, at most
+        ``exp(-2 eta lambda_min steps)``. Attained where all error is in the slowest mode.
+        """
+        steps = as_numbers("steps", steps, self.eigenvalues.dtype)
+        if is_concrete(steps):
+            require_all(np.asarray(steps) >= 0, "steps", steps, ">= 0")
+        worst = jnp.max(self.factors(learning_rate), axis=-1)
+        worst, steps = jnp.broadcast_arrays(worst, steps)
+        return worst ** (2 * steps)
+
+    @property
+    def largest_learning_rate(self) -> Float[Array, ""]:
+        """``2 / lambda_max``: descent converges below it, and diverges above."""
+        return 2 / self.eigenvalues[-1]
+
+
+def rates(kernel: Any) -> Rates:
+    """`Rates` of a kernel K on n training inputs: the spectrum of K / n.
+
+    Source: Fang, Dong, Zhang, arXiv 2012.13982; Du et al., arXiv 1810.02054, on lambda_min.
+    `kernel`: symmetric, [n, n], or [n, n, outputs, outputs] as `ntk` gives it for several outputs
+    (modes: n times outputs). Differentiable; by a single eigenvalue where it is no multiple one.
+    Raises `ValueError` on kernels that are not symmetric, finite or of these shapes.
+    """
+    kernel = as_finite("kernel", kernel, None)
+    shape = kernel.shape
+    if kernel.ndim == 4 and shape[0] == shape[1] and shape[2] == shape[3]:
+        size = shape[0] * shape[2]
+        kernel = kernel.swapaxes(1, 2).reshape(size, size)
+    square = kernel.ndim == 2 and kernel.shape[0] == kernel.shape[1] > 0
+    require(square, "kernel.shape", shape, "(n, n) or (n, n, outputs, outputs)")
+    matrix = as_symmetric("kernel", kernel) / shape[0]
+    return Rates(jnp.maximum(jnp.linalg.eigvalsh(matrix), 0))

@@ -1,0 +1,111 @@
+"""Laws of particles at rest in the potential of a given signal; u is integrated exactly."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float
+
+from nsh.theory.two_layer.mean_field.grid import Grid
+from nsh.theory.two_layer.mean_field.strengths import Strengths
+from nsh.theory.two_layer.network import TwoLayer
+from nsh.theory.two_layer.particles import Particles
+
+
+class AtRest(eqx.Module):
+    """A law of (u, theta) by places of theta: their masses and, at each, moments of u.
+
+    `u`, `u_square`: mass times the mean of u, and of its squares. `log_partition`: log Z of
+    ``exp(-(V / alpha + r) / temperature)``, averaged over what is kept. `edge`: the mass in the
+    grid's outermost cells, which tells whether it reaches far enough.
+    """
+
+    theta: Float[Array, "places inputs"]
+    mass: Float[Array, " places"]
+    u: Float[Array, "places outputs"]
+    u_square: Float[Array, "places outputs"]
+    log_partition: Float[Array, ""]
+    edge: Float[Array, ""]
+
+    def outputs(
+        self, network: TwoLayer, x: Float[Array, "n inputs"], alpha: Float[Array, ""]
+    ) -> Float[Array, "n outputs"]:
+        """``f(x) = alpha E[u s(theta . x)]``."""
+        return alpha * network.activation(x @ self.theta.T) @ self.u
+
+    def second_moments(self) -> tuple[Float[Array, " outputs"], Float[Array, " inputs"]]:
+        """``E u^2`` and ``E theta^2`` of each coordinate."""
+        return jnp.sum(self.u_square, axis=0), self.mass @ self.theta**2
+
+
+def at_rest(
+    network: TwoLayer,
+    signal: Float[Array, "n outputs"],
+    x: Float[Array, "n inputs"],
+    strength: Strengths,
+    grid: Grid | None,
+    kept: Particles | None,
+) -> AtRest:
+    """The law ``~ exp(-(V / alpha + r) / temperature)`` of the trained coordinates.
+
+    ``V = u . g(theta)``, ``g = mean_i signal_i s(theta . x_i)``; u, where trained, is Gaussian
+    given theta.
+    """
+
+    def slope_at(theta: Array) -> Array:
+        return network.activation(theta @ x.T) @ signal / len(x) / strength.alpha  # g / alpha
+
+    if grid is None:
+        assert kept is not None
+        nothing = jnp.zeros((), x.dtype)
+        return _readout_trained(kept.theta, kept.mass, slope_at(kept.theta), strength, nothing)
+    theta = grid.nodes()
+    slope = slope_at(theta)
+    spring = strength.decay_theta * jnp.sum(theta**2, axis=1) / 2
+    log_prior = float(np.log(grid.volume)) - spring / strength.temperature
+    faces = jnp.asarray(grid.at_faces())
+    if kept is not None:
+        return _readout_kept(theta, log_prior, slope, strength, kept, faces)
+    log_mass = log_prior + _log_partition_of_u(slope, strength)
+    mass = jax.nn.softmax(log_mass)
+    edge = jnp.sum(jnp.where(faces, mass, 0.0))
+    law = _readout_trained(theta, mass, slope, strength, edge)
+    return eqx.tree_at(lambda law: law.log_partition, law, logsumexp(log_mass))
+
+
+def _log_partition_of_u(slope: Array, strength: Strengths) -> Array:
+    """``log int exp(-(u . slope + decay_u |u|^2 / 2) / temperature) du``."""
+    variance = strength.temperature / strength.decay_u
+    shift = jnp.sum(slope**2, axis=1) / (2 * strength.decay_u * strength.temperature)
+    return shift + slope.shape[1] / 2 * jnp.log(2 * np.pi * variance)
+
+
+def _readout_trained(
+    theta: Array, mass: Array, slope: Array, strength: Strengths, edge: Array
+) -> AtRest:
+    """With u ~ N(-slope / decay_u, temperature / decay_u) at each theta."""
+    mean = -slope / strength.decay_u
+    square = mean**2 + strength.temperature / strength.decay_u
+    log_partition = jnp.sum(mass * _log_partition_of_u(slope, strength))
+    column = mass[:, None]
+    return AtRest(theta, mass, column * mean, column * square, log_partition, edge)
+
+
+def _readout_kept(
+    theta: Array,
+    log_prior: Array,
+    slope: Array,
+    strength: Strengths,
+    kept: Particles,
+    faces: Array,
+) -> AtRest:
+    """With a law of theta to each kept u."""
+    log_mass = log_prior[None] - kept.u @ slope.T / strength.temperature  # [kept, places]
+    joint = kept.mass[:, None] * jax.nn.softmax(log_mass, axis=1)
+    mass = jnp.sum(joint, axis=0)
+    log_partition = jnp.sum(kept.mass * logsumexp(log_mass, axis=1))
+    edge = jnp.sum(jnp.where(faces, mass, 0.0))
+    return AtRest(theta, mass, joint.T @ kept.u, joint.T @ kept.u**2, log_partition, edge)

@@ -1,0 +1,113 @@
+"""The free energy that noisy gradient descent minimises over laws of particles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nsh.theory.two_layer.mean_field.entropy import entropy, moved_axes
+from nsh.theory.two_layer.mean_field.grid import Density
+from nsh.theory.two_layer.mean_field.strengths import Strengths, strengths, trained_parts
+from nsh.theory.two_layer.network import Examples, TwoLayer
+from nsh.theory.two_layer.particles import Particles, mean_over
+
+Law = Density | Particles
+
+
+def mean_loss(network: TwoLayer, particles: Particles, examples: Examples) -> Float[Array, ""]:
+    """``L(f_p)``, the mean over examples of the loss of f_p(x). Convex in p. Differentiable."""
+    outputs = jax.vmap(network.output, (None, 0))(particles, examples.x)
+    return jnp.mean(jax.vmap(network.loss)(outputs, examples.y))
+
+
+def energy(
+    network: TwoLayer, law: Law, examples: Examples, hyper: dict[str, Any]
+) -> Float[Array, ""]:
+    """``L(f_p) + alpha^2 E_p r``: all of the free energy but the entropy. Differentiable.
+
+    ``r = decay_u |u|^2 / 2 + decay_theta |theta|^2 / 2``, of the trained parts.
+    """
+    particles, strength = _placed(network, law, hyper)
+    decay = mean_over(particles, regulariser(network, particles, strength))
+    return mean_loss(network, particles, examples) + strength.alpha**2 * decay
+
+
+def free_energy(
+    network: TwoLayer,
+    law: Law,
+    examples: Examples,
+    hyper: dict[str, Any],
+    *,
+    neighbours: int = 4,
+) -> Float[Array, ""]:
+    """``Q(p) = L(f_p) + alpha^2 (E_p r + temperature int p log p)``. Convex in p.
+
+    The noisy descent of `TwoLayer` follows ``d_t p = div(p grad(V / alpha + r)) + temperature
+    Laplacian p`` with ``dL/dp = alpha V``: the gradient flow of Q in the Wasserstein metric, at
+    pace 1 / alpha^2. At alpha = 1 it is the paper's (Fang, Dong, Zhang, arXiv 2012.13982). Loss and
+    E_p r are exact, also for particles; for these the entropy is an estimate: see `entropy`, whose
+    errors it raises and which `neighbours` is for. Differentiable.
+    """
+    found = energy(network, law, examples, hyper)
+    _, strength = _placed(network, law, hyper)
+    spread = entropy(network, law, neighbours=neighbours)
+    return found - strength.alpha**2 * strength.temperature * spread
+
+
+def potential(
+    network: TwoLayer, particles: Particles, examples: Examples, hyper: dict[str, Any]
+) -> Float[Array, " width"]:
+    """``V / alpha + r`` at each particle, whose slope drives it: ``(dL/dp + alpha^2 r) / alpha^2``.
+
+    ``V = mean_i loss'(f(x_i)) . u s(theta . x_i)``. Differentiable.
+    """
+    strength = strengths(network, hyper, particles.u.dtype)
+    hidden = network.activation(particles.theta @ examples.x.T)
+    rest = regulariser(network, particles, strength)
+    return pull_potential(network, particles, hidden, examples) / strength.alpha + rest
+
+
+def pull_potential(
+    network: TwoLayer, particles: Particles, hidden: Float[Array, "width n"], examples: Examples
+) -> Float[Array, " width"]:
+    """V at each particle, from the hidden layer ``s(theta . x_i)`` at all examples."""
+    outputs = particles.alpha * hidden.T @ (particles.mass[:, None] * particles.u)
+    pulled = hidden @ network.signal(outputs, examples.y) / len(hidden.T)
+    return jnp.sum(particles.u * pulled, axis=1)
+
+
+def first_variation(
+    network: TwoLayer, law: Density, examples: Examples, hyper: dict[str, Any]
+) -> Float[Array, " *cells"]:
+    """``dQ/dp = dL/dp + alpha^2 (r + temperature log p)`` at the nodes, up to a constant.
+
+    It is constant where Q is least, that is at the Gibbs law. Where a part is kept, p is the
+    density given it. Differentiable where p > 0.
+    """
+    particles, strength = _placed(network, law, hyper)
+    kept = jnp.sum(law.mass, axis=moved_axes(network), keepdims=True)
+    log_p = jnp.log(law.mass) - jnp.broadcast_to(jnp.log(kept), law.mass.shape)
+    drift = potential(network, particles, examples, hyper).reshape(law.mass.shape)
+    return strength.alpha**2 * (drift + strength.temperature * log_p)
+
+
+def regulariser(
+    network: TwoLayer, particles: Particles, strength: Strengths
+) -> Float[Array, " width"]:
+    """r at each particle."""
+    found = jnp.zeros_like(particles.mass)
+    for name in trained_parts(network):
+        decay = getattr(strength, f"decay_{name}")
+        found += decay * jnp.sum(getattr(particles, name) ** 2, axis=1) / 2
+    return found
+
+
+def _placed(network: TwoLayer, law: Law, hyper: dict[str, Any]) -> tuple[Particles, Strengths]:
+    """The law as particles, and the strengths."""
+    if isinstance(law, Particles):
+        return law, strengths(network, hyper, law.u.dtype)
+    strength = strengths(network, hyper, law.mass.dtype)
+    return law.particles(network, strength.alpha), strength

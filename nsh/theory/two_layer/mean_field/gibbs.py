@@ -1,0 +1,145 @@
+"""The Gibbs law, where noisy gradient descent comes to rest: a fixed point of the outputs alone."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from nsh._checks import require
+from nsh.theory.two_layer.mean_field.at_rest import AtRest, at_rest
+from nsh.theory.two_layer.mean_field.free_energy import regulariser
+from nsh.theory.two_layer.mean_field.grid import Density, Grid
+from nsh.theory.two_layer.mean_field.strengths import strengths, trained_parts
+from nsh.theory.two_layer.network import Examples, TwoLayer
+from nsh.theory.two_layer.particles import Particles
+
+MOST_STEPS = 64
+
+
+class Gibbs(eqx.Module):
+    """The law at rest, ``p* ~ exp(-(dL/dp / alpha^2 + r) / temperature)``, which minimises Q.
+
+    `output`: f(x_i), [n, outputs]; `signal`: loss' there, on which alone p* depends; `law`: p*
+    by the places of theta (see `AtRest`); `free_energy`: ``Q(p*)``; `residual`: the largest
+    difference between `output` and the output of the law that it makes; `converged`: whether that
+    is small. `law.edge`, the mass at the grid's faces, is to be looked at too.
+    """
+
+    output: Float[Array, "n outputs"]
+    signal: Float[Array, "n outputs"]
+    law: AtRest
+    free_energy: Float[Array, ""]
+    residual: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+
+def gibbs(
+    network: TwoLayer,
+    examples: Examples,
+    hyper: dict[str, Any],
+    grid: Grid | None = None,
+    *,
+    kept: Particles | None = None,
+) -> Gibbs:
+    """The stationary law of noisy gradient descent with infinitely many particles.
+
+    p* depends on the n outputs f alone: they are the root of ``f - alpha E_{p*(f)}[u s(theta .
+    x)]``. With C the covariance of u s(theta . x) under p*, the root's Jacobian is ``1 + C loss'' /
+    (n temperature)``, whose eigenvalues are at least 1 for a convex loss: there is one root, that
+    of a strictly convex dual problem, found by Levenberg-Marquardt (Optimistix). For squared error
+    the dual is to maximise ``-mean_i (|a_i|^2 / 2 + a_i . y_i) - alpha^2 temperature log Z(a)`` in
+    a = loss'(f). Source: Fang, Dong, Zhang, arXiv 2012.13982; the dual derived here.
+
+    u, being linear in V, is integrated exactly. `trained` = "both": `grid` has an axis to each
+    entry of theta (three at most), the number of outputs is free. "theta": the same, with the law
+    of u `kept` as in these particles, such as ``network.init(key, hyper)``. "u": no grid; thetas
+    and masses as in `kept`. Entropies are then those given the kept part.
+
+    Differentiable in `hyper`, `examples` and `kept`, by the implicit function theorem. Raises
+    `ValueError` unless temperature and the decays of what is trained are > 0, on a grid or `kept`
+    that does not fit, and where memory does not suffice; `ImportError` without Optimistix. Where
+    no law exists (an activation that grows, too little decay) mass gathers at the faces.
+    """
+    optimistix = _optimistix()
+    trained = trained_parts(network)
+    needed = ("temperature", *(f"decay_{name}" for name in trained))
+    dtype, count = examples.x.dtype, len(examples.x)
+    strength = strengths(network, hyper, dtype, needed)
+    _check(network, grid, kept, count)
+
+    def law_of(output: Array, given: tuple) -> AtRest:
+        examples, strength, kept = given
+        return at_rest(
+            network, network.signal(output, examples.y), examples.x, strength, grid, kept
+        )
+
+    def excess(output: Array, given: tuple) -> Array:
+        examples, strength, _ = given
+        law = law_of(output, given)
+        return output - law.outputs(network, examples.x, strength.alpha)
+
+    given = (examples, strength, kept)
+    tolerance = float(jnp.finfo(dtype).eps) ** (2 / 3)
+    start = jnp.zeros((count, network.outputs), dtype)
+    solver = optimistix.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
+    found = optimistix.root_find(excess, solver, start, given, max_steps=MOST_STEPS, throw=False)
+    output, law = found.value, law_of(found.value, given)
+    residual = jnp.max(jnp.abs(excess(output, given)))
+    signal = network.signal(output, examples.y)
+    loss = jnp.mean(jax.vmap(network.loss)(output, examples.y))
+    pulled = jnp.sum(signal * output) / count
+    scale = strength.alpha**2 * strength.temperature
+    small = jnp.asarray(100 * tolerance, dtype) * (1 + jnp.max(jnp.abs(output)))
+    return Gibbs(
+        output, signal, law, loss - pulled - scale * law.log_partition, residual, residual <= small
+    )
+
+
+def gibbs_density(
+    network: TwoLayer, found: Gibbs, examples: Examples, hyper: dict[str, Any], grid: Grid
+) -> Density:
+    """A Gibbs law on a grid over (u, theta), both trained, for use as any `Density`.
+
+    Differentiable. Raises `ValueError` as `gibbs` does, and where a part is kept.
+    """
+    require(network.trained == "both", "trained", network.trained, "'both'")
+    needed = ("temperature", "decay_u", "decay_theta")
+    strength = strengths(network, hyper, examples.x.dtype, needed)
+    nodes = Density.normal(grid).particles(network, strength.alpha)
+    hidden = network.activation(nodes.theta @ examples.x.T)
+    V = jnp.sum(nodes.u * (hidden @ found.signal), axis=1) / len(examples.x)
+    drift = V / strength.alpha + regulariser(network, nodes, strength)
+    return Density.from_log(grid, -drift / strength.temperature)
+
+
+def _check(network: TwoLayer, grid: Grid | None, kept: Particles | None, count: int) -> None:
+    """Raise `ValueError` unless grid and kept particles are what this network needs."""
+    if network.trained == "both":
+        require(kept is None, "kept", kept, "None where both u and theta are trained")
+    elif not isinstance(kept, Particles):
+        raise ValueError(f"kept = {kept!r}: must be Particles, whose law of the other part is kept")
+    else:
+        shapes = kept.u.shape[1:], kept.theta.shape[1:]
+        fitting = shapes == ((network.outputs,), (network.inputs,))
+        require(fitting, "shapes of kept", shapes, "those of this network's particles")
+    if network.trained == "u":
+        require(grid is None, "grid", grid, "None where only u is trained")
+    elif not isinstance(grid, Grid):
+        raise ValueError(f"grid = {grid!r}: must be a Grid over theta")
+    else:
+        grid.require_axes(network.inputs, "the inputs (u is integrated exactly)")
+        slopes = network.outputs if kept is None else len(kept.mass)
+        grid.require_memory(count * network.outputs * slopes)
+
+
+def _optimistix() -> Any:
+    try:
+        return importlib.import_module("optimistix")
+    except ImportError as missing:
+        message = "the Gibbs law needs Optimistix: pip install 'nsh[theory]'"
+        raise ImportError(message) from missing

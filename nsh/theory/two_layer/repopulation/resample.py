@@ -1,0 +1,62 @@
+"""Hidden units drawn anew from a law, reweighted so that the network stays the same on average."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from nsh._checks import is_concrete, require, require_all, require_integer, require_numeric
+from nsh.theory.two_layer.particles import Particles
+
+Scheme = Literal["independent", "systematic"]
+
+
+def resample(
+    particles: Particles,
+    law: Float[Array, " width"],
+    key: Key[Array, ""],
+    width: int,
+    *,
+    scheme: Scheme = "independent",
+) -> Particles:
+    """`width` units of mass 1 / width, drawn from `law`; ``u_j`` becomes ``u_j mass_j / law_j``.
+
+    These importance weights keep ``E f`` what it was. With `optimal_law` every drawn unit
+    contributes equally: |u_j| ||h_j|| is the same for all. `law`: probabilities of the particles,
+    such as their masses (plain thinning: u stays as it is where they are equal). `scheme`:
+    "independent" draws, whose error `sampling_variance` gives exactly, the first k of them being a
+    sample of k; or "systematic" ones (one random offset, then evenly spaced along the cumulative
+    law), where unit j is drawn width law_j times, rounded up or down at random: the usual one of
+    particle filters, and a population that has the law already stays as it is.
+
+    Units drawn more than once are exact copies. Differentiable for the units drawn; how u and law
+    change which ones are drawn is left out. Raises `ValueError` on a bad law, width or scheme.
+    """
+    require_integer("width", width, 1)
+    require(scheme in get_args(Scheme), "scheme", scheme, "'independent' or 'systematic'")
+    _check(law, particles.mass.shape)
+    cumulative = jnp.cumsum(jax.lax.stop_gradient(law))
+    shape = () if scheme == "systematic" else (width,)
+    places = jax.random.uniform(key, shape, law.dtype)
+    if scheme == "systematic":
+        places = (jnp.arange(width, dtype=law.dtype) + places) / width
+    # by the last sum, not 1: rounding must not draw a unit of law 0 at the end
+    drawn = jnp.searchsorted(cumulative, places * cumulative[-1], side="right")
+    last = jnp.sum(cumulative < cumulative[-1], dtype=drawn.dtype)
+    drawn = jnp.minimum(drawn, last)
+    weight = particles.mass[drawn] / law[drawn]
+    mass = jnp.full(width, 1 / width, law.dtype)
+    return Particles(weight[:, None] * particles.u[drawn], particles.theta[drawn], mass,
+                     particles.alpha)  # fmt: skip
+
+
+def _check(law: Array, shape: tuple[int, ...]) -> None:
+    require(law.shape == shape, "law.shape", law.shape, f"{shape}, one for each particle")
+    if is_concrete(law):
+        numbers = require_numeric("law", law).astype(float)
+        require_all(numbers >= 0, "law", numbers, "a probability >= 0")
+        require(abs(numbers.sum() - 1) < 1e-4, "sum of law", float(np.sum(numbers)), "1")
