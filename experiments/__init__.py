@@ -19,5 +19,9 @@ EXPERIMENTS = (
     "experiments.finite_width",
     "experiments.aspect_ratio",
     "experiments.kernel_regime",
+    "experiments.lazy_to_mean_field",
+    "experiments.noisy_descent",
+    "experiments.repopulation",
+    "experiments.feature_learning",
 )
 """Module names, in the order in which they are run and listed; imported only when needed."""

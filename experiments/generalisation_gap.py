@@ -12,7 +12,7 @@ from jaxtyping import Array, Key
 
 from experiments.taught_networks import Silent, outputs, taught, teacher
 from nsh import train
-from nsh.theory.two_layer.approximation import (
+from nsh.theory.two_layer import (
     clipped_squared_error,
     empirical_rademacher,
     generalisation_bound,

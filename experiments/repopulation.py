@@ -29,15 +29,16 @@ from experiments.repopulation_claims import all_claims
 from experiments.repopulation_figure import draw
 from experiments.taught_networks import Silent, outputs, taught, teacher
 from nsh import SaveAt, ensemble
-from nsh.theory.two_layer.approximation import approximation_bound, start_variance
-from nsh.theory.two_layer.network import Trained, TwoLayer
-from nsh.theory.two_layer.particles import Particles
-from nsh.theory.two_layer.repopulation import (
+from nsh.theory.two_layer import (
     Repopulating,
+    approximation_bound,
     optimal_law,
     resample,
     sampling_variance,
+    start_variance,
 )
+from nsh.theory.two_layer.network import Trained, TwoLayer
+from nsh.theory.two_layer.particles import Particles
 from nsh.theory.two_layer.start import Independent
 from nsh.training import FullBatch, Snapshot
 

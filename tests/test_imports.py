@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "nsh.theory": CORE | {"nsh.networks", "nsh.training"},
     "nsh.figures": {"nsh._checks", "nsh.neurashed.graph"},
     "nsh.study": CORE
-    | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure", "nsh.figures"},
+    | {"nsh.neurashed", "nsh.networks", "nsh.theory", "nsh.training", "nsh.measure"}
+    | {"nsh.figures"},
     "nsh.cli": {"nsh.study", "nsh.theory", "nsh.figures"},
     "nsh.__main__": {"nsh.cli"},
 }

@@ -37,6 +37,24 @@ TINY = {
     "kernel_regime": {
         "widths": (4, 8), "seeds": 2, "train": 12, "test": 10, "steps": 8, "every": 4,
     },
+    "lazy_to_mean_field": {
+        "widths": (8, 16), "alphas": (2, 8), "dial": 8, "seeds": 3, "train": 5, "test": 4,
+        "steps": 4, "particles": 16,
+    },
+    "noisy_descent": {
+        "particles": 64, "seeds": 4, "steps": 8, "records": 4, "sample": 32, "points": 4,
+        "cells": (12, 16),
+    },
+    "repopulation": {
+        "inputs": 3, "samples": 8, "test": 6, "widths": (4,), "seeds": 2, "steps": 8, "every": 2,
+        "record": 4, "draws": 4, "gap_samples": (4, 8), "gap_seeds": 8, "gap_width": 4,
+        "gap_steps": 4, "gap_test": 16,
+    },
+    "feature_learning": {
+        "alphas": (1.0, 4.0, 16.0), "width": 8, "teacher_seeds": 2, "teacher_train": 12,
+        "teacher_test": 28, "teacher_steps": 8, "digits_seeds": 2, "digits_train": 12,
+        "digits_test": 28, "digits_steps": 8, "times": 4, "probes": 28, "inputs": 10, "samples": 2,
+    },
 }  # fmt: skip
 
 

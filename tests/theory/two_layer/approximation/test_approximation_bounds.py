@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from nsh.theory.two_layer import Independent, TwoLayer
-from nsh.theory.two_layer.approximation import (
+from nsh.theory.two_layer import (
+    Independent,
+    TwoLayer,
     approximation_bound,
     clipped_squared_error,
     empirical_rademacher,
     generalisation_bound,
+    optimal_law,
     path_norm,
     rademacher_bound,
+    sampling_variance,
     start_variance,
 )
 from nsh.theory.two_layer.particles import Particles
-from nsh.theory.two_layer.repopulation import optimal_law, sampling_variance
 
 NUMBERS = np.random.default_rng(0)
 X = NUMBERS.normal(size=(6, 2))

@@ -7,8 +7,7 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from nsh import ensemble, train
-from nsh.theory.two_layer import Independent, TwoLayer
-from nsh.theory.two_layer.repopulation import Repopulating, optimal_law
+from nsh.theory.two_layer import Independent, Repopulating, TwoLayer, optimal_law
 from nsh.training import FullBatch, SaveAt
 
 NUMBERS = np.random.default_rng(0)

@@ -8,15 +8,17 @@ import pytest
 from hypothesis import given, settings
 from jaxtyping import TypeCheckError
 
-from nsh.theory.two_layer import Given, Independent, TwoLayer
-from nsh.theory.two_layer.particles import Particles
-from nsh.theory.two_layer.repopulation import (
+from nsh.theory.two_layer import (
+    Given,
+    Independent,
+    TwoLayer,
     feature_norms,
     optimal_law,
     representation_cost,
     resample,
     sampling_variance,
 )
+from nsh.theory.two_layer.particles import Particles
 
 WIDTH, INPUTS, OUTPUTS, N = 7, 3, 2, 5
 NUMBERS = np.random.default_rng(0)
