@@ -11,7 +11,7 @@ README = Path(__file__).parent.parent / "README.md"
 def test_snippets_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names = {}
     exec("\n".join(blocks), names)
     run = names["run"]
@@ -27,3 +27,6 @@ def test_snippets_run(tmp_path, monkeypatch):
     assert names["point"].universality == "half-stable"
     assert names["jax"].grad(names["vertex"])(names["point"].C_W) > 0
     assert names["infinite"].error < 1e-5
+    assert names["error"](1.0) < names["error"](32.0)
+    assert names["jax"].grad(names["error"])(1.0) > 0
+    assert names["kernel"].shape == (16, 16)

@@ -14,6 +14,8 @@ from studies import FILE, assert_same_bytes, files, write
 
 from nsh.study import open_study
 
+pytestmark = pytest.mark.xdist_group("kill")  # one process, which makes the fixtures once
+
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("NSH_KILLS", "4"))
 # more blocks than elsewhere, so that there is more to kill

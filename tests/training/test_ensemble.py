@@ -21,7 +21,8 @@ from nsh import (
 from nsh.networks import CNN, MLP, Network
 from nsh.neurashed import figure4, figure4_rules
 
-pytestmark = pytest.mark.optimised
+# in one process, lest others drop their programs to compile as these do
+pytestmark = [pytest.mark.optimised, pytest.mark.xdist_group("optimised")]
 
 KEY = jax.random.key(1)
 STEPS, SEEDS, EVERY_5 = 11, 64, SaveAt(every=5)
