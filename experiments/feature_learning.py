@@ -46,10 +46,8 @@ from experiments.wide_networks import targets
 from nsh import SaveAt, ensemble
 from nsh.networks import digits
 from nsh.networks.for_digits import CLASSES, PIXELS
-from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.infinite_width.kernels import kernels
 from nsh.theory.effective.prediction.dynamics import mse_dynamics
-from nsh.theory.two_layer import Particles, Symmetric, TwoLayer
+from nsh.theory.two_layer import Particles, Symmetric, TwoLayer, infinite_ntk
 from nsh.training import FullBatch
 
 __all__ = ["FULL", "Config", "claims", "figure", "run"]
@@ -193,11 +191,8 @@ def _trained(config: Config, task: str, data: Data, seed: int) -> tuple[Particle
 
 def _ntk(x: np.ndarray) -> Array:
     """Of infinite width. Inputs get as many entries as digits: if as many, too, one program."""
-    scale = jnp.asarray(
-        [float(PIXELS), 1.0]
-    )  # theta ~ N(0, 1): preactivations' covariance is x . x'
-    architecture = Architecture("relu", 2, lambda_b=0.0, C_W=scale, lambda_W=scale)
-    return kernels(architecture, np.pad(x, ((0, 0), (0, PIXELS - x.shape[1])))).ntk
+    padded = np.pad(x, ((0, 0), (0, PIXELS - x.shape[1])))
+    return infinite_ntk(TwoLayer(PIXELS, Symmetric(2)), padded)
 
 
 def _errors(f: np.ndarray, data: Data) -> dict[str, np.ndarray]:

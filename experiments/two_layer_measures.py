@@ -65,9 +65,8 @@ def watch(
     def one(state: Particles) -> Seen:
         hidden = observe(system, state, Examples(x, x)).features[0]
         norm = jnp.sqrt(jnp.mean(jnp.sum(hidden**2, axis=1)))
-        start = jnp.asarray(
-            np.sqrt(hidden.shape[1] / 2), hidden.dtype
-        )  # of ReLU units with theta ~ N(0, 1), where |x| = 1
+        # of ReLU units with theta ~ N(0, 1), where |x| = 1
+        start = jnp.asarray(np.sqrt(hidden.shape[1] / 2), hidden.dtype)
 
         def bits(unit: Array) -> Any:
             return information(

@@ -54,7 +54,9 @@ def test_steep_functions_of_enormous_variance():
     nodes = gaussian(jnp.asarray(K), ACTIVATIONS["tanh"])
     slope = nodes.mean(ACTIVATIONS["tanh"].derivative(nodes.z))
     # <sech^2> -> 2 density(0) (1 - pi^2 / 24 K)
-    np.testing.assert_allclose(slope, 2 / np.sqrt(2 * np.pi * K), rtol=1e-6)
+    # in 32 bits, how far the sum over nodes rounds depends on its order, which is the compiler's
+    rtol = 1e-7 if slope.dtype == jnp.float64 else 1e-5
+    np.testing.assert_allclose(slope, 2 / np.sqrt(2 * np.pi * K), rtol=rtol)
 
 
 @pytest.mark.parametrize(
