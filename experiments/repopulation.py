@@ -20,13 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Key
-from matplotlib.figure import Figure
 
-from experiments.claim import Claim
 from experiments.generalisation_gap import Sizes, generalisation_gap
 from experiments.progress import Progress
-from experiments.repopulation_claims import all_claims
-from experiments.repopulation_figure import draw
+from experiments.repopulation_claims import claims
+from experiments.repopulation_figure import figure
 from experiments.taught_networks import Silent, outputs, taught, teacher
 from nsh import SaveAt, ensemble
 from nsh.theory.two_layer import (
@@ -41,6 +39,8 @@ from nsh.theory.two_layer.network import Trained, TwoLayer
 from nsh.theory.two_layer.particles import Particles
 from nsh.theory.two_layer.start import Independent
 from nsh.training import FullBatch, Snapshot
+
+__all__ = ["FULL", "Config", "claims", "figure", "run"]
 
 WAYS = ("plain, no decay", "plain", "alternating, no jitter", "alternating")
 UNITS = (10, 30, 100, 300, 1000)
@@ -214,13 +214,3 @@ def _samples(config: Config, task: Task, network: TwoLayer, particles: Particles
         },
         {"law": ["own", "optimal", "start"], "drawn": ["own", "optimal"], "unit": list(UNITS)},
     )
-
-
-def figure(dataset: xr.Dataset) -> Figure:
-    """Samples, their variance through training, alternation, and the bounds."""
-    return draw(dataset)
-
-
-def claims(dataset: xr.Dataset) -> list[Claim]:
-    """What the theory says of samples, what alternation does, and what the bounds are worth."""
-    return all_claims(dataset)

@@ -17,7 +17,7 @@ LAWS = {"own": "its own law", "optimal": "p*", "start": "the start's law"}
 LAYERS = {"u": "random features", "both": "both layers trained"}
 
 
-def all_claims(dataset: xr.Dataset) -> list[Claim]:
+def claims(dataset: xr.Dataset) -> list[Claim]:
     """Samples, alternation, bounds."""
     return [*_of_samples(dataset), *_of_alternation(dataset), *_of_bounds(dataset)]
 

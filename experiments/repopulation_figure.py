@@ -14,7 +14,7 @@ VARIANCE = "$m$ E$|f_m - f|^2$ / mean square"
 SHARE = "test error / mean square"
 
 
-def draw(dataset: xr.Dataset) -> Figure:
+def figure(dataset: xr.Dataset) -> Figure:
     """Samples, alternation, variance through training, and the bounds."""
     with style():
         drawn, axes = new_figure(2, 3, width="double", height=4.6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
@@ -100,6 +101,11 @@ class TwoLayer(System):
         self.start, self.loss, self.trained = start, loss, trained
         self.activation = as_activation(activation)
 
+    @property
+    def trained_parts(self) -> tuple[str, ...]:
+        """The names of what training moves: "u", "theta" or both."""
+        return ("u", "theta") if self.trained == "both" else (self.trained,)
+
     def prepare(self, x: Any, y: Any) -> Examples:
         """Finite inputs x [n, ...], flattened to [n, inputs], and targets or labels y.
 
@@ -173,8 +179,8 @@ class TwoLayer(System):
         dtype = particles.u.dtype
         number = {name: jnp.asarray(value, dtype) for name, value in hyper.items()}
         eta = number["learning_rate"]
-        trained = ("u", "theta") if self.trained == "both" else (self.trained,)
-        for place, name in enumerate(trained):
+        changed = {}
+        for place, name in enumerate(self.trained_parts):
             part = getattr(particles, name)
             slope = getattr(pull, name) / particles.alpha
             if f"decay_{name}" in number:
@@ -184,8 +190,8 @@ class TwoLayer(System):
                 # drawn flat, which compiles ten times faster, see `start`
                 noise = jax.random.normal(jax.random.fold_in(key, place), (part.size,), dtype)
                 part += jnp.sqrt(2 * eta * number["temperature"]) * noise.reshape(part.shape)
-            particles = eqx.tree_at(lambda p, name=name: getattr(p, name), particles, part)
-        return particles
+            changed[name] = part
+        return dataclasses.replace(particles, **changed)
 
     def step(
         self, state: Particles, batch: Examples, hyper: dict[str, Any], key: Key[Array, ""]

@@ -91,7 +91,10 @@ class Quadrature(Start):
 
 
 class Given(Start):
-    """Particles as given, e.g. those that other training ended with; mass 1 / width by default."""
+    """Particles as given, e.g. those that other training ended with; mass 1 / width by default.
+
+    Masses are >= 0 and sum to 1.
+    """
 
     u: Float[Array, "width outputs"]
     theta: Float[Array, "width inputs"]
@@ -118,6 +121,10 @@ class Given(Start):
             value = getattr(self, name)
             if is_concrete(value):
                 require_all(np.isfinite(require_numeric(name, value)), name, value, "finite")
+        if is_concrete(self.mass):
+            require_all(np.asarray(self.mass) >= 0, "mass", self.mass, ">= 0")
+            total = float(np.sum(np.asarray(self.mass, np.float64)))
+            require(abs(total - 1) < 1e-4, "sum of mass", total, "1")
 
     def draw(self, key: Key[Array, ""], inputs: int, outputs: int) -> Drawn:  # noqa: ARG002
         """See `Start.draw`; the key is not used."""

@@ -33,6 +33,8 @@ BAD = {
     "u": (lambda: Given([1.0], [[1.0]]), "u.shape = \\(1,\\)"),
     "theta": (lambda: Given([[1.0]], [[1.0], [2.0]]), "theta.shape"),
     "mass": (lambda: Given([[1.0]], [[1.0]], [0.5, 0.5]), "mass.shape"),
+    "negative": (lambda: TwoLayer(1, Given([[1.0]] * 2, [[1.0]] * 2, [1.5, -0.5])), "mass.* >= 0"),
+    "total": (lambda: TwoLayer(1, Given([[1.0]] * 2, [[1.0]] * 2, [1.0, 1.0])), "sum of mass = 2"),
     "given": (lambda: TwoLayer(2, Given([[1.0]], [[1.0]])), "theta.shape = \\(1, 1\\)"),
     "nan": (lambda: TwoLayer(1, Given([[np.nan]], [[1.0]])), "u = nan|u.* number"),
     "x": (lambda: network().prepare(X[:, :1], Y), "x.shape"),

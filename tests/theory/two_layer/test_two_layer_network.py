@@ -21,7 +21,7 @@ from nsh.theory.two_layer import (
     cross_entropy,
     squared_error,
 )
-from nsh.training import FullBatch, WithReplacement, hypergradient
+from nsh.training import FullBatch, WithReplacement
 
 pytestmark = pytest.mark.core
 
@@ -197,46 +197,16 @@ def test_randomness_comes_from_the_key_where_there_is_noise():
     assert np.all(moved(0, temperature=0.1) != moved(1, temperature=0.1))
 
 
-def loss_of(state):
-    network = tanh_network(start=Symmetric(6), outputs=1)
-    examples = network.prepare(X, Y[:, 0])
-    f = jax.vmap(network.logits, (None, 0))(state, examples)
-    return jnp.mean((f - examples.y) ** 2)
-
-
-def final_loss(run):
-    return loss_of(run.state)
-
-
 def test_derivatives_by_all_hyperparameters_three_ways():
     def loss(hyper):
         network = tanh_network(start=Symmetric(6), outputs=1)
         examples = network.prepare(X, Y[:, 0])
         run = train(network, examples, hyper, KEY, steps=20, sampler=WithReplacement(3))
-        return final_loss(run)
+        f = jax.vmap(network.logits, (None, 0))(run.state, examples)
+        return jnp.mean((f - examples.y) ** 2)
 
     hyper = HYPER | {"temperature": 0.05}
     check_three_ways(loss, {k: np.float64(v) for k, v in hyper.items()})
-
-
-def test_hypergradients_over_seeds_and_the_dial_agree_with_differences():
-    with x64(True):
-        network = tanh_network(start=Symmetric(6), outputs=1)
-        examples = network.prepare(X, Y[:, 0])
-        options = {"seeds": 3, "steps": 20, "sampler": FullBatch(), "grid": 1}
-
-        def along(alphas):
-            return hyper_grid(lambda alpha: {"alpha": alpha, "learning_rate": 0.3}, alpha=alphas)
-
-        alphas, h = np.array([0.5, 1.0, 4.0]), 1e-5
-        found = hypergradient(final_loss, network, examples, along(alphas), KEY, **options)
-        above, below = (
-            ensemble(network, examples, along(alphas + d), KEY, **options) for d in (h, -h)
-        )
-        values = [jax.vmap(jax.vmap(loss_of))(runs.state) for runs in (above, below)]
-        differences = (values[0] - values[1]) / (2 * h)
-        np.testing.assert_allclose(found.gradient["alpha"], differences, rtol=1e-6)
-        assert np.all(found.gradient["alpha"] != 0)
 
 
 def test_ensembles_repeat_single_runs_and_compile_once(caplog):

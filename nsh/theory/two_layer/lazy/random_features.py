@@ -10,9 +10,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from nsh._checks import require
-from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.infinite_width.kernels import as_inputs as as_kernel_inputs
-from nsh.theory.effective.infinite_width.kernels import kernels
 from nsh.theory.effective.prediction.conditioning import factorise
 from nsh.theory.effective.prediction.matrices import (
     MATMUL,
@@ -20,9 +17,10 @@ from nsh.theory.effective.prediction.matrices import (
     as_finite,
     as_targets,
 )
-from nsh.theory.two_layer.lazy.kernel import as_inputs
+from nsh.theory.two_layer.lazy.kernel import as_inputs, infinite_ntk
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
+from nsh.theory.two_layer.start import Independent
 
 
 class Ridge(eqx.Module):
@@ -61,8 +59,9 @@ def feature_kernel(activation: Any, x: Any, z: Any = None) -> Float[Array, "n m"
     `activation`: as `TwoLayer`'s. Shapes: x [n, inputs], z [m, inputs], by default x.
     Differentiable. Raises `ValueError` on other shapes.
     """
-    x, z = as_kernel_inputs(x, z)
-    return kernels(Architecture(activation, 2, C_W=jnp.array((x.shape[1], 1.0))), x, z).nngp
+    inputs = as_finite("x", x, None).shape[-1]
+    network = TwoLayer(inputs, Independent(1), activation=activation, trained="u")
+    return infinite_ntk(network, x, z)
 
 
 def ridge_regression(features: Any, y: Any, *, ridge: Any = 0.0) -> Ridge:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from nsh.theory.two_layer.mean_field.entropy import entropy, moved_axes
 from nsh.theory.two_layer.mean_field.grid import Density
-from nsh.theory.two_layer.mean_field.strengths import Strengths, strengths, trained_parts
+from nsh.theory.two_layer.mean_field.strengths import Strengths, strengths
 from nsh.theory.two_layer.network import Examples, TwoLayer
 from nsh.theory.two_layer.particles import Particles, mean_over
 
@@ -99,7 +99,7 @@ def regulariser(
 ) -> Float[Array, " width"]:
     """r at each particle."""
     found = jnp.zeros_like(particles.mass)
-    for name in trained_parts(network):
+    for name in network.trained_parts:
         decay = getattr(strength, f"decay_{name}")
         found += decay * jnp.sum(getattr(particles, name) ** 2, axis=1) / 2
     return found

@@ -14,7 +14,7 @@ from nsh._checks import require
 from nsh.theory.two_layer.mean_field.at_rest import AtRest, at_rest
 from nsh.theory.two_layer.mean_field.free_energy import regulariser
 from nsh.theory.two_layer.mean_field.grid import Density, Grid
-from nsh.theory.two_layer.mean_field.strengths import strengths, trained_parts
+from nsh.theory.two_layer.mean_field.strengths import strengths
 from nsh.theory.two_layer.network import Examples, TwoLayer
 from nsh.theory.two_layer.particles import Particles
 
@@ -66,8 +66,7 @@ def gibbs(
     no law exists (an activation that grows, too little decay) mass gathers at the faces.
     """
     optimistix = _optimistix()
-    trained = trained_parts(network)
-    needed = ("temperature", *(f"decay_{name}" for name in trained))
+    needed = ("temperature", *(f"decay_{name}" for name in network.trained_parts))
     dtype, count = examples.x.dtype, len(examples.x)
     strength = strengths(network, hyper, dtype, needed)
     _check(network, grid, kept, count)

@@ -22,11 +22,6 @@ class Strengths(NamedTuple):
     decay_theta: Float[Array, ""]
 
 
-def trained_parts(network: TwoLayer) -> tuple[str, ...]:
-    """The names of the coordinates that training moves: "u", "theta" or both."""
-    return ("u", "theta") if network.trained == "both" else (network.trained,)
-
-
 def strengths(
     network: TwoLayer, hyper: dict[str, Any], dtype: Any, positive: Sequence[str] = ()
 ) -> Strengths:
