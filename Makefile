@@ -4,6 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; \
 	done)
 ONLY ?= all
+JOBS ?= 2
 FULL ?=
 ARGS ?=
 CORE := -m "core and not thorough"
@@ -18,6 +19,7 @@ VENV_KERNELS := .venv-kernels
 help:
 	@echo 'make reproduce     run every experiment; figures, data and claims.json go to results/'
 	@echo '                   ONLY=local_elasticity  one experiment'
+	@echo '                   JOBS=1                 so many experiments at a time (default 2)'
 	@echo '                   FULL=1                 paper-quality sizes'
 	@echo '                   ARGS="--seeds 256"     any fields of the one named by ONLY; without it,'
 	@echo '                                          ARGS="--local_elasticity.seeds 256"'
@@ -28,7 +30,7 @@ help:
 	@echo 'PYTHON=python3.12  chooses the interpreter (3.11 or newer) for a new environment'
 
 reproduce: $(VENV)/experiments.stamp
-	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/python -m experiments $(ONLY) \
+	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/python -m experiments $(ONLY) --jobs $(JOBS) \
 		$(if $(filter-out 0 no false,$(FULL)),--full) $(ARGS)
 
 benchmark: $(VENV)/experiments.stamp $(VENV_PEERS)/peers.stamp $(VENV_KERNELS)/peers.stamp

@@ -6,10 +6,10 @@ import importlib
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from rich.console import Console
@@ -18,11 +18,11 @@ from experiments import EXPERIMENTS, command_line
 from experiments.claim import Claim, Outcome, print_claims, write_claims
 from experiments.progress import Progress, shown_on
 from experiments.results import provenance, save_dataset, save_figure
+from experiments.side_by_side import side_by_side
 
 
 def main(arguments: Sequence[str] | None = None, modules: Sequence[str] = EXPERIMENTS) -> int:
     """Run what `arguments` ask for; 1 if an experiment raised, else 0 (also if claims fail)."""
-    mpl.use("Agg")
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     loaded: dict[str, ModuleType] = {}
     outcomes: dict[str, Outcome] = {}
@@ -36,42 +36,56 @@ def main(arguments: Sequence[str] | None = None, modules: Sequence[str] = EXPERI
     order = [command_line.short_name(module) for module in modules]
     claims_file = request.results / "claims.json"
     write_claims(claims_file, list(outcomes.values()), order)  # first: a bad path shows at once
+    tasks = [
+        Task(f"[{i}/{len(loaded)}] {name}", name, loaded[name].__name__, config, request.results)
+        for i, (name, config) in enumerate(request.configs.items(), 1)
+    ]
     with shown_on(sys.stderr) as progress:
-        for place, (name, module) in enumerate(loaded.items(), 1):
-            label = f"[{place}/{len(loaded)}] {name}"
-            outcomes[name] = _attempt(name, module, request, label, progress)
-            write_claims(claims_file, [outcomes[name]], order)
+        for outcome in _outcomes(tasks, request.jobs, progress):
+            outcomes[outcome.experiment] = outcome
+            write_claims(claims_file, [outcome], order)
     listed = [outcomes[name] for name in order if name in outcomes]
     print_claims(listed, Console(width=None if sys.stdout.isatty() else 100))
     print(f"Data, figures and claims.json are in {request.results}/")
     return int(any(outcome.error is not None for outcome in listed))
 
 
-def _attempt(
-    name: str,
-    module: ModuleType,
-    request: command_line.Request,
-    label: str,
-    progress: Progress,
-) -> Outcome:
+class Task(NamedTuple):
+    """One experiment to be run."""
+
+    label: str
+    name: str
+    module: str
+    config: Any
+    results: Path
+
+
+def _outcomes(tasks: Sequence[Task], jobs: int, progress: Progress) -> Iterator[Outcome]:
+    if jobs == 1 or len(tasks) < 2:
+        yield from (attempt(task, progress) for task in tasks)
+        return
+    for task, result in side_by_side(attempt, tasks, jobs, progress):
+        yield _failed(task.name, result) if isinstance(result, ChildProcessError) else result
+
+
+def attempt(task: Task, progress: Progress) -> Outcome:
     """One experiment; an error becomes part of the outcome, so that it cannot hide the others."""
+    mpl.use("Agg")
     try:
-        with progress(label, None):
-            found = _perform(name, module, request.configs[name], request.results, progress)
-        return Outcome(name, found)
+        with progress(task.label, None):
+            found = _perform(task, progress)
+        return Outcome(task.name, found)
     except Exception as error:
-        return _failed(name, error)
+        return _failed(task.name, error)
 
 
-def _perform(
-    name: str, module: ModuleType, config: Any, results: Path, progress: Progress
-) -> list[Claim]:
-    attributes = provenance(config)
+def _perform(task: Task, progress: Progress) -> list[Claim]:
+    module, attributes = importlib.import_module(task.module), provenance(task.config)
     start = time.monotonic()
-    dataset = module.run(config, progress)
+    dataset = module.run(task.config, progress)
     dataset = dataset.assign_attrs(attributes, wall_time_seconds=time.monotonic() - start)
-    save_dataset(dataset, results / name, name)
-    save_figure(module.figure(dataset), results / name)
+    save_dataset(dataset, task.results / task.name, task.name)
+    save_figure(module.figure(dataset), task.results / task.name)
     return module.claims(dataset)
 
 

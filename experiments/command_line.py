@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,8 @@ class Options:
     """Paper-quality sizes: every field not given here is taken from the experiment's FULL."""
     results: Path = Path("results")
     """Directory for data, figures and claims.json."""
+    jobs: int = 1
+    """How many experiments run at once, each in a process of its own; 1 where they share a GPU."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Request:
 
     configs: Mapping[str, Any]
     results: Path
+    jobs: int
 
 
 def short_name(module: str) -> str:
@@ -72,7 +76,11 @@ def parse(
         args=arguments,
         use_underscores=True,
     )
-    return Request({name: getattr(options, name) for name in defaults}, options.results)
+    if options.jobs < 1:
+        print(f"--jobs = {options.jobs}; must be at least 1", file=sys.stderr)
+        raise SystemExit(2)
+    configs = {name: getattr(options, name) for name in defaults}
+    return Request(configs, options.results, options.jobs)
 
 
 def _options_with(defaults: Mapping[str, Any], *, nested: bool) -> type:

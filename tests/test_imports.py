@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "nsh.training": CORE,
     "nsh.measure": CORE,
     "nsh.theory": CORE | {"nsh.networks", "nsh.training"},
+    "nsh.correspondence": CORE | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure"},
     "nsh.figures": {"nsh._checks", "nsh.neurashed.graph"},
     "nsh.study": CORE
     | {"nsh.neurashed", "nsh.networks", "nsh.theory", "nsh.training", "nsh.measure"}

@@ -172,7 +172,14 @@ def test_full_starts_from_full_sizes(fake, tmp_path, given, seeds, rate):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["unknown"], ["fake_one", "--seeds", "many"], ["fake_one", "--nothing", "1"]]
+    "arguments",
+    [
+        [],
+        ["unknown"],
+        ["fake_one", "--seeds", "many"],
+        ["fake_one", "--nothing", "1"],
+        ["fake_one", "--jobs", "0"],
+    ],
 )
 def test_bad_command_line_is_refused(fake, arguments, capsys, tmp_path):
     fake("fake_one")
@@ -254,3 +261,25 @@ def test_run_as_a_module_keeps_stderr_plain(fake, tmp_path):
 
 def test_experiments_are_listed_once():
     assert len(set(EXPERIMENTS)) == len(EXPERIMENTS) == 11
+
+
+@pytest.mark.thorough
+def test_side_by_side_a_process_that_dies_hides_nothing(fake, tmp_path, capfd):
+    out, dies = tmp_path / "out", FAKE.replace("raise RuntimeError", "import os; os._exit")
+    modules = [
+        fake("fake_one"),
+        fake("fake_dies", failure="7", source=dies.replace('"{failure}")\n', "{failure})\n")),
+        fake("fake_raises", failure="out of luck"),
+        fake("fake_two"),
+    ]
+    assert main(["all", "--jobs", "2", "--results", str(out)], modules) == 1
+    one, died, raised, two = read_claims(out)
+    assert died["error"] == "ChildProcessError: its process ended with 7"
+    assert raised["error"] == "RuntimeError: out of luck"
+    assert configuration(out, "fake_two")["seeds"] == 4
+    alone = tmp_path / "alone"
+    main(["all", "--results", str(alone), "--jobs", "1"], [modules[0], modules[3]])
+    assert read_claims(alone) == [one, two]
+    shown = capfd.readouterr().err
+    for line in ("[1/4] fake_one: done", "counting: done", "[2/4] fake_dies: stopped"):
+        assert line in shown

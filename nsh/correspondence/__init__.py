@@ -1,0 +1,1 @@
+"""Neurashed held against real data and real networks: graphs from both, and null models."""
