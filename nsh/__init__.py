@@ -6,6 +6,7 @@ Top level: the `System` protocol, training and ensembles, and the neurashed mode
 """
 
 from nsh import measure, networks, neurashed, training
+from nsh.citing import citation
 from nsh.neurashed import (
     Additive,
     Affine,
@@ -48,6 +49,7 @@ __all__ = [
     "Scaled",
     "System",
     "WithReplacement",
+    "citation",
     "ensemble",
     "finite_logits",
     "hyper_grid",

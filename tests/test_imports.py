@@ -18,6 +18,7 @@ CORE = {"nsh.system", "nsh.bounds", "nsh._checks"}
 MAY_IMPORT = {
     "nsh._checks": set(),
     "nsh.bounds": {"nsh._checks"},
+    "nsh.citing": {"nsh._checks"},
     "nsh.system": {"nsh.bounds", "nsh._checks"},
     "nsh.neurashed": CORE,
     "nsh.networks": CORE,

@@ -1,4 +1,4 @@
-"""Neural collapse of the last layer: Papyan, Han and Donoho, PNAS 2020."""
+"""Neural collapse of the last layer: Papyan, Han and Donoho, arXiv 2008.08186 (PNAS 2020)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Local elasticity: how much an update at one example moves the logits of another."""
+"""Local elasticity: how much an update at one example moves the logits of another.
+
+H. He and W. J. Su, "The local elasticity of neural networks", arXiv 1910.06943 (ICLR 2020).
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ def elasticity(
     """Local elasticity of one example, `probe`, under an update at another, `updated`.
 
     ``LE(x, x') = ||z(x', w+) - z(x', w)|| / ||z(x, w+) - z(x, w)||``: z the logits, x the updated
-    example, w+ the state after one step on x alone (He and Su, "The local elasticity of neural
-    networks", ICLR 2020). Both are `examples` without the leading axis; `key` goes to the step.
+    example, w+ the state after one step on x alone (He and Su, arXiv 1910.06943). Both are
+    `examples` without the leading axis; `key` goes to the step.
 
     0 if the update does not move the logits of x. Logits may be `Scaled` beyond floating point;
     a quotient of scales above ``max_float ** (1/3)`` is cut to that size. Differentiable, forward

@@ -1,4 +1,7 @@
-"""Two-layer overparameterized networks, from the lazy to the mean-field regime on one dial."""
+"""Two-layer overparameterized networks, from the lazy to the mean-field regime on one dial.
+
+Fang, Dong, Zhang, "Mathematical models of overparameterized neural networks", arXiv 2012.13982.
+"""
 
 from nsh.theory.two_layer.approximation.generalisation import (
     clipped_squared_error,
