@@ -11,10 +11,11 @@ CORE := -m "core and not thorough"
 
 VENV := .venv
 VENV_LOWEST := .venv-lowest
+VENV_WHEEL := .venv-wheel
 VENV_PEERS := .venv-peers
 VENV_KERNELS := .venv-kernels
 
-.PHONY: help reproduce benchmark test test-lowest clean
+.PHONY: help reproduce benchmark test test-lowest test-wheel clean
 
 help:
 	@echo 'make reproduce     run every experiment; figures, data and claims.json go to results/'
@@ -26,6 +27,7 @@ help:
 	@echo 'make benchmark     nsh side by side with NumPy, PyTorch, neural-tangents; ONLY=figure-4 for one case'
 	@echo 'make test          ruff, pyright and all tests, with 32-bit and with 64-bit floats'
 	@echo 'make test-lowest   the core tests on the lowest supported JAX'
+	@echo 'make test-wheel    the wheel by itself, in a fresh environment without extras'
 	@echo 'make clean         remove the environments and caches; results/ stays'
 	@echo 'PYTHON=python3.12  chooses the interpreter (3.11 or newer) for a new environment'
 
@@ -48,8 +50,17 @@ test: $(VENV)/test.stamp
 test-lowest: $(VENV_LOWEST)/test.stamp
 	$(VENV_LOWEST)/bin/python -m pytest -n 2 --dist loadgroup $(CORE)
 
+test-wheel:
+	rm -rf $(VENV_WHEEL)
+	'$(PYTHON)' -m venv $(VENV_WHEEL)
+	$(VENV_WHEEL)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
+		--wheel-dir $(VENV_WHEEL)/dist .
+	$(VENV_WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt $(VENV_WHEEL)/dist/nsh-*.whl
+	$(VENV_WHEEL)/bin/python -I tests/wheel.py
+
 clean:
-	rm -rf $(VENV) $(VENV_LOWEST) $(VENV_PEERS) $(VENV_KERNELS) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_LOWEST) $(VENV_WHEEL) $(VENV_PEERS) $(VENV_KERNELS) .pytest_cache .ruff_cache .hypothesis
 	find nsh experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stem is the extra of pyproject.toml to install; the stamp says that it is there.

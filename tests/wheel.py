@@ -1,0 +1,42 @@
+"""The wheel by itself, in an environment without any extra: run by ``make test-wheel``."""
+
+import contextlib
+import importlib.util
+import io
+from importlib import resources
+from importlib.metadata import requires, version
+
+import jax
+
+import nsh
+from nsh.networks import digits
+from nsh.neurashed import figure4, figure4_rules
+
+assert "site-packages" in nsh.__file__, nsh.__file__
+assert version("nsh") == nsh.__version__
+assert resources.files("nsh").joinpath("py.typed").is_file()
+
+extras = {line.split(";")[0].strip() for line in requires("nsh") or () if "extra ==" in line}
+assert extras, "no extras in the wheel's metadata"
+for name in ("matplotlib", "sklearn", "xarray", "zarr", "tyro", "networkx", "diffrax"):
+    assert importlib.util.find_spec(name) is None, f"{name} came with the core"
+
+graph, inputs = figure4()
+system = nsh.Neurashed(graph)
+examples = system.prepare(inputs.x, inputs.y)
+run = nsh.ensemble(
+    system, examples, figure4_rules(graph), jax.random.key(0), seeds=16, steps=100
+)  # fmt: skip
+assert not run.status.any()
+
+with contextlib.redirect_stdout(io.StringIO()) as printed:
+    nsh.citation(system)
+assert "2112.09741" in printed.getvalue()
+
+try:
+    digits()
+except ImportError as missing:
+    assert "nsh[data]" in str(missing)
+else:
+    raise AssertionError("digits without scikit-learn")
+print(f"the wheel of nsh {nsh.__version__} works by itself")
