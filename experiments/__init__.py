@@ -6,7 +6,8 @@ Every experiment module defines
 - ``FULL``: the `Config` at paper-quality sizes;
 - ``run(config, progress) -> xarray.Dataset``: the measurement (`progress`: `experiments.progress`);
 - ``figure(dataset) -> matplotlib.figure.Figure``;
-- ``claims(dataset) -> list[experiments.claim.Claim]``.
+- ``claims(dataset) -> list[experiments.claim.Claim]``;
+- ``explore(dataset) -> plotly.graph_objects.Figure``, if there is something to be moved about.
 
 ``python -m experiments`` runs them.
 """

@@ -17,7 +17,8 @@ from rich.console import Console
 from experiments import EXPERIMENTS, command_line
 from experiments.claim import Claim, Outcome, print_claims, write_claims
 from experiments.progress import Progress, shown_on
-from experiments.results import provenance, save_dataset, save_figure
+from experiments.report.page import write_report
+from experiments.results import provenance, save_dataset, save_figure, save_interactive
 from experiments.side_by_side import side_by_side
 
 
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None, modules: Sequence[str] = EXPERI
             write_claims(claims_file, [outcome], order)
     listed = [outcomes[name] for name in order if name in outcomes]
     print_claims(listed, Console(width=None if sys.stdout.isatty() else 100))
-    print(f"Data, figures and claims.json are in {request.results}/")
+    report = write_report(request.results, modules)
+    print(f"Data and figures are in {request.results}/, all of it together in {report}")
     return int(any(outcome.error is not None for outcome in listed))
 
 
@@ -86,6 +88,8 @@ def _perform(task: Task, progress: Progress) -> list[Claim]:
     dataset = dataset.assign_attrs(attributes, wall_time_seconds=time.monotonic() - start)
     save_dataset(dataset, task.results / task.name, task.name)
     save_figure(module.figure(dataset), task.results / task.name)
+    if hasattr(module, "explore"):
+        save_interactive(module.explore(dataset), task.results / task.name)
     return module.claims(dataset)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +61,35 @@ class Outcome:
         ]
         return {"experiment": self.experiment, "error": self.error, "claims": claims}
 
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Outcome:
+        """What `as_json` gave, with NaN for None."""
+        claims = [
+            Claim(**{**claim, "measured": _nan_for_none(claim["measured"])})
+            for claim in entry["claims"]
+        ]
+        return cls(entry["experiment"], claims, entry["error"])
+
+
+def read_outcomes(path: Path) -> list[Outcome]:
+    """What `write_claims` wrote to the JSON file at `path`; nothing if there is none."""
+    try:
+        return [Outcome.from_json(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        return []
+
 
 def write_claims(path: Path, outcomes: Sequence[Outcome], order: Sequence[str]) -> None:
     """Put the outcomes into the JSON file at `path`; entries of other experiments stay.
 
     All are sorted as in `order`, unknown ones last.
     """
-    entries = {entry["experiment"]: entry for entry in _read(path)}
-    entries |= {outcome.experiment: outcome.as_json() for outcome in outcomes}
+    known = {outcome.experiment: outcome for outcome in (*read_outcomes(path), *outcomes)}
     rank = {name: place for place, name in enumerate(order)}
-    ordered = sorted(entries.values(), key=lambda e: rank.get(e["experiment"], len(rank)))
+    ordered = sorted(known.values(), key=lambda o: rank.get(o.experiment, len(rank)))
     with atomic(path) as temporary:
-        text = json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False)
+        entries = [outcome.as_json() for outcome in ordered]
+        text = json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -110,12 +127,9 @@ def _cells(claim: Claim) -> tuple[Text, ...]:
     return (Text(claim.name), Text(claim.source), said, Text(format_measured(claim)), verdict)
 
 
+def _nan_for_none(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def _finite_or_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []

@@ -61,7 +61,10 @@ def parse(
     }
     names = [*map(short_name, modules), ALL]
     first = arguments[0] if arguments else ""
-    help_texts = [*map(_summary, modules), "Every experiment, one after the other."]
+    help_texts = [
+        *(docstring(module).partition("\n")[0] for module in modules),
+        "Every experiment, one after the other.",
+    ]
     commands = tuple(
         Annotated[
             _options_with(defaults, nested=name == ALL) if name == first else Options,
@@ -93,13 +96,13 @@ def _options_with(defaults: Mapping[str, Any], *, nested: bool) -> type:
     return dataclasses.make_dataclass("Command", fields, bases=(Options,), frozen=True)
 
 
-def _summary(module: str) -> str:
-    """First line of a module's docstring, read from its source: importing it is slow."""
+def docstring(module: str) -> str:
+    """A module's docstring, read from its source, because importing it is slow."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         return ""
     try:
-        docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+        source = Path(spec.origin).read_text(encoding="utf-8")
+        return ast.get_docstring(ast.parse(source)) or ""
     except SyntaxError:
         return ""
-    return (docstring or "").partition("\n")[0]

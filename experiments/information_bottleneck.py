@@ -16,27 +16,19 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Int, Key, PyTree
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.claim import Claim
+from experiments.information_bottleneck_figure import explore, figure
 from experiments.progress import Progress
 from experiments.statistics import over_seeds
 from nsh import Neurashed, SaveAt, WithReplacement, ensemble
-from nsh.figures import (
-    curves,
-    draw_graph,
-    information_plane,
-    new_figure,
-    panel_label,
-    reference,
-    style,
-)
 from nsh.measure import Information, Noise, information, observe
 from nsh.networks import digit_mlp, digits
 from nsh.networks.for_digits import ACTIVATIONS, CLASSES
-from nsh.neurashed import feature_pathway, figure4, figure4_rules
+from nsh.neurashed import figure4, figure4_rules
 from nsh.training import Run, Snapshot
+
+__all__ = ["FULL", "Config", "claims", "explore", "figure", "run"]
 
 READINGS = ("shared", "own")
 FIELDS = tuple(field.name for field in dataclasses.fields(Information))
@@ -96,6 +88,16 @@ class LevelInformation(eqx.Module):
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *levels)
 
 
+class Course(eqx.Module):
+    """What is recorded of neurashed: information, and what a moving picture of the graph needs."""
+
+    information: LevelInformation
+
+    def __call__(self, now: Snapshot) -> tuple[Information, Array]:
+        """Information of all levels, and log amplification factors."""
+        return self.information(now), now.state.log_amplification
+
+
 def run(config: Config, progress: Progress) -> xr.Dataset:
     """Information against step for all seeds, levels, readings and activations."""
     parts = [_neurashed(config, reading, progress) for reading in READINGS]
@@ -115,13 +117,20 @@ def _neurashed(config: Config, reading: str, progress: Progress) -> xr.Dataset:
     with progress(f"neurashed, {reading} 7th node", config.seeds) as advance:
         result = ensemble(
             system, examples, figure4_rules(graph), run_key, seeds=config.seeds,
-            steps=config.steps, save=SaveAt(what, every=max(config.steps // 100, 1)),
+            steps=config.steps, save=SaveAt(Course(what), every=max(config.steps // 100, 1)),
             chunk=256, advance=advance,
         )  # fmt: skip
-    final = np.full(20, np.nan)  # as many nodes as the reading with more
+    bits, amplification = result.saved
+    course = np.full((len(result.steps), 20), np.nan)  # as many nodes as the reading with more
+    final = course[-1].copy()
+    course[:, : graph.nodes] = amplification[0]
     final[: graph.nodes] = np.asarray(result.state.log_amplification).mean(0)
     attributes = {"long_name": "mean over seeds of final log amplification", "units": "1"}
-    return _as_dataset(result, "").assign(log_amplification=("node", final, attributes))
+    one_run = {"long_name": "log amplification of seed 0", "units": "1"}
+    return _as_dataset(dataclasses.replace(result, saved=bits), "").assign(
+        log_amplification=("node", final, attributes),
+        log_amplification_course=(("step", "node"), course, one_run),
+    )
 
 
 def _network(config: Config, activation: str, progress: Progress) -> xr.Dataset:
@@ -151,53 +160,6 @@ def _as_dataset(result: Run, prefix: str) -> xr.Dataset:
     dataset[prefix + "status"] = dims[0], np.asarray(result.status), {"units": "1"}
     steps = (dims[1], np.asarray(result.steps), {"units": "backpropagations"})
     return dataset.assign_coords({dims[1]: steps, dims[2]: np.arange(dataset.sizes[dims[2]]) + 1})
-
-
-def figure(dataset: xr.Dataset) -> Figure:
-    """The graph, information against step, and the information planes."""
-    with style():
-        drawn, axes = new_figure(2, 3, width="double", height=4.6)
-        ax = axes.ravel()
-        shared = dataset.sel(reading="shared")
-        _graph_panel(ax[0], shared.log_amplification.values)
-        top = dataset.sel(level=2)
-        both = {
-            f"{what}, {reading} node 7": top[what].sel(reading=reading).values
-            for reading in READINGS
-            for what in ("input", "label")
-        }
-        curves(ax[1], dataset.step, both, ylabel="I(level 2; input or label) (bits)")
-        reference(ax[1], 1.0, "1 bit")
-        mean = shared[["input", "label"]].mean("seed")
-        information_plane(ax[2], mean.input, mean.label, dataset.step, log=True)
-        ax[2].set_title("neurashed, shared node 7")
-        last = dataset.network_input.sel(network_level=dataset.network_level[-1])
-        later = dataset.network_step.values > 0
-        steps = dataset.network_step[later]
-        names = [str(name) for name in dataset.activation.values]
-        groups = {name: last.sel(activation=name).values[:, later] for name in names}
-        curves(ax[3], steps, groups, ylabel="I(last hidden layer; input) (bits)", log=True)
-        for panel, name in zip(ax[4:], names, strict=True):
-            network = dataset.sel(activation=name)[["network_input", "network_label"]]
-            mean = network.mean("network_seed")
-            layers = [f"hidden layer {level}" for level in dataset.network_level.values]
-            information_plane(
-                panel, mean.network_input, mean.network_label, dataset.network_step,
-                levels=layers, log=True,
-            )  # fmt: skip
-            panel.set_title(f"{name} network, digits")
-        for panel, letter in zip(ax, "abcdef", strict=True):
-            panel_label(panel, letter)
-    return drawn
-
-
-def _graph_panel(ax: Axes, log_amplification: np.ndarray) -> None:
-    """Figure 4 after training, with the pathway of class 1's first pattern."""
-    graph, inputs = figure4()
-    pathway = np.asarray(feature_pathway(graph, jnp.asarray(inputs.x[0])))
-    fired = np.concatenate([pathway, [True, False]])
-    draw_graph(ax, graph, log_amplification=log_amplification[: graph.nodes], fired=fired)
-    ax.set_title("area: final amplification")
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:

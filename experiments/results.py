@@ -14,7 +14,15 @@ import xarray as xr
 from nsh.study.files import atomic, save_figure
 from nsh.study.provenance import device, versions
 
-__all__ = ["atomic", "device", "git_commit", "provenance", "save_dataset", "save_figure"]
+__all__ = [
+    "atomic",
+    "device",
+    "git_commit",
+    "provenance",
+    "save_dataset",
+    "save_figure",
+    "save_interactive",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +31,12 @@ def save_dataset(dataset: xr.Dataset, directory: Path, name: str) -> None:
     """Write `directory`/`name`.nc (netCDF); ``xarray.open_dataset`` reads it."""
     with atomic(directory / f"{name}.nc") as temporary:
         dataset.to_netcdf(temporary, engine="h5netcdf")
+
+
+def save_interactive(figure: Any, directory: Path) -> None:
+    """Write a Plotly figure as interactive.json, for the report."""
+    with atomic(directory / "interactive.json") as temporary:
+        temporary.write_text(figure.to_json(), encoding="utf-8")
 
 
 def provenance(config: Any) -> dict[str, str]:

@@ -1,13 +1,15 @@
 """Figures: arrays in, matplotlib out, one style. Needs the extra ``nsh[figures]``.
 
-Every function takes axes, draws on them and returns what it drew; none touches pyplot or leaves a
-matplotlib setting changed.
+Functions take axes, draw on them and return what they drew, but for those that make pictures that
+move; none touches pyplot or leaves a matplotlib setting changed.
 """
 
+from nsh.figures.animation import animate_graph
 from nsh.figures.criticality import Course, criticality_figure
 from nsh.figures.curves import Band, band, curves, reference
 from nsh.figures.drawing import Drawing, draw_graph
 from nsh.figures.histograms import Histogram, histograms
+from nsh.figures.interactive import explore_graph
 from nsh.figures.phase import Features, Phase, phase_diagram
 from nsh.figures.plane import Plane, information_plane
 from nsh.figures.points import Points, grouped_points
@@ -23,12 +25,14 @@ __all__ = [
     "Phase",
     "Plane",
     "Points",
+    "animate_graph",
     "band",
     "colour",
     "colour_bar",
     "criticality_figure",
     "curves",
     "draw_graph",
+    "explore_graph",
     "grouped_points",
     "histograms",
     "information_plane",
