@@ -1,0 +1,73 @@
+"""When a node counts as firing in a network: its activation lies above a threshold."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from nsh._checks import require
+
+
+class Firing(abc.ABC):
+    """Thresholds for the nodes of one level; a node fires where its activation is above its own."""
+
+    @abc.abstractmethod
+    def thresholds(self, activations: Float[np.ndarray, "n nodes"]) -> Float[np.ndarray, " nodes"]:
+        """A threshold for each node, from the activations of n samples."""
+
+    def __call__(self, activations: Float[np.ndarray, "n nodes"]) -> Bool[np.ndarray, "n nodes"]:
+        """What fires among the very samples that set the thresholds."""
+        return activations > self.thresholds(activations)
+
+
+@dataclasses.dataclass(frozen=True)
+class Above(Firing):
+    """The same threshold for all nodes; 0 is what "active" means for ReLU."""
+
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(np.isfinite(self.value), "value", self.value, "a finite number")
+
+    def thresholds(self, activations: Float[np.ndarray, "n nodes"]) -> Float[np.ndarray, " nodes"]:
+        """See `Firing.thresholds`."""
+        return np.full(activations.shape[1], self.value, activations.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class ShareOfRange(Firing):
+    """So far up from a node's least to its largest activation: ``min + share (max - min)``.
+
+    Nodes of any mean activation fire for some samples and not for others, some more often than
+    others; one that never varies does not fire.
+    """
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(0 <= self.share < 1, "share", self.share, "a share in [0, 1)")
+
+    def thresholds(self, activations: Float[np.ndarray, "n nodes"]) -> Float[np.ndarray, " nodes"]:
+        """See `Firing.thresholds`."""
+        low, high = activations.min(axis=0), activations.max(axis=0)
+        return (low + self.share * (high - low)).astype(activations.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class TopShare(Firing):
+    """The `share` of samples with a node's largest activations: above its quantile ``1 - share``.
+
+    All nodes fire equally often, but for ties, such as ReLU's at 0, which fire less.
+    """
+
+    share: float = 0.25
+
+    def __post_init__(self) -> None:
+        require(0 < self.share < 1, "share", self.share, "a share in (0, 1)")
+
+    def thresholds(self, activations: Float[np.ndarray, "n nodes"]) -> Float[np.ndarray, " nodes"]:
+        """See `Firing.thresholds`."""
+        return np.quantile(activations, 1 - self.share, axis=0).astype(activations.dtype)

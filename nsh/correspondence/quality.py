@@ -1,0 +1,91 @@
+"""How good a graph made from data or a network is, before any training."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from nsh._checks import require, require_labels, require_numeric
+from nsh.neurashed.graph import Graph
+
+
+class Quality(NamedTuple):
+    """What a graph knows of labels by its wiring alone, and its size.
+
+    `recovered`: share of samples whose label has the largest logit with all amplification factors
+    and weights equal (the first of equals; a sample that fires no node of the top feature level
+    counts as not recovered). `covered`: share that fires some such node. `separable`: share
+    recovered by the most frequent label of each firing pattern of that level, which is much where
+    patterns are nearly as many as samples. `nodes`: feature nodes; `edges`: theirs and those to
+    classes; `fan_in`: mean number of dependents of the nodes above level 1.
+    """
+
+    recovered: float
+    covered: float
+    separable: float
+    nodes: int
+    edges: int
+    fan_in: float
+
+
+def quality(graph: Graph, bits: Any, y: Any) -> Quality:
+    """The quality of a graph on samples with firing `bits` [n, inputs] of level 1 and labels y [n].
+
+    On the host, with a dense matrix for each level. Raises `ValueError` on a wrong shape or dtype
+    and on labels out of range.
+    """
+    bits = require_numeric("bits", bits)
+    expected = f"(n, {graph.widths[0]}): level 1 has {graph.widths[0]} nodes"
+    fits = bits.ndim == 2 and bits.shape[1] == graph.widths[0] and len(bits) > 0
+    require(fits, "bits.shape", bits.shape, expected)
+    y = require_labels(y, len(bits), graph.classes)
+    scores = _top_scores(graph, bits != 0)
+    fires, logits = scores > 0, scores @ _class_matrix(graph)
+    covered = fires.any(axis=1)
+    edges = graph.sources.size
+    return Quality(
+        recovered=float(np.mean(covered & (np.argmax(logits, axis=1) == y))),
+        covered=float(np.mean(covered)),
+        separable=_separable(fires, y),
+        nodes=graph.nodes,
+        edges=edges + graph.class_edges,
+        fan_in=edges / max(graph.nodes - graph.widths[0], 1),
+    )
+
+
+def _top_scores(graph: Graph, fires: Bool[np.ndarray, "n _"]) -> Float[np.ndarray, "n width"]:
+    """Scores of the top feature level, all amplification factors being 1."""
+    scores = fires.astype(float)
+    starts, tables = np.asarray(graph.table_starts), np.asarray(graph.tables)
+    thresholds, strides = np.asarray(graph.thresholds), np.asarray(graph.strides)
+    for level in range(2, len(graph.widths) + 1):
+        nodes, edges = graph.node_slice(level), graph.edge_slice(level)
+        place = (
+            np.asarray(graph.sources)[edges] - graph.node_slice(level - 1).start,
+            np.asarray(graph.targets)[edges] - nodes.start,
+        )
+        wired = np.zeros((graph.widths[level - 2], graph.widths[level - 1]))
+        weighed = wired.copy()
+        wired[place], weighed[place] = 1, strides[edges]
+        code = (fires @ weighed).astype(int)
+        first = starts[nodes]
+        in_table = tables[np.where(first >= 0, first + code, 0)]
+        fires = np.where(first >= 0, in_table, code >= thresholds[nodes])
+        scores = fires * (scores @ wired)
+    return scores
+
+
+def _class_matrix(graph: Graph) -> Float[np.ndarray, "width classes"]:
+    wired = np.zeros((graph.widths[-1], graph.classes))
+    first = graph.node_slice(len(graph.widths)).start
+    wired[np.asarray(graph.class_sources) - first, np.asarray(graph.class_targets)] = 1
+    return wired
+
+
+def _separable(fires: Bool[np.ndarray, "n width"], y: Int[np.ndarray, " n"]) -> float:
+    _, pattern = np.unique(fires, axis=0, return_inverse=True)
+    counts = np.zeros((pattern.max() + 1, y.max() + 1), int)
+    np.add.at(counts, (pattern.ravel(), y), 1)
+    return float(counts.max(axis=1).sum() / len(y))
