@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -62,10 +62,10 @@ def from_network(
     x: Any,
     y: Any,
     *,
-    nodes: Literal["units", "filters", "clusters"] | Sequence[Partition] = "units",
+    nodes: str | Sequence[Any] = "units",
     clusters_per_level: Sequence[int] | None = None,
     firing: Firing = ShareOfRange(0.5),  # noqa: B008
-    contributions: Literal["weights", "cofiring"] | None = None,
+    contributions: str | None = None,
     fan_in: int = 4,
     class_edges: int | None = None,
     features: Callable[[Any, Any], Sequence[Any]] | None = None,
@@ -81,9 +81,9 @@ def from_network(
 
     `contributions`: weight times mean activation ("weights", known for MLP and CNN of
     `nsh.networks`, for which it is the default) or the correlation of firing ("cofiring", default
-    for any other module). `class_edges`: edges to classes, by default as many as wire the nodes of
-    the last level and the classes twice over. `features(module, x)`: the levels, by default
-    ``module.features(x)``.
+    for any other module; on the digits its graphs agree more with the network). `class_edges`:
+    edges to classes, by default as many as wire the nodes of the last level and the classes twice
+    over. `features(module, x)`: the levels, by default ``module.features(x)``.
 
     Deterministic, on the host, not jittable. Raises `ValueError` on bad data and choices that do
     not fit the module, `ImportError` for clusters without scikit-learn.

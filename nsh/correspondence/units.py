@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from nsh._checks import require, require_all, require_integer
 
-Partition = Int[np.ndarray, " units"]
+Partition = Int[np.ndarray, " _"]
 
 
 def each_unit(levels: Sequence[Float[np.ndarray, "n _"]]) -> tuple[Partition, ...]:

@@ -113,7 +113,7 @@ def test_what_fires_in_the_graph_is_what_was_found(found):
     x, _ = striped()
     bits = found.encode(x)
     graph = found.graph
-    fires = np.asarray(jax.vmap(lambda row: feature_pathway(graph, row))(bits))
+    fires = np.asarray(jax.jit(jax.vmap(feature_pathway, (None, 0)))(graph, bits))
     second, third = fires[:, graph.node_slice(2)], fires[:, graph.node_slice(3)]
     pairs = np.asarray(graph.sources)[graph.edge_slice(2)].reshape(-1, 2)
     np.testing.assert_array_equal(second, bits[:, pairs].all(axis=2))
@@ -130,7 +130,7 @@ def test_quality_agrees_with_the_model(tables):
     system = Neurashed(graph, Constant(1.0), Constant(1.0), edge_firing="sample")
     examples = system.prepare(bits, y)
     state = system.init(jax.random.key(0), Rules(Geometric(2.0), Geometric(1.0)))
-    seen = observe(system, state, examples)
+    seen = jax.jit(observe)(system, state, examples)
     fires = np.asarray(seen.features[-1]) > 0
     right = (np.argmax(seen.logits, axis=1) == y) & fires.any(axis=1)
     found = quality(graph, bits, y)
