@@ -24,5 +24,13 @@ EXPERIMENTS = (
     "experiments.noisy_descent",
     "experiments.repopulation",
     "experiments.feature_learning",
+    "experiments.correspondence",
+    "experiments.digit_rules",
+    "experiments.elasticity_fit",
+    "experiments.lottery_ticket",
+    "experiments.effective_sample_size",
+    "experiments.data_augmentation",
+    "experiments.extensions",
+    "experiments.scaling_law",
 )
 """Module names, in the order in which they are run and listed; imported only when needed."""

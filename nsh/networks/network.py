@@ -123,7 +123,10 @@ class Network(System):
 
     def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> NetworkState:
         """The module `make(key)` and the optimiser's state before its first step."""
-        params = eqx.filter(self.make(key), eqx.is_array)
+        return self.started(eqx.filter(self.make(key), eqx.is_array), hyper)
+
+    def started(self, params: PyTree, hyper: dict[str, Any]) -> NetworkState:
+        """The state with these parameters and the optimiser's state before its first step."""
         trained = eqx.filter(params, eqx.is_inexact_array)
         with jax.numpy_dtype_promotion("standard"):  # which Optax needs
             return NetworkState(params, self._transformation(hyper, trained).init(trained))

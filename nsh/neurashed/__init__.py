@@ -1,6 +1,6 @@
 """Neurashed (W. J. Su, arXiv 2112.09741): graph, firing, state, rules and exact laws."""
 
-from nsh.neurashed import exact
+from nsh.neurashed import exact, extensions
 from nsh.neurashed.exchange import from_networkx, to_networkx
 from nsh.neurashed.graph import Graph, Node
 from nsh.neurashed.hierarchy import random_hierarchy
@@ -40,6 +40,7 @@ __all__ = [
     "Task",
     "Uniform",
     "exact",
+    "extensions",
     "feature_pathway",
     "figure1",
     "figure2",

@@ -12,16 +12,18 @@ from nsh.neurashed.graph import Graph
 WORD = 32
 
 
-def feature_pathway(graph: Graph, x: Bool[Array, " inputs"]) -> Bool[Array, " nodes"]:
+def feature_pathway(
+    graph: Graph, x: Bool[Array, " inputs"], keep: Bool[Array, " nodes"] | None = None
+) -> Bool[Array, " nodes"]:
     """Which nodes fire for an input, level by level (arXiv 2112.09741, Section 2).
 
     Level 1 fires as `x` says; a node above fires if the code of its firing dependents reaches its
-    threshold or is true in its truth table. Jittable and vmappable; piecewise constant, so there
-    is no derivative.
+    threshold or is true in its truth table. `keep`: nodes that may fire at all (default: every
+    one). Jittable and vmappable; piecewise constant, so there is no derivative.
     """
     require(x.shape == graph.widths[:1], "x.shape", x.shape, f"({graph.widths[0]},), as level 1")
     require(x.dtype == bool, "x.dtype", str(x.dtype), "bool")
-    levels = [x]
+    levels = [x if keep is None else x & keep[graph.node_slice(1)]]
     for level in range(2, len(graph.widths) + 1):
         edges, nodes = graph.edge_slice(level), graph.node_slice(level)
         below = graph.node_slice(level - 1)
@@ -34,7 +36,8 @@ def feature_pathway(graph: Graph, x: Bool[Array, " inputs"]) -> Bool[Array, " no
         )
         starts = graph.table_starts[nodes]
         in_table = graph.tables[jnp.maximum(starts, 0) + jnp.where(starts >= 0, code, 0)]
-        levels.append(jnp.where(starts >= 0, in_table, code >= graph.thresholds[nodes]))
+        fires = jnp.where(starts >= 0, in_table, code >= graph.thresholds[nodes])
+        levels.append(fires if keep is None else fires & keep[nodes])
     return jnp.concatenate(levels)
 
 

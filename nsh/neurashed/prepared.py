@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt32
 
 from nsh.neurashed.graph import Graph
-from nsh.neurashed.pathway import feature_pathway, pack, word_count
+from nsh.neurashed.pathway import feature_pathway, pack, unpack, word_count
 
 SAMPLES_AT_ONCE = 64
 
@@ -16,38 +18,81 @@ SAMPLES_AT_ONCE = 64
 class Pathways(eqx.Module):
     """Prepared examples: what fires for each, packed 32 to a word; leading axis = sample.
 
-    Bits: feature nodes and class nodes; then, each from a new word on, for every edge to a class
-    node whether its source and whether its target fires or, where edges fire by the sample,
-    whether both do.
+    Bits: feature nodes and class nodes; then, each from a new word on, for every edge that is
+    counted (by default those to class nodes) whether its source and whether its target fires or,
+    where edges fire by the sample, whether both do.
     """
 
     words: UInt32[Array, "*n words"]
 
 
+class Ends(NamedTuple):
+    """The ends of edges, nodes being numbered through all levels, class nodes last."""
+
+    sources: Int[Array, " ends"]
+    targets: Int[Array, " ends"]
+
+
+def class_ends(graph: Graph) -> Ends:
+    """The ends of the edges to class nodes."""
+    return Ends(graph.class_sources, graph.nodes + graph.class_targets)
+
+
+def all_ends(graph: Graph) -> Ends:
+    """The ends of all edges, those to class nodes last."""
+    inner, last = (graph.sources, graph.targets), class_ends(graph)
+    return Ends(*(jnp.concatenate(pair) for pair in zip(inner, last, strict=True)))
+
+
 @eqx.filter_jit
 def pathways_of(
-    graph: Graph, x: Bool[Array, "n inputs"], y: Int[Array, " n"], edge_firing: str
+    graph: Graph, ends: Ends, x: Bool[Array, "n inputs"], y: Int[Array, " n"], edge_firing: str
 ) -> Pathways:
     """The prepared examples x with labels y, a block of samples at a time."""
 
     def one(sample: tuple[Bool[Array, " inputs"], Int[Array, ""]]) -> UInt32[Array, " words"]:
-        nodes = feature_pathway(graph, sample[0])
         label = jnp.arange(graph.classes, dtype=jnp.int32) == sample[1]
-        sources, targets = nodes[graph.class_sources], label[graph.class_targets]
-        # a union keeps them apart, so that an edge's source and target may fire in two samples
-        edges = [sources & targets] if edge_firing == "sample" else [sources, targets]
-        return jnp.concatenate([pack(bits) for bits in (jnp.concatenate([nodes, label]), *edges)])
+        fires = jnp.concatenate([feature_pathway(graph, sample[0]), label])
+        return words_of(ends, fires, edge_firing)
 
     return Pathways(jax.lax.map(one, (x, y), batch_size=SAMPLES_AT_ONCE))
 
 
+def words_of(
+    ends: Ends, fires: Bool[Array, " nodes_and_classes"], edge_firing: str
+) -> UInt32[Array, " words"]:
+    """The words of one example, from which of its nodes and classes fire."""
+    sources, targets = fires[ends.sources], fires[ends.targets]
+    # a union keeps them apart, so that an edge's source and target may fire in two samples
+    edges = [sources & targets] if edge_firing == "sample" else [sources, targets]
+    return jnp.concatenate([pack(bits) for bits in (fires, *edges)])
+
+
+def recomputed(
+    graph: Graph,
+    ends: Ends,
+    words: UInt32[Array, " words"],
+    edge_firing: str,
+    keep: Bool[Array, " nodes"] | None = None,
+) -> UInt32[Array, " words"]:
+    """An example's words from its level 1 and label alone, as `graph` has it.
+
+    `keep`: nodes that may fire; what depends on the others does without them.
+    """
+    fires = unpack(words, graph.nodes + graph.classes)
+    nodes = feature_pathway(graph, fires[: graph.widths[0]], keep)
+    return words_of(ends, jnp.concatenate([nodes, fires[graph.nodes :]]), edge_firing)
+
+
 def split(
-    graph: Graph, words: UInt32[Array, " words"], edge_firing: str
+    graph: Graph, edges: int, words: UInt32[Array, " words"], edge_firing: str
 ) -> tuple[UInt32[Array, " node_words"], UInt32[Array, " edge_words"]]:
-    """What fires by one example or a union: nodes and classes, and edges to class nodes."""
-    first, count = node_words(graph), word_count(graph.class_edges)
-    nodes, edges = words[:first], words[first : first + count]
-    return nodes, edges if edge_firing == "sample" else edges & words[first + count :]
+    """What fires by one example or a union: nodes and classes, and so many edges."""
+    first, count = node_words(graph), word_count(edges)
+    node_part, edge_part = words[:first], words[first : first + count]
+    if edge_firing == "sample":
+        return node_part, edge_part
+    return node_part, edge_part & words[first + count :]
 
 
 def node_words(graph: Graph) -> int:

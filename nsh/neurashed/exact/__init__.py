@@ -29,9 +29,11 @@ from nsh.neurashed.exact.growth import (
     joint_log_moments,
     path_exponents,
 )
+from nsh.neurashed.exact.hierarchy import HierarchyFiring, hierarchy_firing
 
 __all__ = [
     "Firing",
+    "HierarchyFiring",
     "JointLogMoments",
     "LogMoments",
     "PathExponents",
@@ -43,6 +45,7 @@ __all__ = [
     "firing_probability",
     "firing_shares",
     "growth_exponents",
+    "hierarchy_firing",
     "joint_log_moments",
     "log_moments",
     "path_exponents",

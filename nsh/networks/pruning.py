@@ -1,0 +1,148 @@
+"""Pruned networks: masks by magnitude or at random, and training with a mask held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key, PyTree
+
+from nsh._checks import is_concrete, require, require_all
+from nsh.networks.network import Network, NetworkState, Samples
+from nsh.system import System
+
+
+def magnitude_mask(params: PyTree, keep: float | Float[Array, ""], scope: str = "layer") -> PyTree:
+    """Bools like `params`: the share `keep` of its weights that are largest in size.
+
+    Weights are the floating-point arrays of two or more axes, such as W; others, such as biases,
+    are kept whole. `scope`: the share of each array (``"layer"``) or of all together
+    (``"global"``); rounded to the nearest number of weights, at least one. Ties at the edge are
+    all kept. (Frankle and Carbin, arXiv 1803.03635, Section 2, prune by layer; Section 4 globally.)
+
+    Jittable and vmappable, in `keep` too. Raises `ValueError` on a share outside (0, 1] and another
+    scope. Not differentiable.
+    """
+    require(scope in ("layer", "global"), "scope", scope, "'layer' or 'global'")
+    _check_share(keep)
+    sizes = [jnp.abs(leaf) if _is_weight(leaf) else None for leaf in jax.tree.leaves(params)]
+    weights = [size for size in sizes if size is not None]
+    require(weights, "params", params, "with arrays of two or more axes to prune")
+    if scope == "global":
+        together = _smallest_kept(jnp.concatenate([size.ravel() for size in weights]), keep)
+        least = [together] * len(weights)
+    else:
+        least = [_smallest_kept(size.ravel(), keep) for size in weights]
+    edges = iter(least)
+    masks = [_all(leaf) if size is None else size >= next(edges)
+             for leaf, size in zip(jax.tree.leaves(params), sizes, strict=True)]  # fmt: skip
+    return jax.tree.unflatten(jax.tree.structure(params), masks)
+
+
+def random_mask(key: Key[Array, ""], mask: PyTree) -> PyTree:
+    """As many weights of each array kept as in `mask`, but drawn at random. Jittable, vmappable."""
+    leaves, structure = jax.tree.flatten(mask)
+    # drawn in one row for all arrays: much faster to compile on CPUs
+    bits = jax.random.bits(key, (sum(leaf.size for leaf in leaves),), jnp.uint32)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    shuffled = [
+        _first_in_order(bits[end - leaf.size : end], jnp.sum(leaf)).reshape(leaf.shape)
+        for leaf, end in zip(leaves, ends, strict=True)
+    ]
+    return jax.tree.unflatten(structure, shuffled)
+
+
+class Pruned(System):
+    """A `Network` whose weights outside `mask` are and stay 0.
+
+    `mask`: bools like the network's parameters, e.g. from `magnitude_mask`. `start`: parameters to
+    start from, e.g. those before the training that the mask comes from (the winning ticket of
+    Frankle and Carbin, arXiv 1803.03635); None: the network's own, new ones.
+
+    After each step of the network the mask is applied again. That equals training the kept weights
+    alone for every optimiser that treats each number by itself, such as SGD, momentum and Adam; it
+    does not for one that looks at them all, as clipping by the global norm does. Differentiable
+    as the network is. Raises `ValueError` on a mask or start unlike the parameters.
+    """
+
+    network: Network
+    mask: PyTree
+    start: PyTree = None
+
+    def __check_init__(self):
+        made = eqx.filter_eval_shape(self.network.make, jax.random.key(0))
+        params = eqx.filter(made, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+        _require_alike("mask", self.mask, params)
+        kinds = {str(leaf.dtype) for leaf in jax.tree.leaves(self.mask)}
+        require(kinds == {"bool"}, "mask.dtype", sorted(kinds), "bool")
+        if self.start is not None:
+            _require_alike("start", self.start, params)
+
+    def prepare(self, x: Any, y: Any) -> Samples:
+        """See `Network.prepare`."""
+        return self.network.prepare(x, y)
+
+    def check(self, hyper: PyTree, steps: int) -> None:
+        """See `Network.check`."""
+        self.network.check(hyper, steps)
+
+    def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> NetworkState:
+        """The start, masked, and the optimiser's state before its first step."""
+        new = self.network.init(key, hyper).params if self.start is None else self.start
+        return self.network.started(masked(new, self.mask), hyper)
+
+    def step(
+        self, state: NetworkState, batch: Samples, hyper: dict[str, Any], key: Key[Array, ""]
+    ) -> NetworkState:
+        """One step of the network, then the mask."""
+        after = self.network.step(state, batch, hyper, key)
+        return NetworkState(masked(after.params, self.mask), after.optimiser_state)
+
+    def logits(self, state: NetworkState, example: Samples) -> Float[Array, " classes"]:
+        """See `Network.logits`."""
+        return self.network.logits(state, example)
+
+    def features(self, state: NetworkState, example: Samples) -> tuple[Float[Array, " width"], ...]:
+        """See `Network.features`."""
+        return self.network.features(state, example)
+
+
+def masked(params: PyTree, mask: PyTree) -> PyTree:
+    """The parameters, with 0 outside the mask. Differentiable in the parameters."""
+    return jax.tree.map(lambda leaf, kept: jnp.where(kept, leaf, 0), params, mask)
+
+
+def _require_alike(field: str, tree: PyTree, params: PyTree) -> None:
+    """Raise `ValueError` unless the tree has the parameters' structure and shapes."""
+    shapes = [tuple(np.shape(leaf)) for leaf in jax.tree.leaves(tree)]
+    wanted = [leaf.shape for leaf in jax.tree.leaves(params)]
+    require(shapes == wanted, f"{field}'s shapes", shapes, f"the parameters': {wanted}")
+
+
+def _is_weight(leaf: Any) -> bool:
+    return jnp.ndim(leaf) >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+def _all(leaf: Array) -> Bool[Array, "..."]:
+    return jnp.ones(leaf.shape, bool)
+
+
+def _smallest_kept(sizes: Float[Array, " n"], keep: Any) -> Float[Array, ""]:
+    """The smallest of the share `keep` of sizes that are largest."""
+    count = jnp.clip(jnp.round(jnp.asarray(keep, sizes.dtype) * sizes.size), 1, sizes.size)
+    return jnp.sort(sizes)[sizes.size - count.astype(jnp.int32)]
+
+
+def _first_in_order(values: Array, count: Array) -> Bool[Array, " n"]:
+    """Which values are among the `count` smallest, ties being broken."""
+    ranked = jnp.arange(values.size, dtype=jnp.int32) < count.astype(jnp.int32)
+    return jnp.zeros(values.size, bool).at[jnp.argsort(values)].set(ranked)
+
+
+def _check_share(keep: Any) -> None:
+    if is_concrete(keep):
+        share = np.asarray(keep)
+        require_all((share > 0) & (share <= 1), "keep", share, "a share above 0, up to 1")

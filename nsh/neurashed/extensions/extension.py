@@ -1,0 +1,135 @@
+"""What extensions of the model share: a system around another, a state around its state."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key, PyTree
+
+from nsh._checks import is_concrete, require, require_all
+from nsh.bounds import Interval
+from nsh.neurashed.graph import Graph
+from nsh.neurashed.pathway_model import NeurashedState, PathwayModel
+from nsh.neurashed.prepared import Pathways
+from nsh.system import Scaled, System
+
+
+class Extended(eqx.Module):
+    """State of an extension: the inner system's, and what the extension adds (None: nothing)."""
+
+    inner: PyTree
+    own: PyTree
+
+
+class Extension(System):
+    """A system that changes how `inner` is trained; seen through its logits, it is `inner`.
+
+    `hyper` holds the inner system's hyperparameters as `hyper.inner`, beside its own.
+    """
+
+    inner: eqx.AbstractVar[Any]
+    place: ClassVar[int]
+    """Extensions go around those of lower or the same place; none twice."""
+    kind: ClassVar[type]
+    """Of its hyperparameters."""
+
+    def __check_init__(self):
+        layers = [type(layer) for layer in _layers(self.inner)]
+        given = "(".join(layer.__name__ for layer in layers) + ")" * (len(layers) - 1)
+        allowed = "Neurashed or EdgeFiring, or an extension of one"
+        require(issubclass(layers[-1], PathwayModel), "inner", given, allowed)
+        for layer in layers[:-1]:
+            name = layer.__name__
+            require(layer is not type(self), "inner", given, f"without another {name}")
+            allowed = f"without {name}: {type(self).__name__} goes inside it"
+            require(layer.place <= self.place, "inner", given, allowed)
+
+    def prepare(self, x: Any, y: Any) -> Pathways:
+        """See the inner system."""
+        return self.inner.prepare(x, y)
+
+    def init(self, key: Key[Array, ""], hyper: Any) -> Extended:
+        """The inner system's start, drawn by the very same key."""
+        return Extended(self.inner.init(key, hyper.inner), None)
+
+    def logits(self, state: Extended, example: Pathways) -> Scaled:
+        """See the inner system."""
+        return self.inner.logits(state.inner, example)
+
+    def features(self, state: Extended, example: Pathways) -> tuple[Scaled, ...]:
+        """See the inner system."""
+        return self.inner.features(state.inner, example)
+
+    def healthy(self, state: Extended) -> Bool[Array, ""]:
+        """See the inner system."""
+        return self.inner.healthy(state.inner)
+
+    def bounds(self, hyper: Any) -> PyTree:
+        """Those of the inner system's hyperparameters, and of its own (`intervals`)."""
+        names = ["inner", *hyper.intervals]
+        values = [self.inner.bounds(hyper.inner), *hyper.intervals.values()]
+        return eqx.tree_at(lambda h: [getattr(h, name) for name in names], hyper, values)
+
+    def check(self, hyper: Any, steps: int) -> None:
+        """Raise `ValueError` for hyperparameters of another kind, or that the inner refuses."""
+        require(isinstance(hyper, self.kind), "hyper", type(hyper).__name__, self.kind.__name__)
+        self.inner.check(hyper.inner, steps)
+
+
+class Nested(eqx.Module):
+    """Hyperparameters of an extension: those of the inner system, and numbers of its own."""
+
+    inner: eqx.AbstractVar[Any]
+    intervals: ClassVar[dict[str, Interval]]
+    """The open interval of each number of its own."""
+
+
+def number(value: Any) -> Float[Array, "..."]:
+    """A hyperparameter as a float array."""
+    return jnp.asarray(value, dtype=float)
+
+
+def check_number(field: str, value: Any, low: float, high: float, allowed: str) -> None:
+    """Raise `ValueError` unless low <= value <= high, if concrete."""
+    if is_concrete(value):
+        values = np.asarray(value)
+        require_all((values >= low) & (values <= high), field, values, allowed)
+
+
+def model(system: Any) -> PathwayModel:
+    """The model inside all extensions."""
+    return list(_layers(system))[-1]
+
+
+def model_state(state: Any) -> NeurashedState:
+    """The model's own state, from a state of any extension of it."""
+    while isinstance(state, Extended):
+        state = state.inner
+    return state
+
+
+def on_graph(system: Any, graph: Graph) -> Any:
+    """The same system on another graph of the same shape."""
+    return eqx.tree_at(lambda layers: model(layers).graph, system, graph)
+
+
+def own_key(key: Key[Array, ""], system: Extension) -> Key[Array, ""]:
+    """A key of this kind of extension; the inner system goes on with `key` itself."""
+    # not fold_in, which would hash once more and take half of the compile time of a step
+    mark = np.uint32(zlib.crc32(type(system).__name__.encode()))
+    marked = jax.random.key_data(key) ^ mark
+    return jax.random.wrap_key_data(marked, impl=jax.random.key_impl(key))
+
+
+def _layers(system: Any) -> Iterator[Any]:
+    """The system and what is inside it, outermost first."""
+    while isinstance(system, Extension):
+        yield system
+        system = system.inner
+    yield system

@@ -1,0 +1,211 @@
+"""Extensions nested and switched off and on, what they refuse, and their derivatives."""
+
+# wrong types are the point of some
+# pyright: reportArgumentType=false
+import math
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+from derivatives import check_three_ways
+
+from nsh import Geometric, Neurashed, Rules, WithReplacement, ensemble, train
+from nsh.bounds import from_reals, to_reals
+from nsh.neurashed import NeurashedState, Pathways, figure1
+from nsh.neurashed.extensions import (
+    Dropout,
+    EdgeFiring,
+    Extended,
+    RandomPathways,
+    RandomRates,
+    Rewiring,
+    SoftFiring,
+    Softness,
+    Spread,
+    Turnover,
+    model_state,
+)
+from nsh.system import log_probabilities
+from nsh.training import ClosedForm, DirectSample, ParallelInTime
+
+GRAPH, INPUTS = figure1()
+PLAIN = Neurashed(GRAPH, edge_firing="sample")
+RULES = Rules(Geometric(1.2), Geometric(0.9))
+ALL = Rewiring(RandomRates(RandomPathways(SoftFiring(PLAIN))))
+
+
+def nested(threshold=-math.inf, rate=0.0, per_step=0.0, frozen=0.0, faded=0.0):
+    soft = Softness(RULES, threshold, 0.5)
+    return Turnover(Spread(Dropout(soft, rate), per_step, frozen), 3, faded)
+
+
+def test_switched_off_it_is_neurashed_to_the_bit_and_each_switch_changes_it(key):
+    points = [
+        nested(),
+        nested(threshold=-1.0),
+        nested(threshold=-60.0),  # so far below that all fire fully
+        nested(rate=0.3),
+        nested(per_step=0.4),
+        nested(frozen=0.4),
+        nested(faded=0.9),
+    ]
+    grid = jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
+    how = {"seeds": 3, "steps": 12, "sampler": WithReplacement(2)}
+    examples = PLAIN.prepare(INPUTS.x, INPUTS.y)
+    expected = ensemble(PLAIN, examples, RULES, key, **how).state
+    found = model_state(ensemble(ALL, examples, grid, key, grid=1, **how).state)
+    assert np.all(np.asarray(found.iteration) == 12)
+    for place in range(len(points)):
+        own = np.asarray(found.log_amplification[place]), np.asarray(found.log_weight[place])
+        if place in (0, 2):
+            np.testing.assert_array_equal(own[0], expected.log_amplification)
+            np.testing.assert_array_equal(own[1], expected.log_weight)
+        else:
+            assert np.all(np.isfinite(own[0]))
+            assert np.all(np.any(own[0] != np.asarray(expected.log_amplification), axis=-1))
+
+
+def test_thinned_steps_compose_and_are_the_same_in_parallel(key, relative_tolerance):
+    system = RandomPathways(PLAIN)
+    examples, hyper = system.prepare(INPUTS.x, INPUTS.y), Dropout(RULES, 0.4)
+    runs = [
+        train(system, examples, hyper, key, steps=9, method=method)
+        for method in (None, ParallelInTime())
+    ]
+    states = [model_state(run.state) for run in runs]
+    assert states[1].iteration == 9
+    scale = np.abs(states[0].log_amplification).max()
+    for name in ("log_amplification", "log_weight"):
+        one, other = (getattr(state, name) for state in states)
+        np.testing.assert_allclose(one, other, atol=scale * relative_tolerance)
+
+
+REFUSED = [
+    (ClosedForm(), "ClosedForm does not fit, {} has no `events`"),
+    (DirectSample(), "DirectSample does not fit, {} has no `events`"),
+    (ParallelInTime(), "ParallelInTime does not fit, steps of {} do not compose"),
+]
+SINGLE = [
+    (SoftFiring(PLAIN), Softness(RULES, -1.0, 1.0)),
+    (RandomRates(PLAIN), Spread(RULES, 0.1, 0.1)),
+    (RandomPathways(PLAIN), Dropout(RULES, 0.1)),
+    (Rewiring(PLAIN), Turnover(RULES, 2, 0.1)),
+    (RandomPathways(SoftFiring(PLAIN)), Dropout(Softness(RULES, -1.0, 1.0), 0.1)),
+]
+
+
+@pytest.mark.core
+def test_methods_that_do_not_apply_refuse_by_the_name_of_the_extension(key):
+    for system, hyper in SINGLE:
+        examples = system.prepare(INPUTS.x, INPUTS.y)
+        for method, words in REFUSED:
+            name = type(system).__name__
+            if name == "RandomPathways" and isinstance(method, ParallelInTime):
+                if isinstance(system.inner, Neurashed):
+                    continue  # these do compose
+                name = "SoftFiring"
+            with pytest.raises(ValueError, match=words.format(name)):
+                train(system, examples, hyper, key, steps=3, method=method)
+
+
+BAD = {
+    "rates in soft firing": (lambda: SoftFiring(RandomRates(PLAIN)), "inner = .*RandomRates"),
+    "pathways around rewiring": (
+        lambda: RandomPathways(Rewiring(PLAIN)),
+        r"inner = 'Rewiring\(Neurashed\)'.*without Rewiring: RandomPathways goes inside it",
+    ),
+    "twice the same": (
+        lambda: RandomRates(RandomPathways(RandomRates(PLAIN))),
+        "must be without another RandomRates",
+    ),
+    "a graph": (lambda: RandomRates(GRAPH), "inner = 'Graph': must be Neurashed or EdgeFiring"),
+    "edges rewired": (lambda: Rewiring(EdgeFiring(GRAPH)), "EdgeFiring.*must be a Neurashed"),
+    "rate": (lambda: Dropout(RULES, 1.5), "rate = 1.5: must be a probability"),
+    "per_step": (lambda: Spread(RULES, -0.1, 0.0), "per_step = -0.1.*: must be >= 0"),
+    "frozen": (lambda: Spread(RULES, 0.0, np.array([0.0, -1.0])), r"frozen\[1\] = -1.0"),
+    "threshold": (lambda: Softness(RULES, math.nan, 1.0), "threshold = nan: must be a number"),
+    "temperature": (lambda: Softness(RULES, 0.0, 0.0), "temperature = 0.0: must be above 0"),
+    "every": (lambda: Turnover(RULES, 0, 0.1), "every = 0: must be an integer >= 1"),
+    "every half": (lambda: Turnover(RULES, 2.5, 0.1), "every.dtype = 'float"),
+    "faded": (lambda: Turnover(RULES, 2, 2.0), "faded = 2.0: must be a share"),
+}
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_named(case):
+    act, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        # annotations, checked in tests alone, would stop some earlier
+        _unchecked(act)
+
+
+def _unchecked(act):
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        act()
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.core
+def test_hyperparameters_of_another_kind_are_refused():
+    for system, hyper in SINGLE:
+        system.check(hyper, 3)
+        with pytest.raises(ValueError, match="hyper = 'Rules': must be " + system.kind.__name__):
+            system.check(RULES, 3)
+    with pytest.raises(ValueError, match=r"growth\.factor"):
+        RandomRates(PLAIN).check(Spread(jax.tree.map(lambda x: x * 0.5, RULES), 0.1, 0.1), 3)
+
+
+@pytest.mark.core
+def test_bounds_are_those_of_all_layers():
+    hyper = nested(-1.0, 0.1, 0.2, 0.3, 0.4)
+    bounds = ALL.bounds(hyper)
+    assert bounds.faded == bounds.inner.inner.rate == (0.0, 1.0)
+    assert bounds.inner.frozen == (0.0, math.inf)
+    back = from_reals(to_reals(hyper, bounds), bounds)
+    for found, given in zip(jax.tree.leaves(back), jax.tree.leaves(hyper), strict=True):
+        np.testing.assert_allclose(found, given, rtol=1e-5)
+
+
+def test_derivatives_three_ways():
+    """Through soft firing, thinned pathways, noisy rates and a wiring that changes."""
+    rng = np.random.default_rng(1)
+    words = np.asarray(PLAIN.prepare(INPUTS.x, INPUTS.y).words)
+    frozen_draws = rng.normal(size=(2, GRAPH.nodes + GRAPH.class_edges))
+
+    def run(state, growth, decay, threshold, temperature, per_step, frozen):
+        rules = Rules(Geometric(growth), Geometric(decay))
+        soft = Softness(rules, threshold, temperature)
+        hyper = Turnover(Spread(Dropout(soft, 0.2), per_step, frozen), 1, 0.5)
+        examples = Pathways(jnp.asarray(words))
+        inner = Extended(
+            Extended(NeurashedState(state[0], state[1], jnp.zeros((), jnp.int32)), None), None
+        )
+        now = Extended(Extended(inner, jnp.asarray(frozen_draws)), GRAPH.sources)
+        keys = jax.random.split(jax.random.key(0))
+        now, _ = jax.lax.scan(lambda s, k: (ALL.step(s, examples, hyper, k), None), now, keys)
+        logits = ALL.logits(now, Pathways(examples.words[0]))
+        return model_state(now).log_amplification, log_probabilities(logits)
+
+    state = [rng.normal(size=size) for size in (GRAPH.nodes, GRAPH.class_edges)]
+    numbers = [np.array(x) for x in (1.2, 0.9, -0.7, 0.8, 0.3, 0.2)]
+    check_three_ways(run, state, *numbers, tolerance=1e-5)
+
+
+def test_edges_can_be_differentiated_by_their_rules():
+    system = EdgeFiring(GRAPH)
+    words = np.asarray(system.prepare(INPUTS.x, INPUTS.y).words)
+
+    def run(state, growth, decay):
+        now = NeurashedState(state[0], state[1], jnp.zeros((), jnp.int32))
+        rules = Rules(Geometric(growth), Geometric(decay))
+        now = system.step(now, Pathways(jnp.asarray(words)[:2]), rules, jax.random.key(0))
+        return log_probabilities(system.logits(now, Pathways(jnp.asarray(words)[1])))
+
+    rng = np.random.default_rng(2)
+    state = [rng.normal(size=size) for size in (GRAPH.sources.size, GRAPH.class_edges)]
+    check_three_ways(run, state, np.array(1.2), np.array(0.9), tolerance=1e-5)
