@@ -1,33 +1,50 @@
 """Strict mode for all tests: shapes checked at run time, no implicit promotion of dtype or rank.
 
 Programs run for moments here, so most of the time goes into compiling them: they are compiled with
-few optimisations, which halves it. Tests marked `optimised` compile as users do: those about
-equality to the bit, which vectorised code could break, and long runs.
-``JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest`` compiles everything as users do.
+few optimisations and by XLA's older emitters, which makes it a third. Tests marked `optimised` run
+in a process that compiles as users do: those about equality to the bit, which vectorised code could
+break, and long runs. ``JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest`` compiles everything as users do.
 """
 
+import gc
 import os
 
+import as_users
 import jax
 import pytest
 from jaxtyping import install_import_hook
 
 QUICK = "jax_disable_most_optimizations"
+OLDER_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+
+users_flags = os.environ.get("XLA_FLAGS")
+quick = os.environ.get(QUICK.upper(), "1") != "0"
 
 install_import_hook("nsh", "beartype.beartype")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update(QUICK, os.environ.get(QUICK.upper(), "1") != "0")
-quick = jax.config.read(QUICK)
+as_users.no_promotion()
+jax.config.update(QUICK, quick)
+if quick:  # read by XLA when it compiles its first program
+    os.environ["XLA_FLAGS"] = " ".join(filter(None, [users_flags, OLDER_EMITTERS]))
+gc.disable()
+
+
+def pytest_collection_finish(session):
+    """Collects garbage from now on, rarely and but for what is there to stay."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
-    """How programs are optimised, which is no part of what JAX caches them by."""
-    wanted = quick and item.get_closest_marker("optimised") is None
-    if jax.config.read(QUICK) != wanted:
-        jax.clear_caches()
-        jax.config.update(QUICK, wanted)
+def pytest_pyfunc_call(pyfuncitem):
+    """Runs tests marked `optimised` in the process for them; they may have parameters only."""
+    if not quick or pyfuncitem.get_closest_marker("optimised") is None:
+        return None
+    callspec = getattr(pyfuncitem, "callspec", None)
+    arguments = callspec.params if callspec else {}
+    process = as_users.process(users_flags)
+    process.submit(as_users.call, pyfuncitem.path, pyfuncitem.originalname, arguments).result()
+    return True
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """One direction of imports, public interfaces only, and short files, read from the source."""
 
 import ast
+import functools
 import sys
 from pathlib import Path
 
 import pytest
-
-pytestmark = pytest.mark.core
 
 ROOT = Path(__file__).parents[1]
 NSH = sorted((ROOT / "nsh").rglob("*.py"))
@@ -52,9 +51,18 @@ def checks_types_only(node):
     return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
 
 
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def imports(path, at_start_only=False):
     """Full names of all that a file imports, those of functions and of the top level."""
-    tree = ast.parse(path.read_text())
+    return tuple(_imports(tree_of(path), path, at_start_only))
+
+
+def _imports(tree, path, at_start_only):
     hidden = {id(n) for node in ast.walk(tree) if checks_types_only(node) for n in ast.walk(node)}
     if at_start_only:
         functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -108,7 +116,7 @@ def test_only_public_interfaces(path):
         assert parts[0] not in ("jaxlib", "pickle", "cloudpickle", "dill", "joblib")
         private = parts[0] != "nsh" and any(p.startswith("_") and p[:2] != "__" for p in parts)
         assert not private, f"{path} imports {imported}"
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         attribute = isinstance(node, ast.Attribute) and ast.unparse(node)
         assert not attribute or "jax._src" not in attribute
 

@@ -238,6 +238,7 @@ def test_dataset_round_trip_and_provenance(fake, tmp_path):
     assert loaded.attrs["git_commit"]
 
 
+@pytest.mark.thorough
 def test_run_as_a_module_keeps_stderr_plain(fake, tmp_path):
     fake("fake_one")
     program = textwrap.dedent("""

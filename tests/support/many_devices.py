@@ -12,8 +12,14 @@ import jax
 import numpy as np
 import optax
 
-# numbers of seeds, and of members trained at once
-SIZES = ((7, None), (64, 12))
+# for the number of devices and processes, of each system the numbers of seeds and of members
+# trained at once: in 4 lanes, so that groups are fewer than devices, as many, or more
+SIZES = {
+    (1, 1): {"neurashed": (64, 12), "mlp": (64, 12)},
+    (2, 1): {"neurashed": (64, 12), "mlp": (7, None)},
+    (8, 1): {"neurashed": (7, None), "mlp": (64, 40)},
+    (2, 2): {"neurashed": (7, None), "mlp": (64, 12)},
+}
 
 
 def systems():
@@ -30,34 +36,34 @@ def systems():
     yield "mlp", network, network.prepare(x, y), {"learning_rate": 0.1}
 
 
-def digests(devices):
-    """For each system and ensemble size, a digest of every seed's arrays."""
+def digests(devices, processes):
+    """For each system, a digest of every seed's arrays."""
     from nsh import WithReplacement, ensemble
 
     key, found = jax.random.key(1), {}
     for name, system, examples, hyper in systems():
-        for seeds, chunk in SIZES:
-            run = ensemble(
-                system, examples, hyper, key, seeds=seeds, steps=11, lanes=4, chunk=chunk,
-                sampler=WithReplacement(3), devices=devices,
-            )  # fmt: skip
-            leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(run.state)]
-            assert np.all(np.asarray(run.status) == 0)
-            found[f"{name} {seeds} {chunk}"] = [
-                hashlib.sha256(b"".join(leaf[i].tobytes() for leaf in leaves)).hexdigest()
-                for i in range(seeds)
-            ]
+        seeds, chunk = SIZES[len(devices), processes][name]
+        run = ensemble(
+            system, examples, hyper, key, seeds=seeds, steps=11, lanes=4, chunk=chunk,
+            sampler=WithReplacement(3), devices=devices,
+        )  # fmt: skip
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(run.state)]
+        assert np.all(np.asarray(run.status) == 0)
+        found[name] = [
+            hashlib.sha256(b"".join(leaf[i].tobytes() for leaf in leaves)).hexdigest()
+            for i in range(seeds)
+        ]
     return found
 
 
 def main(processes=1, number=0, port=0):
-    counts = (1, 2, 8) if processes == 1 else (processes,)
+    counts = [devices for devices, hosts in SIZES if hosts == processes]
     jax.config.update("jax_num_cpu_devices", counts[-1] // processes)
     if processes > 1:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.distributed.initialize(f"127.0.0.1:{port}", processes, number)
     assert len(jax.devices()) == counts[-1]
-    found = {count: digests(jax.devices()[:count]) for count in counts}
+    found = {count: digests(jax.devices()[:count], processes) for count in counts}
     print(json.dumps(found), flush=True)
 
 

@@ -14,7 +14,9 @@ from nsh import Geometric, Neurashed, Rules, ensemble
 from nsh.neurashed import figure4
 
 PROGRAM = Path(__file__).parents[1] / "support" / "many_devices.py"
+# compiles as users do, whatever tests/conftest.py has asked for
 ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu"}
+ENVIRONMENT.pop("XLA_FLAGS", None)
 
 
 def start(*arguments):
@@ -42,11 +44,11 @@ def test_seeds_are_bitwise_the_same_on_any_devices_and_hosts():
     assert list(one_process) == ["1", "2", "8"]
     assert list(first) == list(second) == ["2"]
     for system in ("neurashed", "mlp"):
-        alone = one_process["1"][f"{system} 64 12"]
+        alone = one_process["1"][system]
         assert len(set(alone)) == 64
         for found in (*one_process.values(), *first.values(), *second.values()):
-            for seeds, chunk in ((7, None), (64, 12)):
-                assert found[f"{system} {seeds} {chunk}"] == alone[:seeds]
+            assert len(found[system]) in (7, 64)
+            assert found[system] == alone[: len(found[system])]
 
 
 @pytest.mark.parametrize("devices", [(), ["cpu"]])

@@ -32,18 +32,21 @@ def full():
     return recorded
 
 
+def more(save, name):
+    return pytest.param(save, id=name, marks=pytest.mark.thorough)
+
+
 @pytest.mark.parametrize(
     "save",
     [
-        SaveAt(),
-        SaveAt(every=3),  # one step is left over
-        SaveAt(every=STEPS),
-        SaveAt(every=STEPS + 1),  # the start alone
-        SaveAt(steps=(0, 1, 4, 5, 10)),
-        SaveAt(steps=[2, 3, 4, 8]),
-        SaveAt(steps=()),
+        pytest.param(SaveAt(every=3), id="every 3"),  # one step is left over
+        pytest.param(SaveAt(steps=(0, 1, 4, 5, 10)), id="irregular"),
+        pytest.param(SaveAt(steps=()), id="no steps"),
+        more(SaveAt(), "never"),
+        more(SaveAt(every=STEPS), "ends"),
+        more(SaveAt(every=STEPS + 1), "start"),  # the start alone
+        more(SaveAt(steps=[2, 3, 4, 8]), "not the end"),
     ],
-    ids=["never", "every 3", "ends", "start", "irregular", "not the end", "no steps"],
 )
 def test_recordings_are_rows_of_the_full_record(save, full):
     sparse = run(save)

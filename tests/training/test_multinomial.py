@@ -20,12 +20,26 @@ LAWS = [
 ]  # fmt: skip
 
 
-@partial(jax.jit, static_argnames="draws")
-def binomials(key, n, p, draws=DRAWS):
+# runs long enough here for it to pay to compile it as users do
+AS_USERS = {
+    "xla_backend_optimization_level": 3,
+    "xla_llvm_disable_expensive_passes": False,
+    "xla_cpu_use_fusion_emitters": True,
+}
+
+
+@partial(jax.jit, compiler_options=AS_USERS)
+def binomials(key, n, p):
     def one(i):
         return successive(jax.random.fold_in(key, i), n, p[None])[0]
 
-    return jax.lax.map(one, jnp.arange(draws, dtype=jnp.int32), batch_size=LANES)
+    return jax.lax.map(one, jnp.arange(DRAWS, dtype=jnp.int32), batch_size=LANES)
+
+
+@jax.jit
+def binomials_of_each(key, n, p):
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n.size, dtype=jnp.int32))
+    return jax.vmap(lambda key, n: successive(key, n, p[None])[0])(keys, n)
 
 
 def chi_square(drawn, n, p, bins=300):
@@ -57,8 +71,8 @@ def test_binomial_law(n, p, key):
 def test_two_million_draws_of_a_million(key):
     # enough to tell jax.random.binomial in 32-bit floats from the law: its p-values are < 1e-7
     n, p = 10**6, 0.5
-    drawn = binomials(key, jnp.asarray(n, jnp.int32), jnp.asarray(p, float), draws=2_000_000)
-    drawn = np.asarray(drawn)
+    given = jnp.asarray(n, jnp.int32), jnp.asarray(p, float)
+    drawn = np.concatenate([binomials(part, *given) for part in jax.random.split(key, 10)])
     assert chi_square(drawn, n, p) > 1e-3
     even = stats.binomtest(int((drawn % 2 == 0).sum()), drawn.size, 0.5)  # no gaps or combs
     assert even.pvalue > 1e-3
@@ -68,14 +82,7 @@ def test_two_million_draws_of_a_million(key):
 def test_another_n_in_each_lane(p, key):
     # among them such that n p, or (n + 1) p, is whole but for rounding
     n = np.arange(DRAWS, dtype=np.int32) % 61
-
-    @jax.jit
-    def draw(p):
-        numbers = jnp.arange(DRAWS, dtype=jnp.int32)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
-        return jax.vmap(lambda key, n: successive(key, n, p[None])[0])(keys, jnp.asarray(n))
-
-    drawn = np.asarray(draw(jnp.asarray(p, float)), float)
+    drawn = np.asarray(binomials_of_each(key, jnp.asarray(n), jnp.asarray(p, float)), float)
     sums = np.bincount(n, drawn - n * p)[1:]
     z = sums / np.sqrt(np.bincount(n, n * p * (1 - p))[1:])
     assert stats.chi2.sf(np.sum(z**2), z.size) > 1e-3

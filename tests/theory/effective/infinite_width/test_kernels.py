@@ -122,8 +122,11 @@ def test_symmetric_positive_and_exact_on_the_diagonal(x, residual):
         assert eigenvalues[-1] > 1
 
 
-def test_blocks_make_up_the_whole(x, residual):
-    architecture, found = residual
+@pytest.mark.xdist_group("optimised")
+@pytest.mark.optimised
+def test_blocks_make_up_the_whole():
+    architecture, x = Architecture("relu", DEPTH, **NUMBERS), inputs()
+    found = kernels(architecture, x)
     inside = kernels(architecture, x, block=16)
     host = kernels_in_blocks(architecture, x, block=16)
     apart = kernels_in_blocks(architecture, x, x[:20], block=16)

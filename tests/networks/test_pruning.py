@@ -1,0 +1,161 @@
+"""Masks by magnitude and at random, and training with a mask held."""
+
+import chex
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from nsh import train
+from nsh.networks import MLP, Network, NetworkState
+from nsh.networks.pruning import Pruned, magnitude_mask, masked, random_mask
+from nsh.training import FullBatch
+
+
+def make(key):
+    return MLP((6, 5, 4, 3), jnp.tanh, key=key)
+
+
+def adam(learning_rate):
+    return optax.adam(learning_rate, eps_root=1e-16)
+
+
+NETWORK = Network(make, adam)
+HYPER = {"learning_rate": jnp.array(0.05)}
+
+
+@pytest.fixture(scope="module")
+def params():
+    return NETWORK.init(jax.random.key(1), HYPER).params
+
+
+def weights(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if leaf.ndim == 2]
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("keep", [0.01, 0.3, 0.5, 1.0])
+def test_magnitude_masks_are_those_of_a_sorted_list(params, keep):
+    sizes = [np.abs(w) for w in weights(params)]
+    for mask, size in zip(weights(magnitude_mask(params, keep)), sizes, strict=True):
+        count = max(round(keep * size.size), 1)
+        least = sorted(size.ravel())[-count]
+        np.testing.assert_array_equal(mask, size >= least)
+        assert mask.sum() == count
+    together = np.concatenate([size.ravel() for size in sizes])
+    count = max(round(keep * together.size), 1)
+    least = sorted(together)[-count]
+    masks = weights(magnitude_mask(params, keep, "global"))
+    for mask, size in zip(masks, sizes, strict=True):
+        np.testing.assert_array_equal(mask, size >= least)
+    assert all(leaf.all() for leaf in jax.tree.leaves(magnitude_mask(params, 0.01))[1::2])
+
+
+def test_one_program_for_all_shares_and_seeds(params):
+    keeps = jnp.array([0.2, 0.7])
+
+    @jax.jit
+    @jax.vmap
+    def masks(keep, key):
+        mask = magnitude_mask(params, keep)
+        return mask, random_mask(key, mask)
+
+    by_size, at_random = masks(keeps, jax.random.split(jax.random.key(0), 2))
+    for place, keep in enumerate([0.2, 0.7]):
+        alone = magnitude_mask(params, keep)
+        for many, one in zip(weights_of_many(by_size), weights(alone), strict=True):
+            np.testing.assert_array_equal(many[place], one)
+        for drawn, one in zip(weights_of_many(at_random), weights(alone), strict=True):
+            assert drawn[place].sum() == one.sum()
+
+
+def weights_of_many(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if leaf.ndim == 3]
+
+
+def test_random_masks_keep_every_weight_equally_often():
+    mask = {"W": jnp.arange(12).reshape(3, 4) < 5, "b": jnp.ones(3, bool)}
+    keys = jax.random.split(jax.random.key(0), 4000)
+    drawn = jax.jit(jax.vmap(lambda key: random_mask(key, mask)))(keys)
+    assert drawn["b"].all()
+    counts = np.asarray(drawn["W"]).sum((1, 2))
+    assert (counts == 5).all()
+    share = np.asarray(drawn["W"]).mean(0)
+    error = np.sqrt(5 / 12 * 7 / 12 / len(keys))
+    assert np.abs(share - 5 / 12).max() < 4 * error
+
+
+def test_training_with_a_mask_is_descent_in_the_kept_weights(params):
+    """Against Optax on the kept weights alone, in vectors of their own."""
+    rng = np.random.default_rng(0)
+    examples = NETWORK.prepare(rng.normal(size=(8, 6)), rng.integers(0, 3, 8))
+    mask = magnitude_mask(params, 0.4)
+    system, steps = Pruned(NETWORK, mask, params), 12
+    end = train(
+        system, examples, HYPER, jax.random.key(0), steps=steps, sampler=FullBatch()
+    ).state.params
+    leaves, structure = jax.tree.flatten(params)
+    places = [np.flatnonzero(leaf) for leaf in jax.tree.leaves(mask)]
+
+    def whole(vectors):
+        filled = [
+            jnp.zeros(leaf.size, leaf.dtype).at[place].set(vector).reshape(leaf.shape)
+            for leaf, place, vector in zip(leaves, places, vectors, strict=True)
+        ]
+        return jax.tree.unflatten(structure, filled)
+
+    @jax.jit
+    @jax.grad
+    def slope(vectors):
+        logits = jax.vmap(eqx.combine(whole(vectors), NETWORK.skeleton))(examples.x)
+        labels = jax.nn.one_hot(examples.y, 3, dtype=logits.dtype)
+        return -jnp.mean(jnp.sum(labels * jax.nn.log_softmax(logits), axis=1))
+
+    vectors = [leaf.ravel()[place] for leaf, place in zip(leaves, places, strict=True)]
+    optimiser = adam(HYPER["learning_rate"])
+    with jax.numpy_dtype_promotion("standard"):
+        state = optimiser.init(vectors)
+        for _ in range(steps):
+            updates, state = optimiser.update(slope(vectors), state)
+            vectors = optax.apply_updates(vectors, updates)
+    for got, want in zip(jax.tree.leaves(end), jax.tree.leaves(whole(vectors)), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-5)
+    dropped = jax.tree.map(lambda leaf, kept: leaf[~np.asarray(kept)], end, mask)
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(dropped))
+    # logits and features are the network's
+    example = jax.tree.map(lambda leaf: leaf[0], examples)
+    np.testing.assert_array_equal(
+        system.logits(NetworkState(end, None), example),
+        NETWORK.logits(NetworkState(end, None), example),
+    )
+    assert len(system.features(NetworkState(end, None), example)) == 2
+
+
+def test_starts(params):
+    mask = magnitude_mask(params, 0.4)
+    key = jax.random.key(3)
+    new = Pruned(NETWORK, mask).init(key, HYPER)
+    chex.assert_trees_all_equal(new.params, masked(NETWORK.init(key, HYPER).params, mask))
+    old = Pruned(NETWORK, mask, params).init(key, HYPER)
+    chex.assert_trees_all_equal(old.params, masked(params, mask))
+    chex.assert_trees_all_equal(old.optimiser_state, new.optimiser_state)
+
+
+@pytest.mark.core
+def test_bad_input(params):
+    for keep in (0.0, 1.5, np.nan):
+        with pytest.raises(ValueError, match=r"keep = .*: must be a share above 0"):
+            magnitude_mask(params, keep)
+    with pytest.raises(ValueError, match="scope = 'node': must be 'layer' or 'global'"):
+        magnitude_mask(params, 0.5, "node")
+    with pytest.raises(ValueError, match="with arrays of two or more axes to prune"):
+        magnitude_mask({"b": jnp.ones(3)}, 0.5)
+    mask = magnitude_mask(params, 0.5)
+    with pytest.raises(ValueError, match="mask's shapes"):
+        Pruned(NETWORK, {"W": jnp.ones((2, 2), bool)})
+    with pytest.raises(ValueError, match=r"mask\.dtype"):
+        Pruned(NETWORK, params)
+    with pytest.raises(ValueError, match="start's shapes"):
+        Pruned(NETWORK, mask, {"W": jnp.ones((2, 2))})
