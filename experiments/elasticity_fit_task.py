@@ -17,7 +17,7 @@ from nsh.measure import elasticity_matrix
 from nsh.networks import digit_mlp, digits, subclasses
 from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import Graph
-from nsh.training import ClosedForm, Run, Snapshot, Tuned, tune
+from nsh.training import Run, Snapshot, Tuned, tune
 
 FLOOR = 0.01  # added before a logarithm is taken: an update may move nothing at all
 GROWTH, DECAY = 1.01, 0.9975  # before the fit, for all levels; the critical firing share is 0.2
@@ -133,7 +133,7 @@ class Task(NamedTuple):
             self.examples(system, slice(self.trained)), self.start(), run_key,
             seeds=config.tune_seeds, steps=config.steps, sampler=self.sampler,
             save=SaveAt(what, steps=(config.steps,)), optimiser=optimiser,
-            iterations=config.iterations, method=ClosedForm(), lanes=1,
+            iterations=config.iterations, lanes=1,
         )  # fmt: skip
 
 

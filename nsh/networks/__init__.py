@@ -4,6 +4,7 @@ from nsh.networks.digits import Digits, digits, subclasses
 from nsh.networks.for_digits import digit_cnn, digit_linear, digit_mlp
 from nsh.networks.models import CNN, MLP, Linear
 from nsh.networks.network import Network, NetworkState, Samples
+from nsh.networks.pruning import Pruned, magnitude_mask, masked, random_mask
 
 __all__ = [
     "CNN",
@@ -12,10 +13,14 @@ __all__ = [
     "Linear",
     "Network",
     "NetworkState",
+    "Pruned",
     "Samples",
     "digit_cnn",
     "digit_linear",
     "digit_mlp",
     "digits",
+    "magnitude_mask",
+    "masked",
+    "random_mask",
     "subclasses",
 ]

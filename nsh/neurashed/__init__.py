@@ -19,6 +19,7 @@ from nsh.neurashed.paper import (
 from nsh.neurashed.pathway import feature_pathway, pack, union, unpack
 from nsh.neurashed.rules import Additive, Affine, Geometric, PerLevel, Rule, Rules, Saturating
 from nsh.neurashed.start import Constant, Start, Uniform
+from nsh.neurashed.subgraph import Subgraph, able_to_fire, silenced, subgraph
 
 __all__ = [
     "Additive",
@@ -37,8 +38,10 @@ __all__ = [
     "Rules",
     "Saturating",
     "Start",
+    "Subgraph",
     "Task",
     "Uniform",
+    "able_to_fire",
     "exact",
     "extensions",
     "feature_pathway",
@@ -52,6 +55,8 @@ __all__ = [
     "from_networkx",
     "pack",
     "random_hierarchy",
+    "silenced",
+    "subgraph",
     "to_networkx",
     "union",
     "unpack",

@@ -55,6 +55,39 @@ TINY = {
         "teacher_test": 28, "teacher_steps": 8, "digits_seeds": 2, "digits_train": 12,
         "digits_test": 28, "digits_steps": 8, "times": 4, "probes": 28, "inputs": 10, "samples": 2,
     },
+    "correspondence": {
+        "seeds": 2, "hidden": (8, 6), "clusters": (3, 4), "fan_in": 2, "steps": 8, "records": 2,
+        "test": 12, "per_class": 1,
+    },
+    "digit_rules": {
+        "seeds": 2, "iterations": 1, "conjunctions": 8, "slope_seeds": 1, "slope_directions": 1,
+    },
+    "elasticity_fit": {
+        "seeds": 2, "fit_seeds": 2, "steps": 10, "batch": 4, "hidden": (8, 6), "conjunctions": 20,
+        "typical": 4, "probes": 1, "tune_seeds": 1, "iterations": 2, "permutations": 1,
+    },
+    "lottery_ticket": {
+        "seeds": 3, "steps": 20, "batch_sizes": (1, 4), "network_seeds": 2,
+        "network_hidden": (8, 6), "network_steps": 20, "kept_shares": (0.5, 0.2),
+    },
+    "effective_sample_size": {
+        "seeds": 3, "count": 24, "own": (3, 6), "sharing": (0.0, 0.5, 1.0), "batch_sizes": (1, 4),
+        "steps": 20, "every": 10, "test": 8, "digits_seeds": 2, "digits_hidden": (8,),
+        "digits_steps": 20, "digits_batch": 8, "neurashed_steps": 20,
+    },
+    "data_augmentation": {
+        "seeds": 3, "each": 8, "crops": (0.0, 0.5, 1.0), "batch_sizes": (1, 4), "steps": 20,
+        "every": 10, "test": 4, "digits_seeds": 2, "digits_hidden": (8,), "digits_steps": 20,
+        "digits_batch": 8, "digits_test": 20, "neurashed_steps": 20,
+    },
+    "extensions": {
+        "seeds": 4, "steps": 10, "bottleneck_steps": 20, "records": 2, "samples": 2,
+        "rewirings": 2,
+    },
+    "scaling_law": {
+        "seeds": 6, "sizes": (60, 120), "depths": (3,), "sharings": (0.0, 0.25),
+        "batch_sizes": (1, 2), "size": 60, "times": (5, 20, 40), "early": 20,
+    },
 }  # fmt: skip
 
 

@@ -261,7 +261,7 @@ def test_run_as_a_module_keeps_stderr_plain(fake, tmp_path):
 
 
 def test_experiments_are_listed_once():
-    assert len(set(EXPERIMENTS)) == len(EXPERIMENTS) == 11
+    assert len(set(EXPERIMENTS)) == len(EXPERIMENTS) == 19
 
 
 @pytest.mark.thorough
