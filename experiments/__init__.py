@@ -1,12 +1,13 @@
-"""The paper's claims and figures, one module each, all of one shape.
+"""The papers' claims and figures, one module or package each, all of one shape.
 
-Every experiment module defines
+Every experiment defines
 
 - ``Config``: a frozen dataclass of everything that can be chosen, with defaults for a laptop;
 - ``FULL``: the `Config` at paper-quality sizes;
-- ``run(config, progress) -> xarray.Dataset``: the measurement (`progress`: `experiments.progress`);
+- ``run(config, progress) -> xarray.Dataset``: the measurement, which tells `progress`
+  (`experiments.harness.progress`) how far it is;
 - ``figure(dataset) -> matplotlib.figure.Figure``;
-- ``claims(dataset) -> list[experiments.claim.Claim]``;
+- ``claims(dataset) -> list[experiments.harness.claim.Claim]``;
 - ``explore(dataset) -> plotly.graph_objects.Figure``, if there is something to be moved about.
 
 ``python -m experiments`` runs them.

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from rich.console import Console
 
-from experiments import EXPERIMENTS, command_line
-from experiments.claim import Claim, Outcome, print_claims, write_claims
-from experiments.progress import Progress, shown_on
-from experiments.report.page import write_report
-from experiments.results import provenance, save_dataset, save_figure, save_interactive
-from experiments.side_by_side import side_by_side
+from experiments import EXPERIMENTS
+from experiments.harness import command_line
+from experiments.harness.claim import Claim, Outcome, print_claims, write_claims
+from experiments.harness.progress import Progress, shown_on
+from experiments.harness.report.page import write_report
+from experiments.harness.results import provenance, save_dataset, save_figure, save_interactive
+from experiments.harness.side_by_side import side_by_side
 
 
 def main(arguments: Sequence[str] | None = None, modules: Sequence[str] = EXPERIMENTS) -> int:

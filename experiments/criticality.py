@@ -23,9 +23,9 @@ import xarray as xr
 from jaxtyping import Array
 from matplotlib.figure import Figure
 
-from experiments.claim import Claim
-from experiments.progress import Progress
-from experiments.statistics import Estimate, over_seeds
+from experiments.harness.claim import Claim
+from experiments.harness.progress import Progress
+from experiments.harness.statistics import Estimate, over_seeds
 from nsh.figures import PALETTE, new_figure, panel_label, style
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality, criticality

@@ -18,8 +18,8 @@ from jaxtyping import Array
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.claim import Claim
-from experiments.progress import Advance, Progress
+from experiments.harness.claim import Claim
+from experiments.harness.progress import Advance, Progress
 from nsh.figures import colour_bar, new_figure, panel_label, style
 from nsh.figures.style import MARKERS, MID_GREY, colour
 from nsh.theory.effective import Architecture

@@ -21,9 +21,9 @@ from jaxtyping import PyTree
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.claim import Claim
-from experiments.progress import Progress
-from experiments.statistics import over_seeds
+from experiments.harness.claim import Claim
+from experiments.harness.progress import Progress
+from experiments.harness.statistics import over_seeds
 from nsh import Geometric, Neurashed, Rules, SaveAt, WithReplacement, ensemble
 from nsh.figures import Features, grouped_points, new_figure, panel_label, phase_diagram, style
 from nsh.measure import (

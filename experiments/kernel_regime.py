@@ -23,9 +23,9 @@ from jaxtyping import Array, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.claim import Claim
-from experiments.progress import Progress
-from experiments.statistics import Estimate, over_seeds
+from experiments.harness.claim import Claim
+from experiments.harness.progress import Progress
+from experiments.harness.statistics import Estimate, over_seeds
 from experiments.wide_networks import C_W, DEPTH, Descent, Outputs, linearised, targets
 from nsh import SaveAt, ensemble
 from nsh.figures import PALETTE, band, colour, curves, new_figure, panel_label, reference, style

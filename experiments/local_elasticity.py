@@ -23,9 +23,9 @@ import xarray as xr
 from jaxtyping import Array, Int, Key, PyTree
 from matplotlib.figure import Figure
 
-from experiments.claim import Claim
-from experiments.progress import Progress
-from experiments.statistics import over_seeds
+from experiments.harness.claim import Claim
+from experiments.harness.progress import Progress
+from experiments.harness.statistics import over_seeds
 from nsh import Neurashed, SaveAt, WithReplacement, ensemble
 from nsh.figures import curves, grouped_points, histograms, new_figure, panel_label, style
 from nsh.measure import accuracy, elasticity_contrast, elasticity_matrix, observe

@@ -24,8 +24,8 @@ from experiments.benchmarks import (
 from experiments.benchmarks.case import Case
 from experiments.benchmarks.harness import measure
 from experiments.benchmarks.report import entry, figure, print_case, print_targets
-from experiments.progress import shown_on
-from experiments.results import ROOT, atomic, git_commit, save_figure, versions
+from experiments.harness.progress import shown_on
+from experiments.harness.results import ROOT, atomic, git_commit, save_figure, versions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import Given, compiled
 from experiments.benchmarks.work import Data, Work
-from experiments.results import device
+from experiments.harness.results import device
 from nsh import Geometric, Neurashed, Rules, WithReplacement, ensemble, train
 from nsh.neurashed import Constant, figure4, figure4_rules, random_hierarchy, unpack
 from nsh.training import ClosedForm, Method

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.case import Case, Contender
-from experiments.progress import Progress
-from experiments.results import ROOT
+from experiments.harness.progress import Progress
+from experiments.harness.results import ROOT
 
 DATA = "data.npz"
 

@@ -19,7 +19,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments.results import device
+from experiments.harness.results import device
 from nsh import Geometric, Neurashed, Rules, WithReplacement, ensemble
 from nsh.networks import digit_cnn, digit_linear, digit_mlp, digits
 from nsh.neurashed import figure4, figure4_rules, random_hierarchy

@@ -14,7 +14,7 @@ import optax
 from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
-from experiments.results import device
+from experiments.harness.results import device
 from nsh.networks import MLP, Network, Samples
 from nsh.training import FullBatch, Sequential, hypergradient, train
 

@@ -14,7 +14,7 @@ import optax
 from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import Given, compiled
 from experiments.benchmarks.work import Data, Work
-from experiments.results import device
+from experiments.harness.results import device
 from nsh import WithReplacement, ensemble, train
 from nsh.networks import MLP, Network, digits
 

@@ -13,7 +13,7 @@ from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ensembles import data, task
 from experiments.benchmarks.ours import Given, compiled
 from experiments.benchmarks.work import Data, Work
-from experiments.results import device
+from experiments.harness.results import device
 from nsh import Affine, Geometric, Neurashed, Rules, SaveAt, WithReplacement, ensemble
 from nsh.measure import effective_number
 from nsh.neurashed import Constant

@@ -11,7 +11,7 @@ from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ensembles import task
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
-from experiments.results import device
+from experiments.harness.results import device
 from nsh import Affine, Geometric, Rules, SaveAt, WithReplacement, train
 from nsh.training import ParallelInTime, Sequential
 

@@ -8,9 +8,9 @@ import numpy as np
 from scipy import stats
 from small_graphs import some_graph
 
-from experiments.correspondence_graphs import room_for, stacked
-from experiments.correspondence_measures import rank_correlation
-from experiments.correspondence_training import Repeated
+from experiments.correspondence.graphs import room_for, stacked
+from experiments.correspondence.measures import rank_correlation
+from experiments.correspondence.training import Repeated
 from nsh.neurashed import feature_pathway
 
 

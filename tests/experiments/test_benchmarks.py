@@ -13,8 +13,8 @@ from experiments.benchmarks import ensembles, harness, numpy_peers, report
 from experiments.benchmarks.__main__ import Config, cases, main
 from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import Given
-from experiments.progress import silent
-from experiments.results import ROOT
+from experiments.harness.progress import silent
+from experiments.harness.results import ROOT
 from nsh import Neurashed, train
 from nsh.neurashed import Constant
 

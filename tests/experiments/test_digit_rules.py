@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.digit_rules import Found
-from experiments.digit_rules_search import RANGE, Training, grid_points, judge
-from experiments.digit_rules_task import (
+from experiments.digit_rules.search import RANGE, Training, grid_points, judge
+from experiments.digit_rules.task import (
     LEVEL_RATES,
     Loss,
     Task,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata, spearmanr
 
-from experiments.elasticity_fit_correlations import rank_correlations, same_class, same_pixels
+from experiments.elasticity_fit.correlations import rank_correlations, same_class, same_pixels
 
 pytestmark = pytest.mark.core
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.progress import silent
-from experiments.results import save_dataset, save_figure
-from experiments.statistics import over_seeds
+from experiments.harness.progress import silent
+from experiments.harness.results import save_dataset, save_figure
+from experiments.harness.statistics import over_seeds
 
 TINY = {
     "information_bottleneck": {

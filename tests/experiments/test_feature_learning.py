@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.feature_learning_claims import (
+from experiments.feature_learning.claims import (
     MEASURES,
     at_equal_training_error,
     change,

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import EXPERIMENTS, results
+from experiments import EXPERIMENTS
 from experiments.__main__ import main
+from experiments.harness import results
 
 pytestmark = pytest.mark.core
 
@@ -25,7 +26,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from experiments.claim import Claim
+from experiments.harness.claim import Claim
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.lottery_ticket_model import FirstOf
+from experiments.lottery_ticket.model import FirstOf
 from nsh import WithReplacement
 
 pytestmark = pytest.mark.core

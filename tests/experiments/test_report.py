@@ -12,9 +12,9 @@ from selenium import webdriver
 from selenium.webdriver import ActionChains
 from selenium.webdriver.support.wait import WebDriverWait
 
-from experiments.claim import Claim, Outcome, write_claims
-from experiments.report.page import write_report
-from experiments.results import save_dataset, save_figure, save_interactive
+from experiments.harness.claim import Claim, Outcome, write_claims
+from experiments.harness.report.page import write_report
+from experiments.harness.results import save_dataset, save_figure, save_interactive
 from nsh.figures.interactive import explore_graph
 from nsh.neurashed import Graph, Node
 

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments import progress, results
-from experiments.claim import Claim, Outcome, print_claims, write_claims
+from experiments.harness import progress, results
+from experiments.harness.claim import Claim, Outcome, print_claims, write_claims
 
 pytestmark = pytest.mark.core
 

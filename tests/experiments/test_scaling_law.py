@@ -6,9 +6,9 @@ import numpy as np
 import oracle
 import pytest
 
-from experiments import scaling_law_measures as measures
-from experiments.scaling_law_claims import fitted_exponent
-from experiments.scaling_law_theory import firing_tables, wide_limit
+from experiments.scaling_law import measures
+from experiments.scaling_law.claims import fitted_exponent
+from experiments.scaling_law.theory import firing_tables, wide_limit
 from nsh import Geometric, Rules
 from nsh.neurashed import feature_pathway, random_hierarchy
 

@@ -1,0 +1,252 @@
+"""Depth over width: how networks on the digits differ from each other, and how they generalise.
+
+The effective theory (Roberts, Yaida, Hanin) says that at critical initialisation it is the ratio
+r = (hidden layers) / width that matters: networks differ from each other by V / K^2 = nu r in the
+variance of their outputs, with nu = 5 for ReLU and, deep, 2/3 for tanh, and by (A + 2 B) / Theta^2
+in their tangent kernel. Of the ratio r* = 4 / [(20 + 3 n_L) nu] it says that it is optimal: there a
+series for the outputs' mutual information, cut off after two terms, has its maximum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
+
+from experiments.aspect_ratio.claims import claims
+from experiments.aspect_ratio.deep import C_W, OfDepth, deep_network
+from experiments.harness.progress import Progress
+from nsh import SaveAt, WithReplacement, ensemble
+from nsh.figures import colour, new_figure, panel_label, style
+from nsh.figures.style import INK, MARKERS
+from nsh.measure import accuracy, observe
+from nsh.networks import Samples, digits
+from nsh.networks.for_digits import CLASSES, PIXELS
+from nsh.theory.effective.activation import as_activation
+from nsh.theory.effective.architecture import Architecture, standard_rates
+from nsh.theory.effective.critical.criticality import criticality
+from nsh.theory.effective.finite_width.aspect_ratio import optimal_aspect_ratio
+from nsh.theory.effective.finite_width.closed_forms import scale_invariant_vertex
+from nsh.theory.effective.finite_width.fluctuations import Fluctuations, fluctuations
+from nsh.training import Snapshot
+
+__all__ = ["FULL", "Config", "claims", "figure", "run"]
+
+OUTPUTS = 3  # of which the tangent kernel is taken
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which networks, and how many."""
+
+    families: tuple[tuple[str, int], ...] = (("relu", 16), ("relu", 32), ("tanh", 16))
+    """Activation and width of the hidden layers."""
+    layers: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """Hidden layers, increasing."""
+    networks: int = 3000
+    """Networks at initialisation, of which fluctuations are taken."""
+    seeds: int = 12
+    """Networks trained."""
+    steps: int = 300
+    batch: int = 32
+    step_size: float = 3.0
+    """Learning rate times the mean tangent kernel Theta of theory, the same for all networks."""
+    seed: int = 0
+
+
+FULL = Config(
+    families=(("relu", 16), ("relu", 32), ("relu", 64), ("tanh", 16), ("tanh", 64)),
+    layers=(1, 2, 4, 8, 16, 32), networks=20_000, seeds=64, steps=2000,
+)  # fmt: skip
+
+
+class Trained(eqx.Module):
+    """What is recorded of a trained network: accuracy on the test set, and its decisions."""
+
+    test: Samples
+
+    def __call__(self, now: Snapshot) -> tuple[Array, Array]:
+        """Test accuracy, and the class chosen for each test image."""
+        logits = observe(now.system, now.state, self.test).logits
+        return accuracy(logits, self.test.y), jnp.argmax(logits, axis=-1)
+
+
+def run(config: Config, progress: Progress) -> xr.Dataset:
+    """Fluctuations at initialisation beside theory's, and what training makes of each network."""
+    data = digits()
+    x = data.test_x[0]
+    keys = jax.random.split(jax.random.key(config.seed))
+    found: dict[str, list] = {}
+    with progress("aspect ratio", len(config.families) * len(config.layers)) as advance:
+        for activation, width in config.families:
+            network = deep_network(activation, width, max(config.layers))
+            at_x = _theory(activation, width, config, float(np.mean(x**2)))
+            typical = _theory(activation, width, config, float(np.mean(data.train_x**2)))
+            exact = _exact(activation, width, max(config.layers))
+            examples = network.prepare(data.train_x, data.train_y)
+            what = Trained(network.prepare(data.test_x, data.test_y))
+            for layers in config.layers:
+                variance, kernel = _fluctuations(
+                    network, jnp.asarray(x), jnp.asarray(layers, jnp.int32),
+                    jax.random.split(keys[0], config.networks),
+                )  # fmt: skip
+                rate = config.step_size / float(typical.Theta[layers])
+                result = ensemble(
+                    network, examples, {"learning_rate": rate, "layers": float(layers)}, keys[1],
+                    seeds=config.seeds, steps=config.steps, sampler=WithReplacement(config.batch),
+                    save=SaveAt(what, steps=(config.steps,)),
+                )  # fmt: skip
+                accuracies, decisions = (np.asarray(leaf)[:, 0] for leaf in result.saved)
+                row = {
+                    "outputs": _relative_variance(np.asarray(variance)[:, None]),
+                    "outputs_theory": float((at_x.V / at_x.K**2)[layers]),
+                    "outputs_exact": exact[layers],
+                    "kernel": _relative_variance(np.asarray(kernel)),
+                    "kernel_theory": float(((at_x.A + 2 * at_x.B) / at_x.Theta**2)[layers]),
+                    "error": 1 - accuracies,
+                    "disagreement": _disagreement(decisions),
+                }
+                for name, value in row.items():
+                    found.setdefault(name, []).append(value)
+                advance(1)
+    return _as_dataset(config, found)
+
+
+@eqx.filter_jit
+def _fluctuations(
+    network: OfDepth, x: Float[Array, "8 8"], layers: Array, keys: Array
+) -> tuple[Array, Array]:
+    """Of random networks: the outputs' variance given the hidden layers, and the NTK's diagonal."""
+
+    def of_network(key: Array) -> tuple[Array, Array]:
+        module = eqx.tree_at(lambda m: m.layers, network.make(key), layers)
+        trained, rest = eqx.partition(module, eqx.is_inexact_array)
+        jacobian = jax.jacrev(lambda p: eqx.combine(p, rest)(x)[:OUTPUTS])(trained)
+        squares = [jnp.sum(leaf.reshape(OUTPUTS, -1) ** 2, 1) for leaf in jax.tree.leaves(jacobian)]
+        return jnp.mean(module.features(x)[-1] ** 2), jnp.sum(jnp.stack(squares), 0)
+
+    return jax.lax.map(of_network, keys, batch_size=250)
+
+
+def _theory(activation: str, width: int, config: Config, x2: float) -> Fluctuations:
+    """Entry l: of a network of l hidden layers with one learning rate for all parameters."""
+    widths = (width,) * max(config.layers)
+    architecture = Architecture(
+        activation, len(widths) + 1, widths, C_W=C_W[activation], **standard_rates(PIXELS, widths)
+    )
+    return jax.tree.map(np.asarray, _compiled(architecture, x2))
+
+
+_compiled = jax.jit(fluctuations)
+_NAMES = {"relu": "ReLU", "tanh": "tanh"}
+
+
+def _exact(activation: str, width: int, most: int) -> np.ndarray:
+    """V / K^2 at finite width, to all orders: known for scale-invariant activations, else NaN."""
+    if as_activation(activation).slopes is None:
+        return np.full(most + 1, np.nan)
+    critical = Architecture(activation, most + 1, width, C_W=C_W[activation])
+    return np.asarray(scale_invariant_vertex(critical, 1.0)) / C_W[activation] ** 2
+
+
+def _relative_variance(values: np.ndarray) -> tuple[float, float]:
+    """Variance over networks (axis 0) by the mean's square, and its standard error.
+
+    Axis 1: equally distributed quantities of one network, which are averaged over. The error takes
+    in that the mean is estimated too: by the derivative of m2 / m1^2.
+    """
+    first, second = values.mean(1), (values**2).mean(1)
+    mean, square = first.mean(), second.mean()
+    influence = (second - square) / mean**2 - 2 * square / mean**3 * (first - mean)
+    return square / mean**2 - 1, influence.std() / np.sqrt(len(values))
+
+
+def _disagreement(decisions: np.ndarray) -> np.ndarray:
+    """Per trained network, the share of decisions in which another one differs, on average."""
+    differ = (decisions[:, None] != decisions).mean(-1)
+    return differ.sum(1) / (len(decisions) - 1)
+
+
+def _as_dataset(config: Config, found: dict[str, list]) -> xr.Dataset:
+    shape = len(config.families), len(config.layers)
+    plain, dims = {"units": "1"}, ("family", "layers")
+    variables = {}
+    for name, values in found.items():
+        array = np.asarray(values).reshape(*shape, *np.shape(values[0]))
+        if name in ("outputs", "kernel"):
+            variables[name] = dims, array[..., 0], plain
+            variables[f"{name}_error"] = dims, array[..., 1], plain
+        else:
+            variables[name] = (*dims, "seed")[: array.ndim], array, plain
+    widths = np.asarray([width for _, width in config.families])
+    growth = [criticality(activation).nu for activation, _ in config.families]
+    layers = np.asarray(config.layers)
+    coordinates = {
+        "family": [f"{_NAMES[activation]}, width {width}" for activation, width in config.families],
+        "width": ("family", widths),
+        "nu": ("family", growth),
+        "layers": layers,
+        "r": (dims, layers / widths[:, None]),
+        "best_r": ("family", np.asarray(optimal_aspect_ratio(jnp.asarray(growth), CLASSES))),
+    }
+    return xr.Dataset(variables, coordinates)
+
+
+def figure(dataset: xr.Dataset) -> Figure:
+    """Fluctuations at initialisation with theory's, and test error and disagreement after it."""
+    shape = "depth over width $r$"
+    with style():
+        drawn, axes = new_figure(2, 2, width="double", height=4.6)
+        (outputs, kernel), (error, disagreement) = axes
+        for ax in axes.flat:
+            ax.set(xscale="log", yscale="log", xlabel=shape)
+        disagreement.set_xlabel("effective complexity $\\nu r$")
+        for ax, name in ((outputs, "outputs"), (kernel, "kernel")):
+            _points(ax, dataset, dataset.r, dataset[name], dataset[f"{name}_error"])
+            for i in range(dataset.sizes["family"]):
+                ax.plot(dataset.r[i], dataset[f"{name}_theory"][i], "--", color=colour(i), lw=0.9)
+            ax.plot([], [], "--", color=INK, lw=0.9, label="theory, first order")
+        for i in range(dataset.sizes["family"]):
+            outputs.plot(dataset.r[i], dataset.outputs_exact[i], color=colour(i), lw=0.9)
+        outputs.plot([], [], color=INK, lw=0.9, label="theory, exact (ReLU)")
+        outputs.set_ylabel("variance of outputs, $V/K^2$")
+        kernel.set_ylabel("variance of NTK, $(A + 2B)/\\Theta^2$")
+        for ax, x, name in (
+            (error, dataset.r, "error"),
+            (disagreement, dataset.nu * dataset.r, "disagreement"),
+        ):
+            values = dataset[name]
+            spread = values.std("seed", ddof=1) / np.sqrt(values.sizes["seed"])
+            _points(ax, dataset, x, 100 * values.mean("seed"), 100 * spread, joined=True)
+            ax.yaxis.set_major_locator(FixedLocator([2, 5, 10, 20, 50, 100]))
+            ax.yaxis.set_major_formatter(ScalarFormatter())
+            ax.yaxis.set_minor_formatter(NullFormatter())
+        for i, best in enumerate(dataset.best_r.values):
+            error.axvline(best, color=colour(i), ls=(2 * i, (1, 3)), lw=1.2)
+        (best,) = error.plot([], [], ":", color=INK, label="$r^*$ (truncated series)")
+        error.set_ylabel("test error after training (%)")
+        disagreement.set_ylabel("decisions that differ\nbetween trained networks (%)")
+        outputs.legend()
+        error.legend(handles=[best])
+        for ax, letter in zip(axes.flat, "abcd", strict=True):
+            panel_label(ax, letter)
+    return drawn
+
+
+def _points(
+    ax: Axes, dataset: xr.Dataset, x, values, errors: xr.DataArray, *, joined: bool = False
+) -> None:
+    for i, name in enumerate(dataset.family.values):
+        ax.errorbar(
+            x.transpose("family", "layers")[i], values[i], errors[i],
+            fmt=MARKERS[i] + ("-" if joined else ""), color=colour(i), capsize=2, lw=0.9,
+            label=name,
+        )  # fmt: skip

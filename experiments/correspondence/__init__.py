@@ -1,0 +1,268 @@
+"""Which unit of a real network is a feature node? Neurashed on graphs read off trained networks.
+
+The neurashed paper leaves it open which unit of a network a feature node stands for (arXiv
+2112.09741, Section 4). Here a graph is made of each trained network (`nsh.correspondence`), with
+nodes = units, filters or clusters of co-firing units, and neurashed is trained on it with the very
+mini-batches that the network saw. Through training we compare, within each seed:
+
+- pathways: which nodes of level 2 fire in the graph, and which are active in the network (phi);
+- amplification factors, and scores, with the strength of the network's nodes (rank correlation);
+- local elasticity between probes, information of both levels, sparsity against batch size;
+
+each also on graphs with shuffled edges and on random graphs, and against what needs no neurashed:
+how often a node is active, how much the first levels of two inputs overlap. Level 1 is given (the
+firing of the trained network), so what it says is the same for all three graphs.
+
+With geometric rules the order of amplification factors within a level is that of the numbers of
+mini-batches in which the nodes fired, whatever the rates are.
+
+The answer at default size: none of the three stands for a feature node in all respects. Single
+units come closest, clusters next, filters hardly above chance: units fire in the graph as in the
+network (phi 0.50 in the MLP, 0.46 in the CNN; null models 0.02) and those that neurashed amplifies
+are strong (rank correlation 0.71 and 0.54; null models 0.47 and 0.27). But that is firing
+frequency, which alone does better (0.83 and 0.69). Local elasticity in neurashed is no nearer to
+the network's than in null models; there, nearness in pixels says more than shared units do. What
+is seen is neurashed's premise: units that fire often come to have the large outgoing weights.
+All this is the same with rates a quarter of these; whether sparsity follows batch size is not.
+Edges are those of co-firing: by weights, which are recorded too, graphs fire less as the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Key
+
+from experiments.correspondence.claims import claims
+from experiments.correspondence.config import FULL, Config
+from experiments.correspondence.figure import figure
+from experiments.correspondence.graphs import (
+    EDGES,
+    GRAPHS,
+    KINDS,
+    Nodes,
+    graphs_of,
+    nodes_of,
+    room_for,
+    stacked,
+)
+from experiments.correspondence.measures import MEASURES, compare
+from experiments.correspondence.training import (
+    Runs,
+    Setting,
+    all_information,
+    train_networks,
+    train_neurashed,
+)
+from experiments.harness.progress import Progress
+from nsh.correspondence.units import mean_over_members
+from nsh.measure import Noise
+from nsh.networks import Digits, digit_cnn, digit_mlp, digits
+from nsh.networks.for_digits import CLASSES
+from nsh.neurashed import Graph
+
+__all__ = ["FULL", "Config", "claims", "figure", "run"]
+
+DIMS = {
+    "pathways": ("edges", "graph", "step"),
+    "amplification": ("edges", "graph", "measure", "step", "level"),
+    "score": ("edges", "graph", "measure", "step", "level"),
+    "frequency": ("measure", "step", "level"),
+    "elasticity": ("edges", "graph", "step"),
+    "overlap": ("step",),
+    "nearness": ("step",),
+}
+
+
+class Task(NamedTuple):
+    """What all parts share."""
+
+    config: Config
+    data: Digits
+    setting: Setting
+    keys: Key[Array, " seeds"]
+
+    def runs(self, sizes: Sequence[int], copies: int) -> Runs:
+        """Keys and batch sizes of runs [sizes, seeds, copies], in a row."""
+        seeds = np.tile(np.repeat(np.arange(self.config.seeds), copies), len(sizes))
+        each = np.repeat(np.asarray(sizes, np.int32), self.config.seeds * copies)
+        return self.keys[seeds], jnp.asarray(each)
+
+
+class Trained(NamedTuple):
+    """A network, all seeds: recordings; activations of the training set and weights in the end."""
+
+    saved: dict[str, Any]
+    features: tuple[np.ndarray, ...]
+    weights: tuple[np.ndarray, ...]
+
+
+class Fed(NamedTuple):
+    """All graphs of one kind [seeds * edges * graphs], and level 1 of the samples [seeds, ...]."""
+
+    graphs: Graph
+    train_bits: np.ndarray
+    test_bits: np.ndarray
+
+
+def run(config: Config, progress: Progress) -> xr.Dataset:
+    """Train networks, make graphs of them, train neurashed on these, and compare."""
+    task = _task(config)
+    networks, parts = {}, []
+    for name in ("MLP", "CNN"):
+        with progress(f"correspondence, {name}", None):
+            networks[name], found = _network(task, name)
+        parts.append(found)
+    with progress("correspondence, graphs", None):
+        made = {kind: _graphs(task, networks[kind.split()[0]], kind) for kind in KINDS}
+    room, compared = room_for([graphs[0] for _, graphs in made.values()]), []
+    with progress("correspondence, neurashed", len(KINDS)) as advance:
+        for kind, (nodes, graphs) in made.items():
+            network = networks[kind.split()[0]]
+            fed = _fed(nodes, network, stacked(graphs, room))
+            compared.append(_compared(task, nodes, network, fed))
+            if kind == "MLP units":
+                parts.append(_sparsity(task, fed, compared[-1]))
+            advance(1)
+    parts.append(xr.concat(compared, dim=xr.Variable("kind", list(KINDS))))
+    steps = np.arange(config.records + 1) * task.setting.every
+    names = {"edges": list(EDGES), "graph": list(GRAPHS), "measure": list(MEASURES)}
+    times = {"level": [1, 2], "step": ("step", steps, {"units": "backpropagations"})}
+    return xr.merge(parts).assign_coords(names | times)
+
+
+def _task(config: Config) -> Task:
+    data, key = digits(), jax.random.key(config.seed)
+    probes = [np.flatnonzero(data.train_y == c)[: config.per_class] for c in range(CLASSES)]
+    setting = Setting(
+        jnp.asarray(data.train_y), jnp.asarray(data.test_y[: config.test]),
+        jnp.asarray(np.concatenate(probes), jnp.int32), config.growth,
+        max(config.batch, *config.other_batches), config.steps, config.steps // config.records,
+    )  # fmt: skip
+    seeds = jnp.arange(config.seeds, dtype=jnp.int32)
+    return Task(config, data, setting, jax.vmap(lambda i: jax.random.fold_in(key, i))(seeds))
+
+
+def _network(task: Task, name: str) -> tuple[Trained, xr.Dataset]:
+    """All seeds of a network; its accuracy and information; the MLP's sparsity by batch size."""
+    config, data = task.config, task.data
+    is_mlp = name == "MLP"
+    system = digit_mlp(config.hidden, "relu") if is_mlp else digit_cnn(config.channels)
+    examples = system.prepare(data.train_x, data.train_y)
+    test = system.prepare(data.test_x[: config.test], data.test_y[: config.test])
+    sizes = (config.batch, *config.other_batches) if is_mlp else (config.batch,)
+    hyper = {"learning_rate": config.learning_rates[0 if is_mlp else 1]}
+    done = train_networks(task.setting, system, examples, test, hyper, task.runs(sizes, 1))
+    effective = np.asarray(done[0]["effective"])[:, -1].reshape(len(sizes), config.seeds)
+    trained = Trained(*jax.tree.map(lambda leaf: np.asarray(leaf[: config.seeds]), done))
+    found = _information(task, trained.saved)
+    found["accuracy"] = ("seed", "step"), trained.saved["accuracy"], {"units": "1"}
+    found = found.rename({field: f"{name}_{field}" for field in found.data_vars})
+    if is_mlp:
+        found["network_effective"] = ("batch", "seed"), effective, {"units": "features"}
+        found = found.assign_coords(batch=("batch", list(sizes), {"units": "samples"}))
+    return trained, found
+
+
+def _graphs(task: Task, network: Trained, kind: str) -> tuple[list[Nodes], list[Graph]]:
+    """For each seed the nodes, and their graphs by `EDGES` and `GRAPHS`."""
+    config, nodes, graphs = task.config, [], []
+    for seed in range(config.seeds):
+        levels, weights = ([leaf[seed] for leaf in part] for part in network[1:])
+        nodes.append(nodes_of(kind, levels, config.channels, config.clusters))
+        graphs += graphs_of(nodes[-1], levels, weights, task.data.train_y, config.fan_in, seed)
+    return nodes, graphs
+
+
+def _fed(nodes: list[Nodes], network: Trained, graphs: Graph) -> Fed:
+    def padded(bits: list[np.ndarray]) -> np.ndarray:
+        missing = graphs.widths[0] - bits[0].shape[1]
+        return np.pad(np.stack(bits), ((0, 0), (0, 0), (0, missing)))
+
+    test = [
+        mean_over_members(now[-1], of.partition[0]) > of.thresholds[0]
+        for now, of in zip(network.saved["features"][0], nodes, strict=True)
+    ]
+    return Fed(graphs, padded([of.fires[0] for of in nodes]), padded(test))
+
+
+def _neurashed(task: Task, fed: Fed, graphs: np.ndarray, sizes: Sequence[int]) -> Any:
+    """Recordings and test pathways of neurashed on graphs [seeds, copies], [sizes * seeds, ...]."""
+    seeds, copies = graphs.shape
+    which = np.tile(graphs.ravel(), len(sizes)).astype(np.int32)
+    of_seed = np.tile(np.repeat(np.arange(seeds, dtype=np.int32), copies), len(sizes))
+    bits = jnp.asarray(fed.train_bits), jnp.asarray(fed.test_bits)
+    members = jnp.asarray(which), jnp.asarray(of_seed)
+    found = train_neurashed(task.setting, fed.graphs, bits, members, task.runs(sizes, copies))
+    return jax.tree.map(np.asarray, found)
+
+
+def _compared(task: Task, nodes: list[Nodes], network: Trained, fed: Fed) -> xr.Dataset:
+    """Neurashed on all graphs of one kind against the networks they were made of."""
+    seeds, shape = task.config.seeds, (task.config.seeds, len(EDGES), len(GRAPHS))
+    graphs = np.arange(np.prod(shape)).reshape(seeds, -1)
+    saved, fires = jax.tree.map(
+        lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]),
+        _neurashed(task, fed, graphs, (task.config.batch,)),
+    )
+    probes = np.asarray(task.setting.probes)
+    pixels = task.data.train_x[probes]
+    upper = fires[..., fed.graphs.widths[0] :]
+    found = []
+    for seed in range(seeds):
+        theirs, ours = _at(network.saved, seed), _at(saved, seed)
+        bits = fed.train_bits[seed][probes]
+        found.append(compare(nodes[seed], theirs, ours, upper[seed], bits, pixels))
+    plain = {"units": "1"}
+    dataset = xr.Dataset({
+        name: (("seed", *dims), np.stack([one[name] for one in found]), plain)
+        for name, dims in DIMS.items()
+    })  # fmt: skip
+    for name, units in (("accuracy", "1"), ("effective", "features")):
+        dataset[name] = ("seed", *DIMS["elasticity"]), saved[name], {"units": units}
+    cofiring = EDGES.index("cofiring")
+    parts = [_information(task, _at(saved, np.s_[:, cofiring, g])) for g in range(len(GRAPHS))]
+    return xr.merge([dataset, xr.concat(parts, dim="graph")])
+
+
+def _at(saved: dict[str, Any], index: Any) -> dict[str, Any]:
+    return jax.tree.map(lambda leaf: leaf[index], saved)
+
+
+def _information(task: Task, saved: dict[str, Any]) -> xr.Dataset:
+    """Information of both levels at all times, of recordings [seeds, times, ...]."""
+    config = task.config
+    noise = Noise(config.noise_fixed, config.noise_relative)
+    # one width for all, and so one compiled program
+    width = max(*config.hidden, 16 * config.channels[0], *config.clusters) + 1
+    found = []
+    for level, features in enumerate(saved["features"]):
+        flat = features.reshape(-1, *features.shape[2:])
+        flat = np.pad(flat, ((0, 0), (0, 0), (0, width - flat.shape[-1])))
+        unit = saved["log_units"][..., level].reshape(-1)
+        bits = all_information(
+            jnp.asarray(flat), jnp.asarray(unit), task.setting.test_labels, noise, config.samples
+        )
+        found.append([np.asarray(part).reshape(features.shape[:2]) for part in bits])
+    values = np.moveaxis(np.asarray(found), 0, -1)
+    dims, bit = ("seed", "step", "level"), {"units": "bit"}
+    return xr.Dataset({"input": (dims, values[0], bit), "label": (dims, values[1], bit)})
+
+
+def _sparsity(task: Task, fed: Fed, compared: xr.Dataset) -> xr.Dataset:
+    """Effective number of neurashed's features, of graphs by co-firing, at all batch sizes."""
+    config, cofiring = task.config, EDGES.index("cofiring")
+    shape = config.seeds, len(EDGES), len(GRAPHS)
+    graphs = np.arange(np.prod(shape)).reshape(shape)[:, cofiring]
+    # two sizes at once are as many runs as a comparison has, and share its compiled program
+    saved, _ = _neurashed(task, fed, graphs, config.other_batches)
+    others = saved["effective"][:, -1].reshape(-1, *graphs.shape)
+    own = compared.effective.values[:, cofiring, :, -1]
+    values = np.concatenate([own[None], others])
+    dims = ("batch", "seed", "graph")
+    return xr.Dataset({"neurashed_effective": (dims, values, {"units": "features"})})

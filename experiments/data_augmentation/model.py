@@ -1,0 +1,160 @@
+"""Crops in neurashed: classes of two parts that always occur together, unless cropping parts them.
+
+Each class (a cat) has a head and a tail, two level-1 nodes each. Level 2 has a node for the head,
+one for the tail, and one for both together; the class is wired to all three. Which of them grow
+decides whether the class rests on its parts or on their conjunction.
+"""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree, UInt32
+
+from experiments.effective_sample_size.batches import Drawn, draws
+from experiments.effective_sample_size.model import DECAY, GROWTH
+from nsh import Geometric, Neurashed, Rules, SaveAt, train
+from nsh.neurashed import Graph, NeurashedState, Node, Pathways, exact, unpack
+
+CLASSES, BITS = 3, 4
+VIEWS = ("whole", "head", "tail")
+MASKS = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1]], bool)
+
+
+def cats() -> Graph:
+    """For each class nodes for both parts (three of four bits), head and tail (any of two)."""
+    nodes = []
+    for c in range(CLASSES):
+        a, b, d, e = range(BITS * c, BITS * (c + 1))
+        nodes += [Node((a, b, d, e), 3), Node((a, b), "any"), Node((d, e), "any")]
+    return Graph.from_nodes(
+        CLASSES * BITS, [nodes], [tuple(range(3 * c, 3 * c + 3)) for c in range(CLASSES)]
+    )
+
+
+def views(y: np.ndarray, view: np.ndarray) -> np.ndarray:
+    """What fires at level 1 for samples of classes y of which a `view` (0, 1, 2) is shown."""
+    return np.repeat(np.eye(CLASSES, dtype=bool), BITS, axis=1)[y] & np.tile(MASKS[view], CLASSES)
+
+
+def augmented(each: int, crops: float) -> tuple[np.ndarray, np.ndarray]:
+    """`each` samples a class, a share `crops` of them cropped, to head and tail equally often."""
+    cropped = round(crops * each / 2)
+    view = np.tile(np.repeat([0, 1, 2], [each - 2 * cropped, cropped, cropped]), CLASSES)
+    y = np.repeat(np.arange(CLASSES), each)
+    return views(y, view), y
+
+
+class Parts(eqx.Module):
+    """What is recorded: the level-2 nodes, how much the parts carry, accuracy by view."""
+
+    tested: Pathways
+    """Each class in each view without noise, then many with."""
+    labels: Int[Array, " test"]
+
+    def __call__(self, system: Neurashed, state: NeurashedState) -> dict[str, Array]:
+        """Log amplification [class, view], share of the logit [class], accuracy [view].
+
+        The share is that of a whole image's logit which its two parts, shown alone, add up to: 1
+        where each is learnt by itself.
+        """
+
+        def log_logits(example: Pathways) -> Float[Array, " classes"]:
+            logits = system.logits(state, example)
+            return jnp.log(logits.value) + logits.log_scale
+
+        own, found = jnp.split(jax.vmap(log_logits)(self.tested), [3 * CLASSES])
+        own = own.reshape(CLASSES, 3, CLASSES)
+        own = jnp.stack([own[c, :, c] for c in range(CLASSES)])
+        member = self.labels[:, None] == jnp.arange(CLASSES)[None]
+        # a class is recognised if it has the largest logit by itself: where nothing fires, none is
+        best_other = jnp.max(jnp.where(member, -jnp.inf, found), axis=1)
+        right = jnp.max(jnp.where(member, found, -jnp.inf), axis=1) > best_other
+        nodes = state.log_amplification[system.graph.node_slice(2)]
+        return {
+            "nodes": nodes.reshape(CLASSES, 3),
+            "carried": jnp.sum(jnp.exp(own[:, 1:] - own[:, :1]), axis=1),
+            "accuracy": jnp.mean(right.reshape(3, -1), axis=1, dtype=nodes.dtype),
+        }
+
+
+def run_model(
+    *,
+    seed: int,
+    each: int,
+    crops: tuple[float, ...],
+    batches: tuple[int, ...],
+    steps: int,
+    every: int,
+    seeds: int,
+    test: int,
+    noise: float,
+) -> dict[str, np.ndarray]:
+    """What `Parts` records, [batch, crops, seed, time, ...], and exact laws [batch, crops, ...].
+
+    `q`: chance of the level-2 nodes to fire in a step, [class, view]; `correlation`: of the growth
+    of a class's head and tail.
+    """
+    system = Neurashed(cats(), edge_firing="sample")
+    sets = [augmented(each, share) for share in crops]
+    labels = np.tile(np.repeat(np.arange(CLASSES), test), 3)
+    shown = views(labels, np.repeat(np.arange(3), CLASSES * test))
+    flips = np.random.default_rng(0).random(shown.shape) < noise
+    owners = np.repeat(np.arange(CLASSES), 3)
+    x = np.concatenate([views(owners, np.tile(np.arange(3), CLASSES)), shown ^ flips])
+    words = system.prepare(
+        np.concatenate([x, *(bits for bits, _ in sets)]),
+        np.concatenate([owners, labels, *(y for _, y in sets)]),
+    ).words
+    what = Parts(Pathways(words[: len(x)]), jnp.asarray(labels))
+    points = words[len(x) :].reshape(len(sets), CLASSES * each, -1)
+    drawn = draws(seed, seeds, steps, max(batches), CLASSES * each)
+    found = _trained(system, points, what, jnp.asarray(batches, jnp.int32), drawn, every)
+    fires = np.asarray(unpack(points, system.graph.nodes))[..., system.graph.node_slice(2)]
+    return {**{name: np.asarray(values) for name, values in found.items()}, **_law(fires, batches)}
+
+
+def _law(fires: np.ndarray, batches: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Of level-2 nodes that fire for samples [crops, n, node]: see `run_model`."""
+    head, tail = fires[..., 1], fires[..., 2]
+    shares = np.concatenate([fires.mean(axis=1), (head | tail).mean(axis=1)[:, None]], axis=1)
+    sizes = np.array(batches, float)[:, None, None]
+    chance = exact.batch_firing_probability(jnp.asarray(shares)[None], jnp.asarray(sizes))
+    q, either = np.split(np.asarray(chance), [fires.shape[-1]], axis=-1)
+    head, tail = q[..., 1], q[..., 2]
+    # that both fire in a batch, less what independent nodes would
+    covariance = head + tail - either[..., 0] - head * tail
+    spread = np.sqrt(head * (1 - head) * tail * (1 - tail))
+    return {"q": q.reshape(*q.shape[:2], CLASSES, 3), "correlation": covariance / spread}
+
+
+@eqx.filter_jit
+def _trained(
+    system: Neurashed,
+    points: UInt32[Array, "points n words"],
+    what: Parts,
+    sizes: Int[Array, " sizes"],
+    drawn: Int[Array, "seeds steps most"],
+    every: int,
+) -> dict[str, Array]:
+    rules = Rules(Geometric(GROWTH), Geometric(DECAY))
+
+    keys = jax.random.split(jax.random.key(0), len(drawn))
+
+    def one(size: Array, words: Array, drawn: Array, key: Array) -> PyTree:
+        run = train(
+            system, Pathways(words), rules, key, steps=len(drawn),
+            sampler=Drawn(drawn, size), save=SaveAt(every=every),
+        )  # fmt: skip
+        return jax.vmap(lambda state: what(system, state))(run.saved)
+
+    def point(place: tuple[Array, Array]) -> dict[str, Array]:
+        return jax.vmap(one, (None, None, 0, 0))(*place, drawn, keys)
+
+    # one point after another: all at once would take gigabytes
+    grid = jnp.repeat(sizes, len(points)), jnp.tile(points, (len(sizes), 1, 1))
+    found = jax.lax.map(point, grid)
+    shape = len(sizes), len(points)
+    return {name: values.reshape(*shape, *values.shape[1:]) for name, values in found.items()}

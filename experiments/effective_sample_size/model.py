@@ -1,0 +1,163 @@
+"""A rare class among common ones in neurashed, its features shared to a degree that is varied.
+
+A zebra has the stripes of one animal, the body of another, the colours of a third: classes 1 to 3
+are common, class 0 is rare, and each of its three parts is to be seen in some of the samples of
+one common class as well. Only the node that joins the parts is the rare class's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree, UInt32
+
+from experiments.effective_sample_size.batches import Drawn, draws
+from nsh import Geometric, Neurashed, Rules, SaveAt, train
+from nsh.neurashed import Graph, NeurashedState, Node, Pathways, exact
+
+CLASSES, PARTS = 4, 3
+# part, feature, the node that joins them, class weight: what a path's score is a product of
+FACTORS = 4
+# those of the paper's Figure 4: features fade that fire in less than 1/12 of the steps
+GROWTH, DECAY = 1.022 ** (11 / 4), 1.022 ** (-1 / 4)
+
+
+def zebra() -> Graph:
+    """Three parts for each class, a feature on top of each part, a node that joins them.
+
+    That of the rare class joins its own three features (two or more of them); that of common class
+    i its own three and the rare class's feature number i.
+    """
+    ours = [tuple(range(PARTS * c, PARTS * (c + 1))) for c in range(CLASSES)]
+    features = [Node((part,), "any") for part in range(CLASSES * PARTS)]
+    joined = [Node(ours[0], 2)] + [Node((c - 1, *ours[c]), 2) for c in range(1, CLASSES)]
+    return Graph.from_nodes(CLASSES * PARTS, [features, joined], [(c,) for c in range(CLASSES)])
+
+
+def samples(count: int, own: int, sharing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Training inputs: about `own` of the rare class, the rest equally of the common ones.
+
+    A sample fires its class's three parts; in a share `sharing` of common class i's samples the
+    rare class's part number i is to be seen too.
+    """
+    each = (count - own) // (CLASSES - 1)
+    y = np.repeat(np.arange(CLASSES), [count - (CLASSES - 1) * each] + [each] * (CLASSES - 1))
+    x = np.repeat(np.eye(CLASSES, dtype=bool), PARTS, axis=1)[y]
+    for common in range(1, CLASSES):
+        x[np.flatnonzero(y == common)[: round(sharing * each)], common - 1] = True
+    return x, y
+
+
+def effective_sample_size(q: Any, batch: Any, count: int) -> Any:
+    """n_eff = N (1 - (1 - q)^(1/B)), q the mean chance to fire of a path's factors.
+
+    So many samples of its own, of N in all, give a class that shares nothing the same growth:
+    with geometric rules a path's log score grows by T sum_l (q_l log a + (1 - q_l) log b).
+    """
+    return -count * np.expm1(np.log1p(-np.asarray(q, float)) / batch)
+
+
+class RareClass(eqx.Module):
+    """What is recorded: how the rare class's paths have grown, its logit, and its recall."""
+
+    tested: Pathways
+    """An input without noise, then many with."""
+
+    def __call__(self, system: Neurashed, state: NeurashedState) -> dict[str, Array]:
+        """Mean log score of the three paths, log logit (no noise), recall (with noise)."""
+        graph = system.graph
+        parts, features, joined = (
+            state.log_amplification[graph.node_slice(level)] for level in (1, 2, 3)
+        )
+        path = jnp.mean(parts[:PARTS] + features[:PARTS]) + joined[0] + state.log_weight[0]
+
+        def log_logits(example: Pathways) -> Float[Array, " classes"]:
+            logits = system.logits(state, example)
+            return jnp.log(logits.value) + logits.log_scale
+
+        first, noisy = jnp.split(jax.vmap(log_logits)(self.tested), [1])
+        best_other = jnp.max(noisy[:, 1:], axis=1)
+        return {
+            "path": path,
+            "logit": first[0, 0],
+            "recall": jnp.mean(noisy[:, 0] > best_other, dtype=path.dtype),
+        }
+
+
+def run_model(
+    *,
+    seed: int,
+    count: int,
+    own: tuple[int, ...],
+    sharing: tuple[float, ...],
+    batches: tuple[int, ...],
+    steps: int,
+    every: int,
+    seeds: int,
+    test: int,
+    noise: float,
+) -> dict[str, np.ndarray]:
+    """What `RareClass` records, [batch, own, sharing, seed, time], and the law `q` [batch, ...].
+
+    `q`: exact mean chance of a path's factors to fire in a step.
+    """
+    system = Neurashed(zebra(), edge_firing="sample")
+    sets = [samples(count, n, s) for n in own for s in sharing]
+    prototype = np.arange(CLASSES * PARTS) < PARTS
+    flips = np.random.default_rng(0).random((test, CLASSES * PARTS)) < noise
+    tested = np.concatenate([prototype[None], prototype ^ flips])
+    x, y = (np.concatenate(parts) for parts in zip(*sets, strict=True))
+    prepared = system.prepare(
+        np.concatenate([x, tested]), np.concatenate([y, np.zeros(test + 1, int)])
+    ).words
+    words = prepared[: len(x)].reshape(len(sets), count, -1)
+    what = RareClass(Pathways(prepared[len(x) :]))
+    drawn = draws(seed, seeds, steps, max(batches), count)
+    found = _trained(system, words, what, jnp.asarray(batches, jnp.int32), drawn, every)
+    return {
+        name: np.asarray(values).reshape(len(batches), len(own), len(sharing), *values.shape[2:])
+        for name, values in found.items()
+    }
+
+
+@eqx.filter_jit
+def _trained(
+    system: Neurashed,
+    points: UInt32[Array, "points n words"],
+    what: RareClass,
+    sizes: Int[Array, " sizes"],
+    drawn: Int[Array, "seeds steps most"],
+    every: int,
+) -> dict[str, Array]:
+    rules = Rules(Geometric(GROWTH), Geometric(DECAY))
+
+    keys = jax.random.split(jax.random.key(0), len(drawn))
+
+    def one(size: Array, words: Array, drawn: Array, key: Array) -> PyTree:
+        run = train(
+            system, Pathways(words), rules, key, steps=len(drawn),
+            sampler=Drawn(drawn, size), save=SaveAt(every=every),
+        )  # fmt: skip
+        return jax.vmap(lambda state: what(system, state))(run.saved)
+
+    def point(place: tuple[Array, Array]) -> dict[str, Array]:
+        found = jax.vmap(one, (None, None, 0, 0))(*place, drawn, keys)
+        return {**found, "q": law(*place)}
+
+    def law(size: Array, words: Array) -> Array:
+        """Mean chance to fire of the factors on a path of the rare class."""
+        q = exact.firing_probability(system, Pathways(words), size.astype(float))
+        parts, features, joined = (q.nodes[system.graph.node_slice(level)] for level in (1, 2, 3))
+        path = jnp.mean(parts[:PARTS] + features[:PARTS]) + joined[0] + q.class_edges[0]
+        return path / FACTORS
+
+    # one point after another: all at once would take gigabytes
+    grid = jnp.repeat(sizes, len(points)), jnp.tile(points, (len(sizes), 1, 1))
+    found = jax.lax.map(point, grid)
+    return {
+        name: values.reshape(len(sizes), -1, *values.shape[1:]) for name, values in found.items()
+    }

@@ -1,0 +1,1 @@
+"""What runs experiments, keeps their results and shows them."""

@@ -1,0 +1,135 @@
+"""A claim is data: what a paper says, what was measured, and whether it holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from experiments.harness.results import atomic
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """One statement of a paper put to the test.
+
+    NumPy and JAX scalars are accepted for the numbers and kept as plain Python ones.
+    """
+
+    name: str
+    source: str
+    """Paper, section or figure."""
+    statement: str
+    """What the paper says."""
+    criterion: str
+    """The test in words, with its tolerance."""
+    measured: float | np.floating
+    standard_error: float | np.floating | None
+    """Over seeds; None where there is no sampling."""
+    holds: bool | np.bool_
+
+    def __post_init__(self) -> None:
+        """Make the numbers plain, so that they can be written as JSON."""
+        error = self.standard_error
+        object.__setattr__(self, "measured", float(self.measured))
+        object.__setattr__(self, "standard_error", None if error is None else float(error))
+        object.__setattr__(self, "holds", bool(self.holds))
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of one experiment: its claims, or the error that ended it."""
+
+    experiment: str
+    claims: Sequence[Claim] = ()
+    error: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; numbers that JSON cannot hold (NaN, infinities) become None."""
+        claims = [
+            {key: _finite_or_none(value) for key, value in dataclasses.asdict(claim).items()}
+            for claim in self.claims
+        ]
+        return {"experiment": self.experiment, "error": self.error, "claims": claims}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Outcome:
+        """What `as_json` gave, with NaN for None."""
+        claims = [
+            Claim(**{**claim, "measured": _nan_for_none(claim["measured"])})
+            for claim in entry["claims"]
+        ]
+        return cls(entry["experiment"], claims, entry["error"])
+
+
+def read_outcomes(path: Path) -> list[Outcome]:
+    """What `write_claims` wrote to the JSON file at `path`; nothing if there is none."""
+    try:
+        return [Outcome.from_json(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        return []
+
+
+def write_claims(path: Path, outcomes: Sequence[Outcome], order: Sequence[str]) -> None:
+    """Put the outcomes into the JSON file at `path`; entries of other experiments stay.
+
+    All are sorted as in `order`, unknown ones last.
+    """
+    known = {outcome.experiment: outcome for outcome in (*read_outcomes(path), *outcomes)}
+    rank = {name: place for place, name in enumerate(order)}
+    ordered = sorted(known.values(), key=lambda o: rank.get(o.experiment, len(rank)))
+    with atomic(path) as temporary:
+        entries = [outcome.as_json() for outcome in ordered]
+        text = json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def print_claims(outcomes: Sequence[Outcome], console: Console) -> None:
+    """Print all claims, a table per experiment: name, source, what is said, measured, holds."""
+    for outcome in outcomes:
+        console.print(_table(outcome))
+
+
+def format_measured(claim: Claim) -> str:
+    """The measured value, with its standard error where there is one."""
+    value = f"{claim.measured:.4g}"
+    return value if claim.standard_error is None else f"{value} ± {claim.standard_error:.2g}"
+
+
+def _table(outcome: Outcome) -> Table:
+    title = Text(outcome.experiment, style="bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, leading=1, expand=True)
+    table.add_column("claim", ratio=4, overflow="fold")
+    table.add_column("source", ratio=3)
+    table.add_column("the paper says / the test", ratio=8)
+    table.add_column("measured ± SE", ratio=4, justify="right")
+    table.add_column("holds", width=5, justify="center")
+    if outcome.error is not None:
+        error = Text("error", style="bold red")
+        table.add_row("(did not finish)", "", Text(outcome.error), "", error)
+    for claim in outcome.claims:
+        table.add_row(*_cells(claim))
+    return table
+
+
+def _cells(claim: Claim) -> tuple[Text, ...]:
+    said = Text.assemble(claim.statement, "\n", (claim.criterion, "italic"))
+    verdict = Text("yes", style="green") if claim.holds else Text("NO", style="bold red")
+    return (Text(claim.name), Text(claim.source), said, Text(format_measured(claim)), verdict)
+
+
+def _nan_for_none(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _finite_or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

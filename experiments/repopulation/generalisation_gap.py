@@ -1,0 +1,109 @@
+"""The generalisation gap of two-layer networks on a noisy task, and bounds on it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Key
+
+from experiments.repopulation.taught_networks import Silent, outputs, taught, teacher
+from nsh import train
+from nsh.theory.two_layer import (
+    clipped_squared_error,
+    empirical_rademacher,
+    generalisation_bound,
+    path_norm,
+    rademacher_bound,
+)
+from nsh.theory.two_layer.network import Examples, TwoLayer
+from nsh.training import FullBatch
+
+LARGEST = 1.0  # of the clipped loss
+NOISE = 0.5  # standard deviation of the noise in the targets
+CIRCLE = 512  # directions in the plane
+
+
+class Sizes(NamedTuple):
+    """Of the data sets, the networks and the training."""
+
+    samples: tuple[int, ...]
+    seeds: int
+    width: int
+    steps: int
+    test: int
+
+
+def generalisation_gap(sizes: Sizes, key: Key[Array, ""]) -> xr.Dataset:
+    """Clipped losses of networks trained on data sets of several sizes, and bounds on the gap.
+
+    Inputs are normal in the plane, where the directions of the Rademacher complexity are a circle.
+    A small data set is repeated to the size of the largest, which changes no mean over it.
+    """
+    most = sizes.samples[-1]
+    network = TwoLayer(2, Silent(sizes.width))
+    hyper = {"alpha": 1.0, "learning_rate": 0.5}
+    angle = jnp.linspace(0, 2 * jnp.pi, CIRCLE, endpoint=False)
+    circle = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
+    of_data, of_test, of_teacher = jax.random.split(key, 3)
+    theta = teacher(of_teacher, 2)
+
+    def data(key: Key[Array, ""], count: int) -> tuple[Array, Array]:
+        numbers = jax.random.normal(key, (3 * count,)).reshape(count, 3)
+        return numbers[:, :2], taught(theta, numbers[:, :2]) + NOISE * numbers[:, 2]
+
+    test_x, test_y = data(of_test, sizes.test)
+
+    def trained(key: Key[Array, ""], index: Array) -> tuple[Array, Array, Array]:
+        x, y = data(key, most)
+        examples = Examples(x[index], y[index][:, None])
+        ran = train(network, examples, hyper, key, steps=sizes.steps, sampler=FullBatch())
+
+        def loss(x: Array, y: Array) -> Array:
+            return jnp.mean(clipped_squared_error(outputs(network, ran.state, x), y, LARGEST))
+
+        return loss(x[index], y[index]), loss(test_x, test_y), path_norm(ran.state)
+
+    def complexity(key: Key[Array, ""], size: Array) -> tuple[Array, Array, Array]:
+        # rows of zeros add nothing to a sum, as relu(0) = 0; a mean over them is one over the rest
+        x = jnp.where(jnp.arange(most)[:, None] < size, data(key, most)[0], 0)
+        signed = jnp.mean(empirical_rademacher(network, x, circle, key, 32))
+        mean = jnp.mean(network.activation(x @ circle.T), axis=0)
+        whole = most / size.astype(x.dtype)
+        # E relu(z) = 1 / sqrt(2 pi) for z ~ N(0, 1)
+        deviation = jnp.max(jnp.abs(mean * whole - 1 / jnp.sqrt(2 * jnp.pi)))
+        return signed * whole, rademacher_bound(network, x) * whole, deviation
+
+    counts = jnp.array(sizes.samples)
+    keys = jax.random.split(of_data, sizes.seeds)
+
+    def one(key: Key[Array, ""]) -> tuple[Array, ...]:
+        indices = jnp.arange(most)[None] % counts[:, None]
+        complexities = jax.vmap(complexity, (None, 0))(key, counts)
+        return *jax.vmap(trained, (None, 0))(key, indices), *complexities
+
+    @jax.jit
+    def everything(keys: Key[Array, " data"]) -> tuple[Array, ...]:
+        found = jax.lax.map(one, keys, batch_size=8)
+        *_, norm, signed, analytic, _ = found
+        for complexities in (signed, analytic):
+            found += (jnp.stack([
+                generalisation_bound(norm[:, i], complexities[:, i], size, largest=LARGEST,
+                                     lipschitz=(2 * LARGEST) ** 0.5)
+                for i, size in enumerate(sizes.samples)
+            ], axis=1),)  # fmt: skip
+        return found
+
+    train_loss, test_loss, norm, signed, analytic, deviation, *bounds = everything(keys)
+    values = {
+        "gap": test_loss - train_loss, "train_loss": train_loss, "path_norm": norm,
+        "rademacher": signed, "rademacher_bound": analytic, "deviation": deviation,
+        "gap_bound_signs": bounds[0], "gap_bound": bounds[1],
+    }  # fmt: skip
+    return xr.Dataset(
+        {name: (("data", "n"), np.asarray(v), {"units": "1"}) for name, v in values.items()},
+        {"n": list(sizes.samples)},
+    )
