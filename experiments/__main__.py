@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import importlib
 import sys
-import time
-import traceback
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
 
-import matplotlib as mpl
 from rich.console import Console
 
 from experiments import EXPERIMENTS
 from experiments.harness import command_line
-from experiments.harness.claim import Claim, Outcome, print_claims, write_claims
+from experiments.harness.attempt import Task, attempt, failed
+from experiments.harness.claim import Outcome, print_claims, write_claims
 from experiments.harness.progress import Progress, shown_on
 from experiments.harness.report.page import write_report
-from experiments.harness.results import provenance, save_dataset, save_figure, save_interactive
 from experiments.harness.side_by_side import side_by_side
 
 
@@ -33,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, modules: Sequence[str] = EXPERI
         try:
             loaded[name] = importlib.import_module(module)
         except Exception as error:
-            outcomes[name] = _failed(name, error)
+            outcomes[name] = failed(name, error)
     request = command_line.parse(arguments, modules, loaded)
     order = [command_line.short_name(module) for module in modules]
     claims_file = request.results / "claims.json"
@@ -53,50 +48,12 @@ def main(arguments: Sequence[str] | None = None, modules: Sequence[str] = EXPERI
     return int(any(outcome.error is not None for outcome in listed))
 
 
-class Task(NamedTuple):
-    """One experiment to be run."""
-
-    label: str
-    name: str
-    module: str
-    config: Any
-    results: Path
-
-
 def _outcomes(tasks: Sequence[Task], jobs: int, progress: Progress) -> Iterator[Outcome]:
     if jobs == 1 or len(tasks) < 2:
         yield from (attempt(task, progress) for task in tasks)
         return
     for task, result in side_by_side(attempt, tasks, jobs, progress):
-        yield _failed(task.name, result) if isinstance(result, ChildProcessError) else result
-
-
-def attempt(task: Task, progress: Progress) -> Outcome:
-    """One experiment; an error becomes part of the outcome, so that it cannot hide the others."""
-    mpl.use("Agg")
-    try:
-        with progress(task.label, None):
-            found = _perform(task, progress)
-        return Outcome(task.name, found)
-    except Exception as error:
-        return _failed(task.name, error)
-
-
-def _perform(task: Task, progress: Progress) -> list[Claim]:
-    module, attributes = importlib.import_module(task.module), provenance(task.config)
-    start = time.monotonic()
-    dataset = module.run(task.config, progress)
-    dataset = dataset.assign_attrs(attributes, wall_time_seconds=time.monotonic() - start)
-    save_dataset(dataset, task.results / task.name, task.name)
-    save_figure(module.figure(dataset), task.results / task.name)
-    if hasattr(module, "explore"):
-        save_interactive(module.explore(dataset), task.results / task.name)
-    return module.claims(dataset)
-
-
-def _failed(name: str, error: Exception) -> Outcome:
-    traceback.print_exception(error, file=sys.stderr)
-    return Outcome(name, error=f"{type(error).__name__}: {error}")
+        yield failed(task.name, result) if isinstance(result, ChildProcessError) else result
 
 
 if __name__ == "__main__":

@@ -80,4 +80,4 @@ def _digits(left: Axes, right: Axes, dataset: xr.Dataset) -> None:
     }
     labels = ["sharing,\npixels", "sharing,\nrules", "sharing,\nunits", "isolation"]
     grouped_points(right, labels, correlations, ylabel="rank correlation with recall lost")
-    reference(right, 0, "")
+    reference(right, 0.0, "")

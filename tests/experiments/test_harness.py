@@ -242,10 +242,13 @@ def test_dataset_round_trip_and_provenance(fake, tmp_path):
 @pytest.mark.thorough
 def test_run_as_a_module_keeps_stderr_plain(fake, tmp_path):
     fake("fake_one")
+    fake("fake_two")
     program = textwrap.dedent("""
-        import sys
-        from experiments.__main__ import main
-        sys.exit(main(["fake_one"], ["fake_one"]))
+        import runpy
+        import experiments
+        experiments.EXPERIMENTS = ("fake_one", "fake_two")
+        sys.argv = ["experiments", "all", "--jobs", "2"]
+        runpy.run_module("experiments", run_name="__main__", alter_sys=True)
     """)
     path = [str(tmp_path), str(results.ROOT)]
     done = subprocess.run(
@@ -257,8 +260,9 @@ def test_run_as_a_module_keeps_stderr_plain(fake, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout + done.stderr
-    assert "[1/1] fake_one ..." in done.stderr
-    assert (tmp_path / "results" / "claims.json").exists()
+    for line in ("[1/2] fake_one: done", "[2/2] fake_two: done"):
+        assert line in done.stderr
+    assert [entry["error"] for entry in read_claims(tmp_path / "results")] == [None, None]
 
 
 def test_experiments_are_listed_once():
