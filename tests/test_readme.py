@@ -11,7 +11,7 @@ README = Path(__file__).parent.parent / "README.md"
 def test_snippets_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names = {}
     exec("\n".join(blocks), names)
     run = names["run"]
@@ -30,3 +30,7 @@ def test_snippets_run(tmp_path, monkeypatch):
     assert names["error"](1.0) < names["error"](32.0)
     assert names["jax"].grad(names["error"])(1.0) > 0
     assert names["kernel"].shape == (16, 16)
+    assert names["of_data"].quality.recovered > 0.7
+    (agreement,) = names["of_network"].agreement
+    assert agreement > 0.3
+    assert names["chance"].widths == names["of_network"].graph.widths

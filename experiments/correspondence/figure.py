@@ -62,7 +62,9 @@ def _outgoing(ax: Axes, dataset: xr.Dataset) -> None:
         amplified = units.amplification.sel(edges="cofiring", graph="wired")
         groups[f"{network}, firing frequency"] = _rows(units.frequency, "step")
         groups[f"{network}, amplification"] = _rows(amplified, "step")
-    curves(ax, dataset.step, groups, ylabel="with norm of outgoing weights,\nlevel 2 (rank corr.)")
+    curves(
+        ax, dataset.step, groups, ylabel="rank correlation with norm of\noutgoing weights, level 2"
+    )
 
 
 def _information(ax: Axes, dataset: xr.Dataset) -> None:

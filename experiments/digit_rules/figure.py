@@ -58,7 +58,7 @@ def _draw_rates(ax: Axes, dataset: xr.Dataset) -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.legend(loc="center left")
+    ax.legend(loc="upper left", ncols=2)
     ax.set_xlabel("level")
     reference(ax, 1.0, "untuned")
 

@@ -150,11 +150,19 @@ class Plan(eqx.Module):
 
 
 def as_arrays(hyper: PyTree) -> PyTree:
-    """Hyperparameters with Python numbers as arrays: jit would compile anew for each of them."""
-    numbers = (bool, int, float)
-    return jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, type(leaf)) if isinstance(leaf, numbers) else leaf, hyper
-    )
+    """Hyperparameters as arrays of a definite type.
+
+    For each Python number jit would compile anew, and so it would for a weakly typed array once an
+    optimiser has moved it.
+    """
+
+    def definite(leaf: Any) -> Any:
+        if isinstance(leaf, bool | int | float):
+            return jnp.asarray(leaf, type(leaf))
+        weak = isinstance(leaf, jax.Array) and leaf.weak_type
+        return jax.lax.convert_element_type(leaf, leaf.dtype) if weak else leaf
+
+    return jax.tree.map(definite, hyper)
 
 
 class Outcome(NamedTuple):

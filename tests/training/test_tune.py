@@ -120,13 +120,15 @@ def test_other_values_compile_nothing():
         return descent.loss(run)
 
     counts = []
-    for rate, seed, iterations in [(0.1, 0, 3), (0.2, 0, 5), (0.1, 7, 0)]:
-        start = descent.hyper(rate)
+    weak = jax.jit(lambda: {"rate": 0.1, "quartic": 0.0})()
+    assert all(leaf.weak_type for leaf in weak.values())
+    starts = [descent.hyper(0.1), descent.hyper(0.2), descent.hyper(0.1), weak]
+    for start, seed, iterations in zip(starts, (0, 0, 7, 0), (3, 5, 0, 3), strict=True):
         found = tuned(start, objective=objective, first_seed=seed, iterations=iterations)
         assert found.values.shape == (iterations + 1,)
         counts.append(len(traces))
     assert counts[0] > 0
-    assert counts == [counts[0]] * 3
+    assert counts == [counts[0]] * 4
 
 
 @pytest.mark.parametrize(
