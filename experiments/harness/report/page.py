@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jinja2
 import plotly.io
 import xarray as xr
+from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
 from experiments.harness.claim import Claim, Outcome, format_measured, read_outcomes
@@ -24,7 +25,8 @@ class Section(NamedTuple):
 
     name: str
     title: str
-    paragraphs: Sequence[str]
+    text: str
+    """HTML of what the module's docstring says."""
     error: str | None
     claims: Sequence[Claim]
     figure: str | None
@@ -65,13 +67,12 @@ def write_report(results: Path, modules: Sequence[str]) -> Path:
 
 def _section(results: Path, outcome: Outcome, module: str | None) -> Section:
     name = outcome.experiment
-    first, *rest = docstring(module).split("\n\n") if module else [""]
-    title, _, more = first.partition("\n")
+    title, _, text = docstring(module).partition("\n") if module else ("", "", "")
     provenance, configuration = _origin(results / name / f"{name}.nc")
     return Section(
         name=name,
         title=title.rstrip("."),
-        paragraphs=[text for text in (more, *rest) if text.strip()],
+        text=MarkdownIt("commonmark", {"html": False}).render(text),
         error=outcome.error,
         claims=outcome.claims,
         figure=_data_uri(results / name / "figure.png"),
@@ -110,6 +111,6 @@ def _interactive(path: Path) -> str | None:
         return None
     figure = plotly.io.from_json(path.read_text(encoding="utf-8"))
     return figure.to_html(
-        full_html=False, include_plotlyjs=False, config={"displayModeBar": False},
+        full_html=False, include_plotlyjs=False, config={"displayModeBar": False}, auto_play=False,
         div_id=f"{path.parent.name}-interactive",
     )  # fmt: skip
