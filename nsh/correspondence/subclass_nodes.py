@@ -71,5 +71,8 @@ def _clusters(
 ) -> list[Bool[np.ndarray, "_ width"]]:
     count = min(count, len(np.unique(members, axis=0)))
     one_class = np.zeros(len(members), np.int32)
-    which = subclasses(members.astype(np.float32), one_class, count, seed)
+    # distances between bits tie, and rounding, which is another one wherever arrays lie in memory,
+    # must not decide: so each bit weighs a little more or less
+    weights = 1 + 1e-3 * np.random.default_rng(seed).random(members.shape[1])
+    which = subclasses(members * weights, one_class, count, seed)
     return [members[which == cluster] for cluster in range(count)]

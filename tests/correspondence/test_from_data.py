@@ -2,6 +2,7 @@
 
 import itertools
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from nsh.correspondence.from_data import from_data
 from nsh.correspondence.quality import quality
 from nsh.correspondence.subclass_nodes import subclass_nodes
 from nsh.measure import observe
-from nsh.networks import digits
+from nsh.networks import digits, subclasses
 from nsh.neurashed import Constant, Graph, Node, feature_pathway
 
 
@@ -199,3 +200,17 @@ def test_other_data_must_fit():
         quality(graph, np.zeros((3, 5), bool), np.zeros(3, int))
     with pytest.raises(ValueError, match=r"y\[0\] = 7"):
         quality(graph, np.zeros((3, 2), bool), np.full(3, 7))
+
+
+def test_rounding_decides_nothing(monkeypatch):
+    """Rounding depends on where arrays lie in memory: the graph must be the same whatever it is."""
+    data, random = digits(), np.random.default_rng(0)
+    exact = from_data(data.train_x[:600], data.train_y[:600], conjunctions=60, typical=12).graph
+
+    def jittered(x, *rest):
+        assert x.dtype == np.float64
+        return subclasses(x * (1 + 1e-12 * random.standard_normal(x.shape)), *rest)
+
+    monkeypatch.setattr("nsh.correspondence.subclass_nodes.subclasses", jittered)
+    found = from_data(data.train_x[:600], data.train_y[:600], conjunctions=60, typical=12).graph
+    assert eqx.tree_equal(found, exact)
