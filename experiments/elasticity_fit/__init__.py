@@ -16,8 +16,8 @@ left beside class and pixels is small, and the fit adds little and not surely mo
 targets permuted within classes. Eight factors cannot make up for what the graph does not hold.
 
 Seeds differ in networks and mini-batches; the graph is one. With three graphs that differed by ties
-in the clustering alone the fitted rules' correlation was 0.366, 0.378 and 0.385, and their lead over
-fits to targets permuted within classes 0.037 +- 0.037, 0.023 +- 0.026 and 0.003 +- 0.002.
+in the clustering alone the fitted rules' correlation was 0.366, 0.378 and 0.385, and their lead
+over fits to targets permuted within classes 0.037 +- 0.037, 0.023 +- 0.026 and 0.003 +- 0.002.
 """
 
 from __future__ import annotations
