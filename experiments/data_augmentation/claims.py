@@ -8,9 +8,9 @@ import xarray as xr
 from experiments.data_augmentation.digits import CONDITIONS
 from experiments.data_augmentation.digits import DECAY as SLOW_DECAY
 from experiments.data_augmentation.digits import GROWTH as FAST_GROWTH
-from experiments.effective_sample_size.model import DECAY, GROWTH
 from experiments.harness.claim import Claim
 from experiments.harness.statistics import over_seeds
+from experiments.rare_features import DECAY, GROWTH
 
 OUTLOOK = "arXiv 2112.09741, Section 4"
 LAW = "nsh; exact law of geometric rules"

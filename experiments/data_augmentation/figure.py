@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.data_augmentation.claims import growth_correlation
-from experiments.effective_sample_size.model import DECAY, GROWTH
+from experiments.rare_features import DECAY, GROWTH
 from nsh.figures import colour, curves, grouped_points, new_figure, panel_label, style
 
 

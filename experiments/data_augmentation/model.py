@@ -11,11 +11,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree, UInt32
+from jaxtyping import Array, Float, Int
 
-from experiments.effective_sample_size.batches import Drawn, draws
-from experiments.effective_sample_size.model import DECAY, GROWTH
-from nsh import Geometric, Neurashed, Rules, SaveAt, train
+from experiments.rare_features import draws, trained
+from nsh import Neurashed
 from nsh.neurashed import Graph, NeurashedState, Node, Pathways, exact, unpack
 
 CLASSES, BITS = 3, 4
@@ -111,7 +110,7 @@ def run_model(
     what = Parts(Pathways(words[: len(x)]), jnp.asarray(labels))
     points = words[len(x) :].reshape(len(sets), CLASSES * each, -1)
     drawn = draws(seed, seeds, steps, max(batches), CLASSES * each)
-    found = _trained(system, points, what, jnp.asarray(batches, jnp.int32), drawn, every)
+    found = trained(system, points, what, jnp.asarray(batches, jnp.int32), drawn, every)
     fires = np.asarray(unpack(points, system.graph.nodes))[..., system.graph.node_slice(2)]
     return {**{name: np.asarray(values) for name, values in found.items()}, **_law(fires, batches)}
 
@@ -128,33 +127,3 @@ def _law(fires: np.ndarray, batches: tuple[int, ...]) -> dict[str, np.ndarray]:
     covariance = head + tail - either[..., 0] - head * tail
     spread = np.sqrt(head * (1 - head) * tail * (1 - tail))
     return {"q": q.reshape(*q.shape[:2], CLASSES, 3), "correlation": covariance / spread}
-
-
-@eqx.filter_jit
-def _trained(
-    system: Neurashed,
-    points: UInt32[Array, "points n words"],
-    what: Parts,
-    sizes: Int[Array, " sizes"],
-    drawn: Int[Array, "seeds steps most"],
-    every: int,
-) -> dict[str, Array]:
-    rules = Rules(Geometric(GROWTH), Geometric(DECAY))
-
-    keys = jax.random.split(jax.random.key(0), len(drawn))
-
-    def one(size: Array, words: Array, drawn: Array, key: Array) -> PyTree:
-        run = train(
-            system, Pathways(words), rules, key, steps=len(drawn),
-            sampler=Drawn(drawn, size), save=SaveAt(every=every),
-        )  # fmt: skip
-        return jax.vmap(lambda state: what(system, state))(run.saved)
-
-    def point(place: tuple[Array, Array]) -> dict[str, Array]:
-        return jax.vmap(one, (None, None, 0, 0))(*place, drawn, keys)
-
-    # one point after another: all at once would take gigabytes
-    grid = jnp.repeat(sizes, len(points)), jnp.tile(points, (len(sizes), 1, 1))
-    found = jax.lax.map(point, grid)
-    shape = len(sizes), len(points)
-    return {name: values.reshape(*shape, *values.shape[1:]) for name, values in found.items()}

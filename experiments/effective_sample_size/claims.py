@@ -7,13 +7,12 @@ import xarray as xr
 from scipy.stats import rankdata, spearmanr
 
 from experiments.effective_sample_size.model import (
-    DECAY,
     FACTORS,
-    GROWTH,
     effective_sample_size,
 )
 from experiments.harness.claim import Claim
 from experiments.harness.statistics import Estimate, over_seeds
+from experiments.rare_features import DECAY, GROWTH
 
 OUTLOOK = "arXiv 2112.09741, Section 4"
 LAW = "nsh; exact law of geometric rules"

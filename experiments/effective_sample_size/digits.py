@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from experiments.effective_sample_size.batches import Drawn, draws
+from experiments.rare_features import Drawn, draws
 from nsh import Geometric, Neurashed, Rules, System, train
 from nsh.correspondence.from_data import from_data
 from nsh.measure import observe

@@ -13,17 +13,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree, UInt32
+from jaxtyping import Array, Float, Int, UInt32
 
-from experiments.effective_sample_size.batches import Drawn, draws
-from nsh import Geometric, Neurashed, Rules, SaveAt, train
+from experiments.rare_features import draws, trained
+from nsh import Neurashed
 from nsh.neurashed import Graph, NeurashedState, Node, Pathways, exact
 
 CLASSES, PARTS = 4, 3
 # part, feature, the node that joins them, class weight: what a path's score is a product of
 FACTORS = 4
-# those of the paper's Figure 4: features fade that fire in less than 1/12 of the steps
-GROWTH, DECAY = 1.022 ** (11 / 4), 1.022 ** (-1 / 4)
 
 
 def zebra() -> Graph:
@@ -117,7 +115,8 @@ def run_model(
     words = prepared[: len(x)].reshape(len(sets), count, -1)
     what = RareClass(Pathways(prepared[len(x) :]))
     drawn = draws(seed, seeds, steps, max(batches), count)
-    found = _trained(system, words, what, jnp.asarray(batches, jnp.int32), drawn, every)
+    sizes = jnp.asarray(batches, jnp.int32)
+    found = trained(system, words, what, sizes, drawn, every) | {"q": _law(system, words, sizes)}
     return {
         name: np.asarray(values).reshape(len(batches), len(own), len(sharing), *values.shape[2:])
         for name, values in found.items()
@@ -125,39 +124,15 @@ def run_model(
 
 
 @eqx.filter_jit
-def _trained(
-    system: Neurashed,
-    points: UInt32[Array, "points n words"],
-    what: RareClass,
-    sizes: Int[Array, " sizes"],
-    drawn: Int[Array, "seeds steps most"],
-    every: int,
-) -> dict[str, Array]:
-    rules = Rules(Geometric(GROWTH), Geometric(DECAY))
+def _law(
+    system: Neurashed, points: UInt32[Array, "points n words"], sizes: Int[Array, " sizes"]
+) -> Float[Array, "sizes points"]:
+    """Mean chance to fire of the factors on a path of the rare class."""
 
-    keys = jax.random.split(jax.random.key(0), len(drawn))
-
-    def one(size: Array, words: Array, drawn: Array, key: Array) -> PyTree:
-        run = train(
-            system, Pathways(words), rules, key, steps=len(drawn),
-            sampler=Drawn(drawn, size), save=SaveAt(every=every),
-        )  # fmt: skip
-        return jax.vmap(lambda state: what(system, state))(run.saved)
-
-    def point(place: tuple[Array, Array]) -> dict[str, Array]:
-        found = jax.vmap(one, (None, None, 0, 0))(*place, drawn, keys)
-        return {**found, "q": law(*place)}
-
-    def law(size: Array, words: Array) -> Array:
-        """Mean chance to fire of the factors on a path of the rare class."""
+    def chance(size: Array, words: Array) -> Array:
         q = exact.firing_probability(system, Pathways(words), size.astype(float))
         parts, features, joined = (q.nodes[system.graph.node_slice(level)] for level in (1, 2, 3))
         path = jnp.mean(parts[:PARTS] + features[:PARTS]) + joined[0] + q.class_edges[0]
         return path / FACTORS
 
-    # one point after another: all at once would take gigabytes
-    grid = jnp.repeat(sizes, len(points)), jnp.tile(points, (len(sizes), 1, 1))
-    found = jax.lax.map(point, grid)
-    return {
-        name: values.reshape(len(sizes), -1, *values.shape[1:]) for name, values in found.items()
-    }
+    return jax.vmap(lambda size: jax.vmap(lambda words: chance(size, words))(points))(sizes)
