@@ -15,7 +15,7 @@ VENV_WHEEL := .venv-wheel
 VENV_PEERS := .venv-peers
 VENV_KERNELS := .venv-kernels
 
-.PHONY: help reproduce benchmark test test-lowest test-wheel clean
+.PHONY: help reproduce benchmark notebooks lab docs test test-lowest test-wheel clean
 
 help:
 	@echo 'make reproduce     run every experiment; figures, data and claims.json go to results/'
@@ -25,6 +25,9 @@ help:
 	@echo '                   ARGS="--seeds 256"     any fields of the one named by ONLY; without it,'
 	@echo '                                          ARGS="--local_elasticity.seeds 256"'
 	@echo 'make benchmark     nsh side by side with NumPy, PyTorch, neural-tangents; ONLY=figure-4 for one case'
+	@echo 'make lab           open the notebooks in JupyterLab'
+	@echo 'make notebooks     run them all and save what they show'
+	@echo 'make docs          the documentation site, in site/; a broken link or an undocumented name fails'
 	@echo 'make test          ruff, pyright and all tests, with 32-bit and with 64-bit floats'
 	@echo 'make test-lowest   the core tests on the lowest supported JAX'
 	@echo 'make test-wheel    the wheel by itself, in a fresh environment without extras'
@@ -39,6 +42,15 @@ benchmark: $(VENV)/experiments.stamp $(VENV_PEERS)/peers.stamp $(VENV_KERNELS)/p
 	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/python -m experiments.benchmarks \
 		--peers $(VENV_PEERS)/bin/python --kernel_peers $(VENV_KERNELS)/bin/python \
 		$(if $(filter-out all,$(ONLY)),--only $(ONLY)) $(ARGS)
+
+lab: $(VENV)/notebooks.stamp
+	$(VENV)/bin/jupyter lab notebooks
+
+notebooks: $(VENV)/notebooks.stamp
+	$(VENV)/bin/jupyter execute --inplace --NotebookClient.record_timing=False notebooks/*.ipynb
+
+docs: $(VENV)/docs.stamp
+	$(VENV)/bin/python -m mkdocs build --strict
 
 test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .
@@ -60,7 +72,7 @@ test-wheel:
 	$(VENV_WHEEL)/bin/python -I tests/wheel.py
 
 clean:
-	rm -rf $(VENV) $(VENV_LOWEST) $(VENV_WHEEL) $(VENV_PEERS) $(VENV_KERNELS) .pytest_cache .ruff_cache .hypothesis
+	rm -rf site $(VENV) $(VENV_LOWEST) $(VENV_WHEEL) $(VENV_PEERS) $(VENV_KERNELS) .pytest_cache .ruff_cache .hypothesis
 	find nsh experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stem is the extra of pyproject.toml to install; the stamp says that it is there.
