@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import MappingProxyType
@@ -35,6 +36,7 @@ MARKERS = "osD^vP*X"  # in step with the palette, for print without colour
 INK, TEXT_GREY, MID_GREY = "#222222", "#666666", "#8C8C8C"
 EDGE_GREY, LIGHT_GREY = "#BBBBBB", "#D0D0D0"
 WIDTHS: Mapping[str, float] = MappingProxyType({"single": 3.4, "double": 7.0})
+SCREEN_DPI = 144
 STEPS = "training time (steps)"
 
 _STYLE = {
@@ -79,7 +81,7 @@ def style() -> AbstractContextManager[None]:
 
 
 class StyledFigure(Figure):
-    """A figure that is drawn and saved in our style whenever that happens."""
+    """A figure that is drawn and saved in our style whenever that happens; a notebook shows it."""
 
     def draw(self, renderer: Any) -> None:
         """Draw in the style: ticks are made only now."""
@@ -90,6 +92,12 @@ class StyledFigure(Figure):
         """Save in the style: a PDF's fonts are embedded as TrueType (type 42)."""
         with style():
             super().savefig(fname, **options)
+
+    def _repr_png_(self) -> bytes:
+        """What IPython shows: text as large as a page's own, without pyplot or any magic."""
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=SCREEN_DPI)
+        return picture.getvalue()
 
 
 def new_figure(

@@ -62,7 +62,7 @@ class Network(System):
     optimiser: Callable[..., optax.GradientTransformation] = eqx.field(static=True)
     loss: Callable[[Array, Array], Array] = eqx.field(static=True)
     probe: Probe | None = eqx.field(static=True)
-    skeleton: Any = eqx.field(static=True)
+    rest: tuple[Any, Any] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -81,9 +81,16 @@ class Network(System):
         trained = [leaf for leaf in jax.tree.leaves(shapes) if _is_trained(leaf)]
         require(trained, "make(key)", shapes, "a module with floating-point arrays to train")
         self.make, self.optimiser, self.loss, self.probe = make, optimiser, loss, features
-        self.skeleton = eqx.filter(shapes, _is_shape, inverse=True)
-        for name in ("make", "optimiser", "loss", "probe", "skeleton"):
+        # flat, for modules that hold lists and dicts, which have no hash
+        leaves, structure = jax.tree.flatten(eqx.filter(shapes, _is_shape, inverse=True))
+        self.rest = structure, tuple(leaves)
+        for name in ("make", "optimiser", "loss", "probe", "rest"):
             _require_hashable(name, getattr(self, name))
+
+    @property
+    def skeleton(self) -> Any:
+        """What of the module is no array."""
+        return jax.tree.unflatten(*self.rest)
 
     def prepare(self, x: Any, y: Any) -> Samples:
         """Finite inputs x [n, ...] as floats, labels y [n] as int32 in 0..classes-1.
