@@ -1,4 +1,4 @@
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from experiments import moving_picture
 
@@ -9,9 +9,5 @@ def test_picture_moves(tmp_path, monkeypatch):
     file = tmp_path / "new" / "picture.gif"
     moving_picture.main([str(file)])
     with Image.open(file) as picture:
-        assert picture.n_frames == 3
-        shown = []
-        for frame in range(3):
-            picture.seek(frame)
-            shown.append(picture.convert("L").tobytes())
-    assert len(set(shown)) == 3
+        shown = [frame.convert("L").tobytes() for frame in ImageSequence.Iterator(picture)]
+    assert len(shown) == len(set(shown)) == 3
