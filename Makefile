@@ -23,7 +23,7 @@ help:
 	@echo '                   JOBS=1                 so many experiments at a time (default 2)'
 	@echo '                   FULL=1                 paper-quality sizes'
 	@echo '                   ARGS="--seeds 256"     any fields of the one named by ONLY; without it,'
-	@echo '                                          ARGS="--local_elasticity.seeds 256"'
+	@echo '                                          ARGS="--local-elasticity.seeds 256"'
 	@echo 'make benchmark     nsh side by side with NumPy, PyTorch, neural-tangents; ONLY=figure-4 for one case'
 	@echo 'make lab           open the notebooks in JupyterLab'
 	@echo 'make notebooks     run them all and save what they show'
@@ -35,7 +35,7 @@ help:
 	@echo 'PYTHON=python3.12  chooses the interpreter (3.11 or newer) for a new environment'
 
 reproduce: $(VENV)/experiments.stamp
-	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/python -m experiments $(ONLY) --jobs $(JOBS) \
+	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/nsh reproduce $(ONLY) --jobs $(JOBS) \
 		$(if $(filter-out 0 no false,$(FULL)),--full) $(ARGS)
 
 benchmark: $(VENV)/experiments.stamp $(VENV_PEERS)/peers.stamp $(VENV_KERNELS)/peers.stamp

@@ -10,7 +10,7 @@ Every experiment defines
 - ``claims(dataset) -> list[experiments.harness.claim.Claim]``;
 - ``explore(dataset) -> plotly.graph_objects.Figure``, if there is something to be moved about.
 
-``python -m experiments`` runs them.
+``nsh reproduce`` runs them (`experiments.harness.command_line`).
 """
 
 EXPERIMENTS = (

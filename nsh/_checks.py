@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -13,6 +15,12 @@ def require(ok: Any, field: str, value: Any, allowed: str) -> None:
     """Raise ``ValueError`` naming field, value and what is allowed, unless `ok`."""
     if not ok:
         raise ValueError(f"{field} = {value!r}: must be {allowed}")
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """`; did you mean ...?` if one of the allowed names is like this one."""
+    close = difflib.get_close_matches(name, list(allowed), 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def is_concrete(value: Any) -> bool:

@@ -36,6 +36,22 @@ def pytest_collection_finish(session):
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Under ``--dist loadgroup``, each file is run by one worker, so that none compiles it again.
+
+    What has a group of its own takes long and comes first, the short files of `tests/` come last.
+    """
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    config.option.loadscopereorder = False
+    items.sort(key=lambda item: item.path, reverse=True)
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     """Runs tests marked `optimised` in the process for them; they may have parameters only."""
     if not quick or pyfuncitem.get_closest_marker("optimised") is None:

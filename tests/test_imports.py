@@ -6,32 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from architecture import MAY_IMPORT
 
 ROOT = Path(__file__).parents[1]
 NSH = sorted((ROOT / "nsh").rglob("*.py"))
 EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-# what each part of nsh may import of nsh, besides itself
-CORE = {"nsh.system", "nsh.bounds", "nsh._checks"}
-MAY_IMPORT = {
-    "nsh._checks": set(),
-    "nsh.bounds": {"nsh._checks"},
-    "nsh.citing": {"nsh._checks"},
-    "nsh.system": {"nsh.bounds", "nsh._checks"},
-    "nsh.neurashed": CORE,
-    "nsh.networks": CORE,
-    "nsh.training": CORE,
-    "nsh.measure": CORE,
-    "nsh.theory": CORE | {"nsh.networks", "nsh.training"},
-    "nsh.correspondence": CORE | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure"},
-    "nsh.figures": {"nsh._checks", "nsh.neurashed.graph"},
-    "nsh.study": CORE
-    | {"nsh.neurashed", "nsh.networks", "nsh.theory", "nsh.training", "nsh.measure"}
-    | {"nsh.figures"},
-    "nsh.cli": {"nsh.study", "nsh.theory", "nsh.figures"},
-    "nsh.__main__": {"nsh.cli"},
-}
 ALWAYS_INSTALLED = {"jax", "equinox", "optax", "jaxtyping", "numpy"}
 # these need an extra of the package
 STUDY = {"matplotlib", "xarray", "zarr", "rich"}

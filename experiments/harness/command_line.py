@@ -1,11 +1,11 @@
-"""The command line: ``NAME|all [--full] [--results DIR] [--field value ...]``, by tyro."""
+"""``nsh reproduce NAME|all [--full] [--out DIR] [--field value ...]``."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import importlib.util
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -13,19 +13,45 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from experiments import EXPERIMENTS
+from nsh._checks import nearest, require_integer
+from nsh.cli.exits import BAD_INPUT, Failure
+from nsh.cli.options import Flag
+from nsh.cli.parsing import parse, rows
+
 ALL = "all"
+ABOUT_ALL = "Every experiment; --NAME.field sets a field of one."
+EXAMPLES = """\
+examples:
+  nsh reproduce local_elasticity --help
+  nsh reproduce local_elasticity --seeds 1024
+  nsh reproduce all --jobs 2 --local-elasticity.seeds 1024"""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """What every command takes."""
+    """What every experiment takes."""
 
-    full: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("results")
+    """Directory for report.html, claims.json, data and figures."""
+    full: Flag = False
     """Paper-quality sizes: every field not given here is taken from the experiment's FULL."""
-    results: Path = Path("results")
-    """Directory for data, figures and claims.json."""
     jobs: int = 1
     """How many experiments run at once, each in a process of its own; 1 where they share a GPU."""
+    quiet: Flag = False
+    """Say nothing but errors, the claims and the last line."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reproduce(Options):
+    """Run experiments: figures, data, and a table of which claims of the papers hold.
+
+    All results come together in DIR/report.html, one page that opens without a network. After the
+    NAME of an experiment its own fields are options, too: see `nsh reproduce NAME --help`.
+    """
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME|all")]
+    """One of the experiments below, or all of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +59,17 @@ class Request:
     """What was asked for: a configuration per experiment that could be imported."""
 
     configs: Mapping[str, Any]
-    results: Path
-    jobs: int
+    options: Options
+
+
+def main(arguments: Sequence[str], modules: Sequence[str] = EXPERIMENTS) -> int:
+    """Run what `arguments` ask for; 1 if an experiment raised, else 0 (also if claims fail)."""
+    wanted = chosen(arguments, modules)
+    # here, and not above: --help and bad arguments do not wait for it
+    from experiments.harness.reproduce import imported, reproduce
+
+    loaded, outcomes = imported(wanted)
+    return reproduce(parsed(arguments, loaded), loaded, outcomes, modules)
 
 
 def short_name(module: str) -> str:
@@ -45,55 +80,52 @@ def short_name(module: str) -> str:
 def chosen(arguments: Sequence[str], modules: Sequence[str]) -> list[str]:
     """The modules that the first argument asks for, before any of them is imported."""
     first = arguments[0] if arguments else ""
-    return [module for module in modules if first in (ALL, short_name(module))]
+    names = [ALL, *map(short_name, modules)]
+    if first in names:
+        return [module for module in modules if first in (ALL, short_name(module))]
+    if first in ("-h", "--help"):
+        about = [*((short_name(m), title(m)) for m in modules), (ALL, ABOUT_ALL)]
+        parse(Reproduce, "reproduce", ["--help"], more=f"experiments:\n{rows(about)}\n\n{EXAMPLES}")
+    allowed = "all or an experiment that `nsh reproduce --help` lists"
+    if not first or first.startswith("-"):
+        raise Failure(BAD_INPUT, f"NAME is missing, which comes first: {allowed}")
+    close = nearest(first.replace("-", "_"), names)
+    raise Failure(BAD_INPUT, f"NAME = {first!r}: must be {allowed}{close}")
 
 
-def parse(
-    arguments: Sequence[str], modules: Sequence[str], loaded: Mapping[str, ModuleType]
-) -> Request:
+def parsed(arguments: Sequence[str], loaded: Mapping[str, ModuleType]) -> Request:
     """The request in `arguments`; `loaded` are the chosen modules by short name.
 
-    Leaves by ``SystemExit`` on ``--help`` and on bad arguments, as tyro does.
+    Raises `Failure`; leaves by ``SystemExit`` on ``--help``.
     """
+    first, *rest = arguments
     defaults = {
-        name: module.FULL if "--full" in arguments else module.Config()
+        name: module.FULL if "--full" in rest else module.Config()
         for name, module in loaded.items()
     }
-    names = [*map(short_name, modules), ALL]
-    first = arguments[0] if arguments else ""
-    help_texts = [
-        *(docstring(module).partition("\n")[0] for module in modules),
-        "Every experiment, one after the other.",
-    ]
-    commands = tuple(
-        Annotated[
-            _options_with(defaults, nested=name == ALL) if name == first else Options,
-            tyro.conf.subcommand(name, description=text),
-        ]
-        for name, text in zip(names, help_texts, strict=True)
-    )
-    options = tyro.cli(
-        Union[commands],  # type: ignore[arg-type]  # noqa: UP007
-        prog="python -m experiments",
-        description="Run the experiments; see `NAME --help` for the fields of one.",
-        args=arguments,
-        use_underscores=True,
-    )
-    if options.jobs < 1:
-        print(f"--jobs = {options.jobs}; must be at least 1", file=sys.stderr)
-        raise SystemExit(2)
-    configs = {name: getattr(options, name) for name in defaults}
-    return Request(configs, options.results, options.jobs)
+    fields = [(name, type(config), config) for name, config in defaults.items()]
+    kind = dataclasses.make_dataclass("Command", fields, bases=(Options,), frozen=True)
+    kind.__doc__ = ABOUT_ALL if first == ALL else title(loaded[first].__name__)
+    options = parse(kind, f"reproduce {first}", rest, prefixes=first == ALL)
+    try:
+        require_integer("--jobs", options.jobs, 1)
+    except ValueError as problem:
+        raise Failure(BAD_INPUT, f"{problem}") from problem
+    return Request({name: getattr(options, name) for name in defaults}, options)
 
 
-def _options_with(defaults: Mapping[str, Any], *, nested: bool) -> type:
-    """`Options` and all fields of the configurations, as ``--NAME.field`` where `nested`."""
-    spelling = tyro.conf.arg(name=None if nested else "")
-    fields = [
-        (name, Annotated[type(config), spelling], dataclasses.field(default=config))
-        for name, config in defaults.items()
-    ]
-    return dataclasses.make_dataclass("Command", fields, bases=(Options,), frozen=True)
+def completed() -> type:
+    """The experiments as subcommands with their common options, for completion by shells."""
+    named = (
+        Annotated[Options, tyro.conf.subcommand(name, prefix_name=False)]
+        for name in (*map(short_name, EXPERIMENTS), ALL)
+    )
+    return dataclasses.make_dataclass("Experiments", [("name", Union[tuple(named)])])  # noqa: UP007
+
+
+def title(module: str) -> str:
+    """The first line of a module's docstring."""
+    return docstring(module).partition("\n")[0]
 
 
 def docstring(module: str) -> str:

@@ -13,9 +13,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nsh._checks import nearest
 from nsh.figures import Course, criticality_figure
 from nsh.study.files import save_figure
-from nsh.study.tables import nearest
 from nsh.theory.effective.activation import ACTIVATIONS, Activation, as_activation
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality, criticality
@@ -33,12 +33,8 @@ class UnknownActivation(ValueError):
     """No activation of that name, or none that the theory can treat."""
 
 
-def report(name: str, out: Path | None) -> None:
-    """Print the critical point of an activation; with `out`, draw it too.
-
-    Raises `UnknownActivation` with all that there is to say in one line.
-    """
-    activation = _activation(name)
+def report(activation: Activation, out: Path | None) -> None:
+    """Print the critical point of an activation; with `out`, draw it too."""
     critical = criticality(activation)
     console = Console(highlight=False, width=100)
     console.print(f"{activation.name}: {_described(critical)}\n", markup=False)
@@ -50,26 +46,28 @@ def report(name: str, out: Path | None) -> None:
         console.print(f"figure.png and figure.pdf are in {out}/", markup=False)
 
 
-def _activation(name: str) -> Activation:
+def named(name: str) -> Activation:
+    """The activation of that name, or the function that ``module:function`` names.
+
+    Raises `UnknownActivation` with all that there is to say in one line.
+    """
     module, colon, function = name.partition(":")
     if not colon:
         if name not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise UnknownActivation(
-                f"no activation {name!r}: it must be MODULE:FUNCTION or one of {known}"
-                + nearest(name.lower(), ACTIVATIONS)
-            )
+            allowed = f"MODULE:FUNCTION or one of {', '.join(ACTIVATIONS)}"
+            raise UnknownActivation(_must(name, allowed) + nearest(name.lower(), ACTIVATIONS))
         return ACTIVATIONS[name]
     try:
         return as_activation(getattr(importlib.import_module(module), function))
     except (ImportError, AttributeError) as problem:
-        raise UnknownActivation(f"{name!r} cannot be imported: {problem}") from problem
+        raise UnknownActivation(_must(name, "a function to be imported", problem)) from problem
     except (ValueError, TypeError) as problem:
-        raise UnknownActivation(f"{name!r} is no activation: {_first_line(problem)}") from problem
+        raise UnknownActivation(_must(name, "an activation", problem)) from problem
 
 
-def _first_line(problem: Exception) -> str:
-    return str(problem).partition("\n")[0]
+def _must(name: str, allowed: str, problem: Exception | None = None) -> str:
+    but = "" if problem is None else ", but: " + str(problem).partition("\n")[0]
+    return f"ACTIVATION = {name!r}: must be {allowed}{but}"
 
 
 def _described(critical: Criticality) -> str:
@@ -124,11 +122,12 @@ def _centre(critical: Criticality) -> tuple[float, float]:
 def _table(critical: Criticality) -> Table:
     """Fixed points and depths around the critical point, or around C_W = 1 where there is none."""
     activation, (C_b, C_W) = critical.activation, _centre(critical)
-    title = f"Far from the input, with C_b = {C_b:.6g}, from K = {_start(critical):.6g}"
+    start = _start(critical)
+    title = f"Far from the input, with C_b = {C_b:.6g}, from K = {start:.6g}; xi in layers"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("C_W", "K", "chi_par", "chi_perp", "xi_par (layers)", "xi_perp (layers)"):
+    for column in ("C_W", "K", "chi_par", "chi_perp", "xi_par", "xi_perp"):
         table.add_column(column, justify="right")
-    around = jax.jit(jax.vmap(lambda W: survival(activation, C_b, W, _start(critical))))
+    around = jax.jit(jax.vmap(lambda W: survival(activation, C_b, W, start)))
     found = around(jnp.asarray(AROUND) * C_W)
     for place, factor in enumerate(AROUND):
         if factor == 1 and critical.C_W > 0:

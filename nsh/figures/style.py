@@ -19,7 +19,6 @@ from matplotlib.text import Text
 
 from nsh._checks import require, require_integer
 
-# Okabe and Ito's colours, told apart with every kind of colour vision; in order of use
 PALETTE: Mapping[str, str] = MappingProxyType(
     {
         "blue": "#0072B2",
@@ -32,6 +31,7 @@ PALETTE: Mapping[str, str] = MappingProxyType(
         "yellow": "#F0E442",
     }
 )
+"""Okabe and Ito's colours, told apart with every kind of colour vision; in order of use."""
 MARKERS = "osD^vP*X"  # in step with the palette, for print without colour
 INK, TEXT_GREY, MID_GREY = "#222222", "#666666", "#8C8C8C"
 EDGE_GREY, LIGHT_GREY = "#BBBBBB", "#D0D0D0"

@@ -181,3 +181,4 @@ CATALOGUE: dict[str, Callable[..., Measurement]] = {
         log_amplification,
     )
 }
+"""Makers of the measurements that study files know by name; their options are arguments."""

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from nsh._checks import require, require_all, require_integer
+from nsh._checks import nearest, require, require_all, require_integer
 from nsh.study.blocks import Blocks
 from nsh.system import System
 from nsh.training import Method, Sampler, SaveAt, Sequential, Snapshot, WithReplacement
@@ -189,7 +189,8 @@ def _as_jax(leaf: Any) -> Any:
 def _checked_grid(grid: Any, hyper: PyTree) -> dict[str, tuple[float, ...]]:
     leaves = dict(zip(hyper_names(hyper), jax.tree.leaves(hyper), strict=True))
     for name, values in grid.items():
-        require(name in leaves, "grid", name, f"names of hyperparameters: {', '.join(leaves)}")
+        allowed = f"names of hyperparameters: {', '.join(leaves)}{nearest(name, leaves)}"
+        require(name in leaves, "grid", name, allowed)
         leaf, field = leaves[name], f"grid.{name}"
         real = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
         require(real, field, leaf, "in place of a real number")
@@ -204,8 +205,9 @@ def _checked_grid(grid: Any, hyper: PyTree) -> dict[str, tuple[float, ...]]:
 def _check_tune(tune: Tune, hyper: PyTree, recorded: Mapping[str, Any]) -> None:
     names = hyper_names(hyper)
     for name in tune.parameters:
-        allowed = f"names of hyperparameters: {', '.join(names)}"
+        allowed = f"names of hyperparameters: {', '.join(names)}{nearest(name, names)}"
         require(name in names, "tune.parameters", name, allowed)
     scalars = [name for name, array in recorded.items() if array.shape == ()]
     allowed = f"the name of a recorded scalar: {', '.join(scalars) or 'there is none'}"
+    allowed += nearest(tune.objective, scalars)
     require(tune.objective in scalars, "tune.objective", tune.objective, allowed)

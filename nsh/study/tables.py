@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import inspect
 import re
@@ -13,6 +12,8 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from nsh._checks import nearest
 
 WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
@@ -98,7 +99,11 @@ def load(path: Path) -> tuple[dict[str, Any], Place]:
     """The tables of a TOML file, and the place that they are at."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
+    except OSError as problem:
+        close = nearest(path.name, (file.name for file in path.parent.glob("*.toml")))
+        said = f"{path}: cannot be read: {problem.strerror}{close}"
+        raise StudyFileError(said) from problem
+    except UnicodeDecodeError as problem:
         raise StudyFileError(f"{path}: cannot be read: {problem}") from problem
     try:
         return tomllib.loads(text), Place(str(path), line_numbers(text))
@@ -119,12 +124,6 @@ def line_numbers(text: str) -> dict[str, int]:
         elif entry:
             found.setdefault(f"{table}.{_plain(entry[1])}".lstrip("."), number)
     return found
-
-
-def nearest(name: str, allowed: Iterable[str]) -> str:
-    """`; did you mean ...?` if one of the allowed names is like this one."""
-    close = difflib.get_close_matches(name, list(allowed), 1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def construct(function: Callable[..., Any], table: Any, place: Place) -> Any:

@@ -15,7 +15,10 @@ from nsh._checks import require, require_integer
 from nsh.system import System
 from nsh.training.batches import Sampler
 
-HEALTHY, DIVERGED = 0, 1
+HEALTHY = 0
+"""`Run.status` of a run whose final state is healthy."""
+DIVERGED = 1
+"""`Run.status` of a run that `System.healthy` says has diverged."""
 
 
 class Snapshot(eqx.Module):

@@ -10,8 +10,9 @@ import pytest
 import xarray as xr
 
 from experiments import EXPERIMENTS
-from experiments.__main__ import main
 from experiments.harness import results
+from experiments.harness.command_line import main
+from nsh.cli.exits import Failure
 
 pytestmark = pytest.mark.core
 
@@ -102,7 +103,7 @@ def configuration(directory, name):
 def test_failing_claim_is_shown_and_hides_nothing(fake, tmp_path, capsys):
     out = tmp_path / "out"
     modules = [fake("fake_one"), fake("fake_two")]
-    assert main(["all", "--results", str(out)], modules) == 0
+    assert main(["all", "--out", str(out)], modules) == 0
     entries = read_claims(out)
     assert [entry["experiment"] for entry in entries] == modules
     for entry in entries:
@@ -125,7 +126,7 @@ def test_raising_experiment_is_reported_and_hides_nothing(fake, tmp_path, capsys
         fake("fake_broken", source="1 / 0"),
         fake("fake_fine"),
     ]
-    assert main(["all", "--results", str(out)], modules) == 1
+    assert main(["all", "--out", str(out)], modules) == 1
     raised, broken, fine = read_claims(out)
     assert raised == {
         "experiment": "fake_raises",
@@ -146,7 +147,7 @@ def test_command_line_sets_every_field(fake, tmp_path):
     out = tmp_path / "out"
     sizes = ["--sizes", "5", "6", "7"]
     given = ["--seeds", "3", "--rate", "0.125", *sizes, "--reading", "all", "--centred"]
-    assert main([fake("fake_one"), *given, "--results", str(out)], ["fake_one"]) == 0
+    assert main([fake("fake_one"), *given, "--out", str(out)], ["fake_one"]) == 0
     assert configuration(out, "fake_one") == {
         "seeds": 3,
         "rate": 0.125,
@@ -159,7 +160,7 @@ def test_command_line_sets_every_field(fake, tmp_path):
 def test_all_sets_fields_of_each(fake, tmp_path):
     out = tmp_path / "out"
     modules = [fake("fake_one"), fake("fake_two")]
-    assert main(["all", "--fake_two.seeds", "7", "--results", str(out)], modules) == 0
+    assert main(["all", "--fake_two.seeds", "7", "--out", str(out)], modules) == 0
     assert configuration(out, "fake_one")["seeds"] == 4
     assert configuration(out, "fake_two")["seeds"] == 7
 
@@ -167,26 +168,36 @@ def test_all_sets_fields_of_each(fake, tmp_path):
 @pytest.mark.parametrize(("given", "seeds", "rate"), [([], 64, 0.25), (["--seeds", "3"], 3, 0.25)])
 def test_full_starts_from_full_sizes(fake, tmp_path, given, seeds, rate):
     out = tmp_path / "out"
-    assert main([fake("fake_one"), "--full", *given, "--results", str(out)], ["fake_one"]) == 0
+    assert main([fake("fake_one"), "--full", *given, "--out", str(out)], ["fake_one"]) == 0
     found = configuration(out, "fake_one")
     assert (found["seeds"], found["rate"], found["sizes"]) == (seeds, rate, [8, 16, 32])
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "said"),
     [
-        [],
-        ["unknown"],
-        ["fake_one", "--seeds", "many"],
-        ["fake_one", "--nothing", "1"],
-        ["fake_one", "--jobs", "0"],
+        ([], "NAME is missing, which comes first: all or an experiment that"),
+        (["fake_on"], "NAME = 'fake_on': must be all or an experiment that"),
+        (["fake-one"], "; did you mean fake_one?"),
+        (["fake_one", "--seeds", "many"], "--seeds = 'many': must be an integer"),
+        (["fake_one", "--rate=x"], "--rate = 'x': must be a number"),
+        (["fake_one", "--rate"], "--rate: its value is missing, a number"),
+        (["fake_one", "--sizes", "1", "x"], "--sizes = '1 x': must be integers"),
+        (["fake_one", "--reading", "alle"], "must be one of any, all; did you mean all?"),
+        (["fake_one", "--centred=no"], "--centred = 'no': must be given without a value"),
+        (["fake_one", "--seedss", "1"], "--seedss: no such option; did you mean --seeds?"),
+        (["fake_one", "--seeds", "1", "2"], "'2': no such argument"),
+        (["fake_one", "--jobs", "0"], "--jobs = 0: must be an integer >= 1"),
+        (["all", "--fake-one.sedes", "1"], "; did you mean --fake-one.seeds?"),
+        (["all", "--fake_one.seeds", "x"], "--fake_one.seeds = 'x': must be an integer"),
     ],
 )
-def test_bad_command_line_is_refused(fake, arguments, capsys, tmp_path):
+def test_bad_command_line_is_refused(fake, arguments, said, tmp_path):
     fake("fake_one")
-    with pytest.raises(SystemExit) as stop:
-        main([*arguments, "--results", str(tmp_path / "out")], ["fake_one"])
-    assert stop.value.code == 2
+    with pytest.raises(Failure) as failure:
+        main([*arguments, *(["--out", str(tmp_path / "out")] if arguments else [])], ["fake_one"])
+    assert failure.value.code == 2
+    assert said in str(failure.value)
     assert not (tmp_path / "out").exists()
 
 
@@ -204,16 +215,16 @@ def test_help_of_one_explains_its_fields(fake, capsys):
     with pytest.raises(SystemExit):
         main([fake("fake_one"), "--help"], ["fake_one"])
     shown = capsys.readouterr().out
-    for text in ("--seeds", "Members of the ensemble.", "--full", "--results", "--centred"):
+    for text in ("--seeds", "Members of the ensemble.", "--full", "--out", "--centred"):
         assert text in shown
 
 
 def test_one_experiment_updates_only_its_entry(fake, tmp_path):
     out = tmp_path / "out"
     modules = [fake("fake_one"), fake("fake_two")]
-    main(["all", "--results", str(out)], modules)
+    main(["all", "--out", str(out)], modules)
     before = read_claims(out)
-    main(["fake_one", "--seeds", "9", "--results", str(out)], modules)
+    main(["fake_one", "--seeds", "9", "--out", str(out)], modules)
     after = read_claims(out)
     assert after[0]["claims"][0]["measured"] == 4.0
     assert before[0]["claims"][0]["measured"] == 1.5
@@ -223,7 +234,7 @@ def test_one_experiment_updates_only_its_entry(fake, tmp_path):
 
 def test_dataset_round_trip_and_provenance(fake, tmp_path):
     out = tmp_path / "out"
-    main([fake("fake_one"), "--results", str(out)], ["fake_one"])
+    main([fake("fake_one"), "--out", str(out)], ["fake_one"])
     loaded = xr.load_dataset(out / "fake_one" / "fake_one.nc", engine="h5netcdf")
     np.testing.assert_array_equal(loaded["value"], [0, 1, 2, 3])
     np.testing.assert_array_equal(loaded["even"], [True, False, True, False])
@@ -240,15 +251,15 @@ def test_dataset_round_trip_and_provenance(fake, tmp_path):
 
 
 @pytest.mark.thorough
-def test_run_as_a_module_keeps_stderr_plain(fake, tmp_path):
+def test_run_as_a_command_keeps_stderr_plain(fake, tmp_path):
     fake("fake_one")
     fake("fake_two")
     program = textwrap.dedent("""
         import runpy
         import experiments
         experiments.EXPERIMENTS = ("fake_one", "fake_two")
-        sys.argv = ["experiments", "all", "--jobs", "2"]
-        runpy.run_module("experiments", run_name="__main__", alter_sys=True)
+        sys.argv = ["nsh", "reproduce", "all", "--jobs", "2"]
+        runpy.run_module("nsh", run_name="__main__", alter_sys=True)
     """)
     path = [str(tmp_path), str(results.ROOT)]
     done = subprocess.run(
@@ -278,13 +289,13 @@ def test_side_by_side_a_process_that_dies_hides_nothing(fake, tmp_path, capfd):
         fake("fake_raises", failure="out of luck"),
         fake("fake_two"),
     ]
-    assert main(["all", "--jobs", "2", "--results", str(out)], modules) == 1
+    assert main(["all", "--jobs", "2", "--out", str(out)], modules) == 1
     one, died, raised, two = read_claims(out)
     assert died["error"] == "ChildProcessError: its process ended with 7"
     assert raised["error"] == "RuntimeError: out of luck"
     assert configuration(out, "fake_two")["seeds"] == 4
     alone = tmp_path / "alone"
-    main(["all", "--results", str(alone), "--jobs", "1"], [modules[0], modules[3]])
+    main(["all", "--out", str(alone), "--jobs", "1"], [modules[0], modules[3]])
     assert read_claims(alone) == [one, two]
     shown = capfd.readouterr().err
     for line in ("[1/4] fake_one: done", "counting: done", "[2/4] fake_dies: stopped"):

@@ -1,51 +1,45 @@
-"""A notebook run as its reader would run it, whatever the tests' or the user's own settings."""
+"""A notebook run as `make notebooks` does, whatever the tests' or the user's own settings."""
 
 from __future__ import annotations
 
-import copy
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
+import nbformat
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 300
-"""A cell may take so long, on a machine that does much else."""
+TIMEOUT = 300
+"""Seconds that a cell may take, on a machine that does much else."""
 
 
-def executed(notebook: Any, scratch: Path) -> Any:
-    """A copy of the notebook with what it shows when this Python runs it in a kernel of its own.
+def executed(path: Path, scratch: Path) -> Any:
+    """The notebook at `path` with what it shows when run now, by this Python.
 
-    `scratch`: a folder for all that Jupyter, IPython and matplotlib want to write.
+    `scratch`: an empty folder, for the result and for all that Jupyter and others want to write.
     """
-    again = copy.deepcopy(notebook)
-    # where there are no directories of kernels, "python3" is this interpreter
-    manager = AsyncKernelManager(
-        kernel_name="python3",
-        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
-        connection_file=str(scratch / "kernel.json"),
+    result = scratch / path.name
+    command = [sys.executable, "-m", "jupyter", "execute", f"--timeout={TIMEOUT}"]
+    command += ["--NotebookClient.record_timing=False", f"--output={result}", str(path)]
+    ran = subprocess.run(
+        command, env=_environment(scratch), capture_output=True, text=True, check=False
     )
-    place = {"metadata": {"path": str(ROOT / "notebooks")}}
-    client = NotebookClient(
-        again, km=manager, timeout=SECONDS, record_timing=False, resources=place
-    )
-    client.execute(env=_environment(scratch))
-    return again
+    assert ran.returncode == 0, ran.stderr
+    return nbformat.read(result, nbformat.NO_CONVERT)
 
 
 def _environment(scratch: Path) -> dict[str, str]:
-    """That of this process, but for settings of the tests; XLA's remain, which compile faster."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("JAX_", "PYTEST_")) and name != "PYTHONWARNINGS"
+    """That of this process, but for the tests' settings; XLA's remain, which compile faster."""
+    strict = ("JAX_", "PYTEST_", "PYTHONWARNINGS", "JUPYTER_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(strict)}
+    written = {
+        name: str(scratch / name.lower())
+        for name in ("IPYTHONDIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR")
     }
-    folders = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "MPLCONFIGDIR")
-    return kept | {name: str(scratch / name.lower()) for name in folders} | {
+    return kept | written | {
         "JAX_PLATFORMS": "cpu",
+        "JUPYTER_NO_CONFIG": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip

@@ -22,7 +22,7 @@ NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w])")
 
 
 def differences(before: Any, after: Any) -> list[str]:
-    """What differs between the outputs of two notebooks, in words; nothing if they show the same."""
+    """What differs between what two notebooks show, in words."""
     found = []
     for number, (old, new) in enumerate(zip_longest(before.cells, after.cells), 1):
         if old is None or new is None or old.source != new.source:

@@ -22,7 +22,9 @@ NAMES = [
 ]
 LARGEST = 600_000
 LINK = re.compile(r"\]\(([^)#\s]+)")
-MACHINE_PATH = re.compile(r"(?<![\w:/.])/(?:home|root|Users|tmp|usr|opt|var|work|mnt)/|site-packages")
+MACHINE_PATH = re.compile(
+    r"(?<![\w:/.])/(?:home|root|Users|tmp|usr|opt|var|work|mnt)/|site-packages"
+)
 EACH = pytest.mark.parametrize("name", NAMES)
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["nsh.cli"])
+CONTEXT.set_forkserver_preload(["nsh.cli.study", "nsh.study"])
 
 
 def command(arguments, settings):

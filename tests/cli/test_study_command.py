@@ -1,4 +1,4 @@
-"""The command line: help, exit codes, one line for every failure."""
+"""``nsh study``: exit codes, one line for every failure, signals."""
 
 import contextlib
 import errno
@@ -7,7 +7,8 @@ import signal
 import pytest
 from studies import write
 
-from nsh import cli
+from nsh import cli, study
+from nsh.cli.exits import Terminated
 from nsh.study import StoreRefused
 from nsh.study import run as run_module
 
@@ -63,13 +64,13 @@ def test_bad_file_takes_one_line(tmp_path, capsys):
          "saved; make room, and the same command goes on with the rest"),
         (OSError(errno.EDQUOT, "x"), 4, "the disk is full"),
         (KeyboardInterrupt(), 130, "stopped; 2 of 6 blocks of members are saved; the same"),
-        (cli.Terminated(), 143, "stopped; 2 of 6"),
+        (Terminated(), 143, "stopped; 2 of 6"),
         (BlockingIOError(errno.EAGAIN, "x"), 3, "OUT is in use by another run"),
         (StoreRefused("it is another's"), 3, "it is another's"),
     ],
 )  # fmt: skip
 def test_failures_have_codes(tmp_path, capsys, monkeypatch, problem, code, said):
-    monkeypatch.setattr(cli, "run_study", raising(problem))
+    monkeypatch.setattr(study, "run_study", raising(problem))
     file, out = write(tmp_path, TEXT), tmp_path / "out"
     assert cli.main(["study", str(file), "--out", str(out)]) == code
     (line,) = capsys.readouterr().err.splitlines()
@@ -97,28 +98,26 @@ def test_signals_stop_a_run_even_if_their_exception_is_lost(
 
 
 def test_other_errors_are_not_hidden(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "run_study", raising(OSError(errno.EIO, "broken disk")))
+    monkeypatch.setattr(study, "run_study", raising(OSError(errno.EIO, "broken disk")))
     with pytest.raises(OSError, match="broken disk"):
         cli.main(["study", str(write(tmp_path, TEXT))])
 
 
-def test_help(capsys):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["--help"])
-    assert stop.value.code == 0
-    shown = capsys.readouterr().out
-    assert "study" in shown
-    assert "Exit codes" not in shown
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["study", "--help"])
-    assert stop.value.code == 0
-    shown = capsys.readouterr().out
-    for words in ("FILE", "--out DIR", "Exit codes", "0: done", "4: disk full", "143: stopped"):
-        assert words in shown
+def test_quiet_says_only_where_results_are(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli.main(["study", str(write(tmp_path, TEXT)), "--out", str(out), "--quiet"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert shown.out.splitlines() == [
+        f"3 runs, 0 of them diverged; data.zarr, figure.png and figure.pdf are in {out}/"
+    ]
 
 
-@pytest.mark.parametrize("arguments", [[], ["studie"], ["study"], ["study", "a", "b"]])
-def test_bad_command_line(arguments, capsys):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    assert stop.value.code == 2
+def test_missing_file_is_named_with_one_like_it(tmp_path, capsys):
+    write(tmp_path, TEXT)
+    assert cli.main(["study", str(tmp_path / "smal.toml")]) == 2
+    said = capsys.readouterr().err
+    path = tmp_path / "smal.toml"
+    assert said == (
+        f"nsh study: {path}: cannot be read: No such file or directory; did you mean small.toml?\n"
+    )

@@ -1,0 +1,83 @@
+"""How commands end: one table of exit codes, and one line on stderr for every failure."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+DONE, BAD_INPUT, REFUSED, DISK_FULL = 0, 2, 3, 4
+INTERRUPTED, TERMINATED = 130, 143
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+EXIT_CODES = """\
+exit codes:
+  0    done
+  1    an error not listed here; of `nsh reproduce`: an experiment ended in one
+  2    bad command line or input, such as a study file or an activation
+  3    not possible here: something is not installed, or the results in DIR are
+       another study's, version's or device's, damaged beyond repair, or in use
+  4    disk full
+  130  stopped by Ctrl-C
+  143  stopped by SIGTERM"""
+
+
+class Failure(Exception):
+    """What ends a command: its exit code, and all that there is to say, in one line."""
+
+    def __init__(self, code: int, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops a command as Ctrl-C does."""
+
+
+@contextlib.contextmanager
+def explained(out: Path | None = None) -> Iterator[None]:
+    """What stops a command that writes to `out`, as a `Failure` if it is no fault of nsh's."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        code = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+        raise Failure(code, _and_on("stopped", stop)) from stop
+    except OSError as problem:
+        if problem.errno not in FULL:
+            raise
+        where = "" if out is None else f": {out}"
+        said = _and_on(f"the disk is full{where}", problem, "make room, and the")
+        raise Failure(DISK_FULL, said) from problem
+
+
+def directory(out: Path) -> Path:
+    """`out`, which now exists and can be written to."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not os.access(out, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except (FileExistsError, NotADirectoryError, PermissionError) as problem:
+        said = f"--out = {str(out)!r}: must be a directory to write to; {problem.strerror}"
+        raise Failure(BAD_INPUT, said) from problem
+    return out
+
+
+@contextlib.contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Imports what comes with an extra of the package."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] in ("nsh", "experiments"):
+            raise
+        said = f"needs {missing.name}: pip install 'nsh[{extra}]'"
+        raise Failure(REFUSED, said) from missing
+
+
+def _and_on(message: str, problem: BaseException, advice: str = "the") -> str:
+    """With what is saved and how to go on, if a run had begun."""
+    notes = getattr(problem, "__notes__", [])
+    rest = [*notes, f"{advice} same command goes on with the rest"] if notes else []
+    return "; ".join([message, *rest])

@@ -1,0 +1,31 @@
+"""``nsh reproduce NAME|all``: finds the experiments, which are not part of the package."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from nsh.cli.exits import REFUSED, Failure, needs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the experiments that the arguments ask for."""
+    return experiments().main(arguments)
+
+
+def experiments() -> ModuleType:
+    """The command line of the experiments beside this package, in its repository."""
+    found = importlib.util.find_spec("experiments")
+    if found is None or found.origin is None or Path(found.origin).resolve().parents[1] != ROOT:
+        raise Failure(
+            REFUSED,
+            "the experiments are in nsh's repository and not in the installed package: "
+            "in a clone of it, pip install -e '.[experiments]', and run its nsh",
+        )
+    with needs("experiments"):
+        return importlib.import_module("experiments.harness.command_line")

@@ -1,0 +1,78 @@
+"""``nsh study FILE``."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from nsh.cli.exits import BAD_INPUT, REFUSED, Failure, directory, explained, needs
+from nsh.cli.options import Flag
+from nsh.cli.parsing import parse
+
+EXAMPLES = """\
+examples:
+  nsh study experiments/studies/growth_rate.toml
+  nsh study mine.toml --out /data/mine
+
+Commented files to start from are in experiments/studies of nsh's repository."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Run a hyperparameter study described by a TOML file, or go on with it.
+
+    Results: DIR/data.zarr (read it by nsh.study.open_study or xarray.open_zarr), figure.png and
+    figure.pdf. Stop a study when you like, by SIGKILL or a power cut too: the same command goes on
+    with it, and the arrays are bit for bit those of an uninterrupted run.
+    """
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """The study."""
+    out: Annotated[
+        Path | None,
+        tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: results/ and FILE's name)"),
+    ] = None
+    """Directory for the results."""
+    quiet: Flag = False
+    """Say nothing but errors and the last line."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the study that the arguments ask for."""
+    return _run(parse(Study, "study", arguments, more=EXAMPLES))
+
+
+def _run(asked: Study) -> int:
+    # here, and not above: --help does not wait for it
+    with needs("study"):
+        from nsh import study
+        from nsh.cli.stopping import stoppable
+        from nsh.study.progress import shown_on, silent
+
+    out = Path("results") / asked.file.stem if asked.out is None else asked.out
+    shown = contextlib.nullcontext(silent) if asked.quiet else shown_on(sys.stderr)
+    report = (lambda _: None) if asked.quiet else _say
+    with explained(out), shown as progress, stoppable(progress) as watched:
+        try:
+            described = study.read_study(asked.file)
+            dataset = study.run_study(described, directory(out), progress=watched, report=report)
+        except study.StudyFileError as problem:
+            raise Failure(BAD_INPUT, f"{problem}") from problem
+        except study.StoreRefused as problem:
+            raise Failure(REFUSED, f"{problem}") from problem
+        except BlockingIOError as problem:
+            raise Failure(REFUSED, f"{out} is in use by another run of this study") from problem
+    diverged = int((dataset["status"] == 1).sum())
+    runs = f"{dataset['status'].size} runs, {diverged} of them diverged"
+    print(f"{runs}; data.zarr, figure.png and figure.pdf are in {out}/")
+    return 0
+
+
+def _say(message: str) -> None:
+    print(f"nsh study: {message}", file=sys.stderr, flush=True)

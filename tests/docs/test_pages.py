@@ -1,0 +1,110 @@
+"""The code on the documentation's pages runs as it stands, and shows what the text says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from snippets import blocks, names_of
+
+DOCS = Path(__file__).parents[2] / "docs"
+WITH_CODE = sorted(page for page in DOCS.rglob("*.md") if blocks(page))
+
+
+def tour(names):
+    assert names["run"].saved.shape == (10_000, 51, 7)
+    assert (np.asarray(names["run"].status) == 0).all()
+    means = names["run"].saved[:, -1].mean(axis=0)
+    assert means[0] > means[5] > means[1]
+    # at every step node 0, one of the four samples' nodes and one of the classes' fire, whichever
+    # they are: 3 of 7 log factors grow by log(growth)
+    np.testing.assert_allclose(names["slope"], 500 * 3 / 7 / 1.06, rtol=1e-4)
+    assert names["found"].mode == "closed form"
+    assert 0 < names["by_log_rate"].standard_error.growth.factor < 5
+    assert names["contrast"].within_class > names["contrast"].across_classes
+    assert names["written"]["amplification.png"] > 10_000
+
+
+def neurashed(names):
+    bits = names["bits"]  # the function; what it recorded is replaced by the last run
+    assert callable(bits)
+    assert (np.asarray(names["run"].status) == 0).all()
+
+
+def exact_laws(names):
+    shares = names["phases"].critical_share
+    assert (np.diff(shares) < 0).all()
+    second = names["exponents"].nodes[names["task"].graph.node_slice(2)]
+    assert set(np.argsort(second)[-2:].tolist()) == {1, 4}
+    assert names["moments"].covariance.shape[0] == names["moments"].mean.shape[0]
+
+
+def effective(names):
+    point = names["point"]
+    assert point.universality == "half-stable"
+    np.testing.assert_allclose([point.K, point.C_b, point.C_W], [3.5616, 0.17292, 1.98306], 1e-4)
+    assert names["infinite"].error < 1e-5
+    assert names["slope"] > 0
+
+
+def two_layer(names):
+    assert names["learned"] < names["lazy"]
+    assert names["slope"] > 0
+    assert names["kernel"].shape == (16, 16)
+
+
+def reality(names):
+    assert names["of_data"].quality.recovered > 0.7
+    (agreement,) = names["of_network"].agreement
+    assert agreement > 0.3
+    assert names["chance"].widths == names["of_network"].graph.widths
+    assert names["run"].status == 0
+
+
+def measures(names):
+    assert names["found"]["accuracy"] > 0.8
+    assert names["found"]["information"].consistent
+    assert names["found"]["elasticity ratio"] > 1
+
+
+def methods(names):
+    counted = names["counted"].state.log_amplification
+    np.testing.assert_allclose(names["stepped"].state.log_amplification, counted, atol=1e-3)
+    assert names["million"].state.log_amplification.shape == (1000, 19)
+    assert names["run"].state.log_amplification.shape == (3, 2, 64, 19)
+
+
+def hyperparameters(names):
+    assert names["found"].mode == "closed form"
+    assert names["tuned"].values[-1] < names["tuned"].values[0]
+
+
+def studies(names):
+    sizes = dict(names["data"]["effective_features"].mean("seed").sizes)
+    assert sizes["growth.factor"] == 3
+    assert sizes["step"] == 3
+
+
+def figures(names):
+    assert names["written"]["figure4.pdf"] > 5_000
+    assert names["written"]["run.gif"] > 10_000
+
+
+def cite(names):
+    assert "nsh" in names
+
+
+CHECKS = [
+    tour, neurashed, exact_laws, effective, two_layer, reality, measures, methods,
+    hyperparameters, studies, figures, cite,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_page(check):
+    (page,) = [page for page in WITH_CODE if page.stem == check.__name__]
+    check(names_of(page))
+
+
+def test_no_page_is_left_out():
+    checked = {check.__name__ for check in CHECKS} | {"own_system"}  # test_own_system.py
+    assert {page.stem for page in WITH_CODE} == checked

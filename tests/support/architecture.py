@@ -1,0 +1,23 @@
+"""Which part of nsh may import which; the diagram in the documentation is drawn from it."""
+
+CORE = {"nsh.system", "nsh.bounds", "nsh._checks"}
+
+# what each part of nsh may import of nsh, besides itself
+MAY_IMPORT = {
+    "nsh._checks": set(),
+    "nsh.bounds": {"nsh._checks"},
+    "nsh.citing": {"nsh._checks"},
+    "nsh.system": {"nsh.bounds", "nsh._checks"},
+    "nsh.neurashed": CORE,
+    "nsh.networks": CORE,
+    "nsh.training": CORE,
+    "nsh.measure": CORE,
+    "nsh.theory": CORE | {"nsh.networks", "nsh.training"},
+    "nsh.correspondence": CORE | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure"},
+    "nsh.figures": {"nsh._checks", "nsh.neurashed.graph"},
+    "nsh.study": CORE
+    | {"nsh.neurashed", "nsh.networks", "nsh.theory", "nsh.training", "nsh.measure"}
+    | {"nsh.figures"},
+    "nsh.cli": {"nsh._checks", "nsh.study", "nsh.theory", "nsh.figures"},
+    "nsh.__main__": {"nsh.cli"},
+}
