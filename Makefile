@@ -56,11 +56,11 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/python -m pyright --pythonpath $(VENV)/bin/python
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
-	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n 2 --dist loadgroup $(CORE)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(CORE)
 
 test-lowest: $(VENV_LOWEST)/test.stamp
-	$(VENV_LOWEST)/bin/python -m pytest -n 2 --dist loadgroup $(CORE)
+	$(VENV_LOWEST)/bin/python -m pytest -n 2 --dist loadfile $(CORE)
 
 test-wheel:
 	rm -rf $(VENV_WHEEL)
@@ -70,6 +70,7 @@ test-wheel:
 	$(VENV_WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt $(VENV_WHEEL)/dist/nsh-*.whl
 	$(VENV_WHEEL)/bin/python -I tests/wheel.py
+	$(VENV_WHEEL)/bin/python -I tests/import_time.py
 
 clean:
 	rm -rf site $(VENV) $(VENV_LOWEST) $(VENV_WHEEL) $(VENV_PEERS) $(VENV_KERNELS) .pytest_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ from jaxtyping import install_import_hook
 
 QUICK = "jax_disable_most_optimizations"
 OLDER_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+LONGEST = ("test_experiments.py", "test_notebooks.py", "test_kill.py")
 
 users_flags = os.environ.get("XLA_FLAGS")
 quick = os.environ.get(QUICK.upper(), "1") != "0"
@@ -35,20 +36,15 @@ def pytest_collection_finish(session):
     gc.enable()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    """Under ``--dist loadgroup``, each file is run by one worker, so that none compiles it again.
-
-    What has a group of its own takes long and comes first, the short files of `tests/` come last.
-    """
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
+def pytest_configure(config):
+    """With ``--dist loadfile``, files are given to the workers in the order below."""
     config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, the short ones of this folder last, so that no worker waits long."""
     items.sort(key=lambda item: item.path, reverse=True)
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,8 +3,11 @@
 import contextlib
 import importlib.util
 import io
+import subprocess
+import sys
 from importlib import resources
 from importlib.metadata import requires, version
+from pathlib import Path
 
 import jax
 
@@ -39,4 +42,23 @@ try:
 except ImportError as missing:
     said = str(missing)
 assert "nsh[data]" in said, said
+
+
+def command(*arguments: str) -> tuple[int, str]:
+    """Exit code of nsh, and what it says."""
+    program = [Path(sys.executable).with_name("nsh"), *arguments]
+    run = subprocess.run(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return run.returncode, run.stdout
+
+
+assert command("--version") == (0, f"nsh {nsh.__version__}\n")
+code, said = command("--help")
+assert code == 0
+assert said.startswith("usage: nsh COMMAND"), said
+for name, missing in {"study": "nsh[study]", "reproduce": "in nsh's repository"}.items():
+    code, said = command(name, "all")
+    assert code == 3, said
+    assert said.startswith(f"nsh {name}: "), said
+    assert missing in said, said
+    assert said.count("\n") == 1, said
 print(f"the wheel of nsh {nsh.__version__} works by itself")

@@ -1,4 +1,4 @@
-"""What `mkdocs build --strict` checks beyond its own: the reference, links, nothing from outside."""
+"""What a strict build checks beyond its own: the reference, links, nothing from outside."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def broken_links(site: Path) -> list[str]:
             target = (page.parent / unquote(address.path)).resolve() if address.path else page
             if not target.exists():
                 found.add(f"{place} leads nowhere")
-            elif target in anchors and address.fragment:
-                if unquote(address.fragment) not in anchors[target] | {"__top"}:
-                    found.add(f"{place}: there is no such place on the page")
+                continue
+            known = anchors.get(target, set()) | {"", "__top"}
+            if target in anchors and unquote(address.fragment) not in known:
+                found.add(f"{place}: there is no such place on the page")
     return sorted(found)

@@ -6,9 +6,10 @@ import re
 from typing import Any
 
 import griffe
-from public_names import documented_names
+from public_names import REFERENCE, documented_names, origin
 
 NAME = re.compile(r"(?<![`\[\w])`([A-Za-z_]\w*(?:\.\w+)*)`(?![`\]])")
+PACKAGE = re.compile(r"^#+ .*\{ #(nsh\.[\w.]+) \}$", re.MULTILINE)
 
 
 class CrossReferences(griffe.Extension):
@@ -17,6 +18,9 @@ class CrossReferences(griffe.Extension):
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         """Called once the package is loaded."""
         self.documented = documented_names()
+        texts = [page.read_text("utf-8") for page in REFERENCE.glob("*.md")]
+        self.packages = {name for text in texts for name in PACKAGE.findall(text)}
+        self.of_origin = {origin(name): name for name in self.documented}
         for module in _modules(pkg):
             for member in module.members.values():
                 if not member.is_alias and not member.is_module:
@@ -36,7 +40,7 @@ class CrossReferences(griffe.Extension):
 
     def _place(self, name: str, thing: Any) -> str | None:
         """The anchor of what `name` means in the docstring of `thing`; None for no link."""
-        if name in self.documented:
+        if name in self.documented or name in self.packages:
             return name
         first, _, rest = name.partition(".")
         own = thing if thing.is_class else thing.parent
@@ -48,7 +52,7 @@ class CrossReferences(griffe.Extension):
         place = self._public_of_name(first, thing)
         if place is None or not rest:
             return place
-        kind = thing.modules_collection[place]
+        kind = thing.modules_collection[origin(place)]
         member = kind.members.get(rest) if kind.is_class else None
         return f"{place}.{rest}" if member is not None and member.docstring else None
 
@@ -65,18 +69,8 @@ class CrossReferences(griffe.Extension):
 
     def _public(self, thing: Any) -> str | None:
         """The public name of a thing that the reference documents."""
-        try:
-            path = thing.canonical_path
-        except griffe.AliasResolutionError:
-            return None
-        for full in self.documented:
-            if full.rpartition(".")[2] == thing.name or full == path:
-                try:
-                    if thing.modules_collection[full].canonical_path == path:
-                        return full
-                except (KeyError, griffe.AliasResolutionError):
-                    continue
-        return None
+        path = thing.target_path if thing.is_alias else thing.path
+        return path if path in self.documented else self.of_origin.get(path)
 
 
 def _modules(module: Any) -> list[Any]:

@@ -91,6 +91,10 @@ def diagram(parts: dict[str, set[str]]) -> str:
 def _line(upper: tuple[float, float], lower: tuple[float, float]) -> str:
     (x0, y0), (x1, y1) = upper, lower
     y0, y1 = y0 + HEIGHT / 2, y1 - HEIGHT / 2
+    if y1 - y0 > ROW:  # around what stands between
+        return (
+            f'<path d="M{x0:.0f} {y0:.0f} C{x1:.0f} {y0:.0f} {x1:.0f} {y0:.0f} {x1:.0f} {y1:.0f}"/>'
+        )
     return f'<path d="M{x0:.0f} {y0:.0f} L{x1:.0f} {y1:.0f}"/>'
 
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mkdocs.structure.files import File
-
 ROOT = Path(__file__).parents[2]
 PAGES = {"README.md": "about/readme.md", "CHANGELOG.md": "about/changes.md"}
 # where links to source files lead: to the reference of the innermost package
@@ -32,7 +30,7 @@ REFERENCE = {
     "nsh": "reference/index.md",
 }
 IMAGES = (".png", ".svg", ".gif", ".jpg")
-CODE = re.compile(r"^```.*?^```|`[^`\n]+`(?!\])", re.DOTALL | re.MULTILINE)
+CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!\w+:|#)([^)\s#]+)(#[\w-]*)?\)")
 
 
@@ -46,6 +44,7 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages, and the images that they show."""
+    from mkdocs.structure.files import File
 
     def add(uri: str, content: str | bytes) -> None:
         if files.get_file_from_path(uri) is None:
@@ -77,25 +76,35 @@ def _cells(path: Path, uri: str, add: Any) -> Iterator[str]:
             yield source
         elif source:
             yield f"```python\n{source}\n```"
-        for place, output in enumerate(cell.get("outputs", [])):
-            data = output.get("data", {})
-            text = "".join(output.get("text", data.get("text/plain", "")))
-            if "image/png" in data:
-                image = f"{path.stem}_{number}_{place}.png"
-                add(posixpath.join(posixpath.dirname(uri), image),
-                    base64.b64decode("".join(data["image/png"])))  # fmt: skip
-                yield f"![Figure of cell {number}]({image}){{ .figure }}"
-            elif text:
-                yield f"``` {{ .text .output }}\n{text.rstrip()}\n```"
+        yield from _outputs(cell.get("outputs", []), f"{path.stem}_{number}", uri, add)
+
+
+def _outputs(outputs: list[Any], name: str, uri: str, add: Any) -> Iterator[str]:
+    """Images, and in one block what was printed between them."""
+    printed = ""
+    for place, output in enumerate(outputs):
+        data = output.get("data", {})
+        if "image/png" not in data:
+            printed += "".join(output.get("text", data.get("text/plain", "")))
+            continue
+        yield from _block(printed)
+        printed, image = "", f"{name}_{place}.png"
+        content = base64.b64decode("".join(data["image/png"]))
+        add(posixpath.join(posixpath.dirname(uri), image), content)
+        yield f"![Figure of the cell above]({image}){{ .figure }}"
+    yield from _block(printed)
+
+
+def _block(printed: str) -> list[str]:
+    return [f"``` {{ .text .output }}\n{printed.rstrip()}\n```"] if printed.strip() else []
 
 
 def _relinked(text: str, base: Path, uri: str, add: Any) -> str:
     """Markdown with relative links that hold on the site; code is left as it is."""
-    parts, end = [], 0
-    for code in CODE.finditer(text):
-        parts += [_relinked_prose(text[end : code.start()], base, uri, add), code[0]]
-        end = code.end()
-    return "".join([*parts, _relinked_prose(text[end:], base, uri, add)])
+    codes = CODE.findall(text)
+    places = (f"\0{i}\0" for i in range(len(codes)))
+    found = _relinked_prose(CODE.sub(lambda _: next(places), text), base, uri, add)
+    return re.sub(r"\0(\d+)\0", lambda place: codes[int(place[1])], found)
 
 
 def _relinked_prose(text: str, base: Path, uri: str, add: Any) -> str:

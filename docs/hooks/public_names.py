@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
 from pathlib import Path
@@ -54,10 +55,10 @@ def documentation(name: str, thing: Any) -> str:
     """The docstring of a class or function of ours; else the string after the assignment."""
     if _defined_by_us(thing):
         return thing.__doc__ or ""
-    place = _origin(name)
+    place = origin(name)
     module, _, own = place.rpartition(".")
     body = ast.parse(inspect.getsource(importlib.import_module(module))).body
-    for node, after in zip(body, body[1:], strict=False):
+    for node, after in itertools.pairwise(body):
         if own in _assigned(node) and isinstance(after, ast.Expr):
             return str(ast.literal_eval(after.value))
     return ""
@@ -84,15 +85,15 @@ def _identity(name: str, thing: Any) -> str:
     """The same for all names of a thing."""
     if _defined_by_us(thing):
         return f"{thing.__module__}.{thing.__qualname__}"
-    return _origin(name)
+    return origin(name)
 
 
-def _origin(name: str) -> str:
+def origin(name: str) -> str:
     """Where a constant is assigned, followed through the packages that import it."""
     module, _, own = name.rpartition(".")
     for node in ast.parse(inspect.getsource(importlib.import_module(module))).body:
         if isinstance(node, ast.ImportFrom) and own in (alias.name for alias in node.names):
-            return _origin(f"{node.module}.{own}")
+            return origin(f"{node.module}.{own}")
     return name
 
 

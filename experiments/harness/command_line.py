@@ -15,7 +15,7 @@ import tyro
 
 from experiments import EXPERIMENTS
 from nsh._checks import nearest, require_integer
-from nsh.cli.exits import BAD_INPUT, Failure
+from nsh.cli.exits import BAD_INPUT, Failure, needs
 from nsh.cli.options import Flag
 from nsh.cli.parsing import parse, rows
 
@@ -66,7 +66,8 @@ def main(arguments: Sequence[str], modules: Sequence[str] = EXPERIMENTS) -> int:
     """Run what `arguments` ask for; 1 if an experiment raised, else 0 (also if claims fail)."""
     wanted = chosen(arguments, modules)
     # here, and not above: --help and bad arguments do not wait for it
-    from experiments.harness.reproduce import imported, reproduce
+    with needs("experiments"):
+        from experiments.harness.reproduce import imported, reproduce
 
     loaded, outcomes = imported(wanted)
     return reproduce(parsed(arguments, loaded), loaded, outcomes, modules)

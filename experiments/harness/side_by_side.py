@@ -46,7 +46,7 @@ def side_by_side(
                     begin(lane if lane.process.is_alive() else _Lane(function), task)
     finally:
         for lane in lanes.values():
-            lane.process.terminate()
+            lane.stop()
 
 
 class _Lane:
@@ -71,14 +71,19 @@ class _Lane:
         except (EOFError, ConnectionError):
             self.process.join()
             self.result = ChildProcessError(f"its process ended with {self.process.exitcode}")
-            for number in list(self.shown):
-                self._end(number, failed=True)
+            self.stop()
             return True
         if kind == "result":
             (self.result,) = content
             return True
         self._show(progress, kind, *content)
         return False
+
+    def stop(self) -> None:
+        """End the process, and show that its tasks have stopped."""
+        self.process.terminate()
+        for number in list(self.shown):
+            self._end(number, failed=True)
 
     def _show(self, progress: Progress, kind: str, number: int, *content: Any) -> None:
         if kind == "begin":

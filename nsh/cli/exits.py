@@ -58,7 +58,7 @@ def directory(out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         if not os.access(out, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except (FileExistsError, NotADirectoryError, PermissionError) as problem:
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as problem:
         said = f"--out = {str(out)!r}: must be a directory to write to; {problem.strerror}"
         raise Failure(BAD_INPUT, said) from problem
     return out

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,17 +116,24 @@ def _reader(module: Any, features: Callable[[Any, Any], Sequence[Any]] | None) -
     if features is None:
         field, allowed = f"{type(module).__name__}.features", "a method, or give features="
         require(hasattr(module, "features"), field, None, allowed)
-        features = lambda module, x: module.features(x)  # noqa: E731
-
-    def flat(x: Any) -> tuple[jax.Array, ...]:
-        return tuple(jnp.ravel(level) for level in features(module, x))
+        features = _own_features
 
     def activations(x: Any) -> Levels:
-        levels = jax.jit(jax.vmap(flat))(jnp.asarray(x, jnp.result_type(float)))
+        levels = _flat(features, module, jnp.asarray(x, jnp.result_type(float)))
         require(len(levels) > 0, "features(module, x)", levels, "one level or more")
         return tuple(np.asarray(level) for level in levels)
 
     return activations
+
+
+def _own_features(module: Any, x: Any) -> Sequence[Any]:
+    return module.features(x)
+
+
+@eqx.filter_jit
+def _flat(features: Callable, module: Any, x: jax.Array) -> tuple[jax.Array, ...]:
+    """Levels [n, units]; compiled once for all modules of one shape."""
+    return jax.vmap(lambda one: tuple(jnp.ravel(level) for level in features(module, one)))(x)
 
 
 def _partitions(

@@ -16,7 +16,10 @@ NEAR_ONE = (0.4, 2.0)  # of K'/K, what is shown
 
 
 class Course(NamedTuple):
-    """One initialisation: its name, a layer's output kernel at each K, and kernels in depth."""
+    """One initialisation: its `name`, a layer's output kernel at each K, and kernels in depth.
+
+    `mapped` [kernels]: K' at each K of the figure; `kernels` [layers]: K of layer 1, 2, ...
+    """
 
     name: str
     mapped: Float[np.ndarray, " kernels"]

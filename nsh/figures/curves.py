@@ -17,7 +17,11 @@ from nsh.figures._seeds import OverSeeds, over_seeds
 
 
 class Band(NamedTuple):
-    """A curve as drawn, and its numbers; `statistics.seeds` says how many seeds each x has."""
+    """A curve as drawn, and its numbers.
+
+    `line`: the mean; `error`: the band of one standard error; `range`: that of quantiles, if drawn.
+    `statistics`: mean, standard error and number of `seeds` at each x.
+    """
 
     line: Line2D
     error: PolyCollection

@@ -37,6 +37,7 @@ class Labelled(eqx.Module):
 class View(eqx.Module):
     """What a measurement sees: a run as it stands, and what it makes of the labelled examples.
 
+    `now`: the run. `data`: the examples and their labels. `seen`: its logits and features of them.
     `key`: for Monte Carlo draws, the same at all steps and for all seeds.
     """
 

@@ -21,8 +21,9 @@ from nsh.training.plan import as_arrays
 class Curvature(eqx.Module):
     """Second derivatives of every seed's objective, with what `hypergradient` gives.
 
-    `second`: the Hessian [*grid, seeds, P, P] by the P numbers of `hyper` in order of its leaves,
-    or its product with a vector, like `hyper` with leaves [*grid, seeds, *leaf].
+    `first`: value, gradient and status. `second`: the Hessian [*grid, seeds, P, P] by the P
+    numbers of `hyper` in order of its leaves, or its product with a vector, like `hyper` with
+    leaves [*grid, seeds, *leaf].
     """
 
     first: Hypergradient

@@ -16,9 +16,9 @@ from nsh.system import System
 from nsh.training.batches import Sampler
 
 HEALTHY = 0
-"""`Run.status` of a run whose final state is healthy."""
+"""0: the `Run.status` of a run whose final state is healthy."""
 DIVERGED = 1
-"""`Run.status` of a run that `System.healthy` says has diverged."""
+"""1: the `Run.status` of a run that has diverged, as `System.healthy` says."""
 
 
 class Snapshot(eqx.Module):

@@ -11,7 +11,7 @@ WITH_CODE = sorted(page for page in DOCS.rglob("*.md") if blocks(page))
 
 
 def tour(names):
-    assert names["run"].saved.shape == (10_000, 51, 7)
+    assert names["run"].saved.shape == (1000, 51, 7)
     assert (np.asarray(names["run"].status) == 0).all()
     means = names["run"].saved[:, -1].mean(axis=0)
     assert means[0] > means[5] > means[1]
@@ -25,8 +25,10 @@ def tour(names):
 
 
 def neurashed(names):
-    bits = names["bits"]  # the function; what it recorded is replaced by the last run
-    assert callable(bits)
+    curve = names["curve"]
+    assert curve[0] < 0.8
+    assert curve.max() > 1.5
+    assert curve[-1] < 1.25
     assert (np.asarray(names["run"].status) == 0).all()
 
 

@@ -21,8 +21,6 @@ from nsh.networks import digits
 from nsh.neurashed import Constant, Graph, Node, feature_pathway
 from nsh.training import WithReplacement
 
-pytestmark = pytest.mark.xdist_group("digit_rules_parts")
-
 
 @pytest.fixture(scope="module")
 def task():

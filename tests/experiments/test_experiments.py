@@ -100,12 +100,7 @@ def tiny(name):
     return module, config, module.run(config, silent).assign_attrs(attributes)
 
 
-def one_worker(name):
-    """Runs its tests in one process, which then computes the tiny run once."""
-    return pytest.mark.xdist_group(name)
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=one_worker(name)) for name in TINY])
+@pytest.mark.parametrize("name", TINY)
 def test_runs_and_draws_and_claims(name, tmp_path):
     module, _, dataset = tiny(name)
     assert [str(v) for v in dataset.data_vars if "units" not in dataset[v].attrs] == []
@@ -121,13 +116,11 @@ def test_runs_and_draws_and_claims(name, tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 20_000
 
 
-@one_worker("implicit_regularization")
 def test_a_run_again_is_the_same_to_the_bit():
     module, config, first = tiny("implicit_regularization")
     xr.testing.assert_equal(first, module.run(config, silent))
 
 
-@one_worker("information_bottleneck")
 def test_bottleneck_claims_tell_a_curve_that_compresses_from_one_that_does_not():
     module, _, dataset = tiny("information_bottleneck")
     dataset = dataset.copy(deep=True)

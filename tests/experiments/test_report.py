@@ -18,7 +18,6 @@ from experiments.harness.results import save_dataset, save_figure, save_interact
 from nsh.figures.interactive import explore_graph
 from nsh.neurashed import Graph, Node
 
-pytestmark = pytest.mark.xdist_group("report")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 STEPS = np.arange(0, 50, 10)
 

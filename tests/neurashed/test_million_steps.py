@@ -10,7 +10,6 @@ from nsh.neurashed import figure4, figure4_rules
 from nsh.system import finite_logits, in_common_unit, log_probabilities
 
 
-@pytest.mark.xdist_group("optimised")
 @pytest.mark.optimised
 def test_everything_is_finite_and_the_true_class_is_sure():
     graph, inputs = figure4()

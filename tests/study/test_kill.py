@@ -14,8 +14,6 @@ from studies import FILE, assert_same_bytes, files, write
 
 from nsh.study import open_study
 
-pytestmark = pytest.mark.xdist_group("kill")  # one process, which makes the fixtures once
-
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("NSH_KILLS", "4"))
 # more blocks than elsewhere, so that there is more to kill
@@ -60,12 +58,6 @@ def uninterrupted(environment, tmp_path_factory):
     return file, directory / "out"
 
 
-def kill(process):
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-
-
 def assert_finished_alike(directory, expected):
     assert_same_bytes(open_study(directory), open_study(expected))
     assert files(directory) == files(expected)
@@ -106,26 +98,36 @@ def test_kills_at_random_moments(settings, uninterrupted, tmp_path):
 def wait_for(process, ready):
     while not ready():
         time.sleep(0.0005)
-        assert process.poll() is None
+        assert process.exitcode is None
 
 
-def test_kill_while_the_store_is_made_then_asked_to_stop(environment, uninterrupted, tmp_path):
+def test_kill_while_the_store_is_made_then_asked_to_stop(
+    environment, settings, uninterrupted, tmp_path
+):
     file, expected = uninterrupted
     out = tmp_path / "out"
 
     def finished():
         return len(list(out.glob("data.zarr/checksum/c/*/*/0")))
 
-    process = start(environment, file, out)
+    def again():
+        process = command(["study", str(file), "--out", str(out)], settings, tmp_path / "said")
+        process.start()
+        return process
+
+    process = again()
     wait_for(process, (out / ".data.zarr.new").exists)
-    kill(process)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     for number, code in [(signal.SIGINT, 130), (signal.SIGTERM, 143)]:
         before = finished()
-        process = start(environment, file, out)
+        process = again()
         wait_for(process, lambda before=before: finished() > before)
-        process.send_signal(number)
-        _, said = process.communicate()
-        assert process.returncode == code, said
+        os.kill(process.pid, number)
+        process.join()
+        said = (tmp_path / "said").read_text()
+        assert process.exitcode == code, said
         last = said.splitlines()[-1]
         assert last.startswith("nsh study: stopped; ")
         assert "of 24 blocks of members are saved; the same command goes on with" in last

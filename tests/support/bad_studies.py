@@ -78,8 +78,8 @@ BAD = [
     (MLP, "learning_rate = 0.1\n[b", "learning_rate = 'x'\n[b", ["line 8: hyper.learning_rate = 'x'", "a number"]),
     (MLP, "learning_rate = 0.1\n[b", "learning_rate = inf\n[b", ["line 8: hyper", "finite"]),
     (MLP, 'what = ["cross_entropy"', 'what = ["log_amplification"', ["line 15: record.what", "of a Neurashed"]),
-    (MLP, 'objective = "cross_entropy"', 'objective = "accuracy"', ["line 17: tune.objective = 'accuracy'", "cross_entropy"]),
-    (MLP, 'parameters = ["learning_rate"]', 'parameters = ["rate"]', ["line 18: tune.parameters = 'rate'", "learning_rate"]),
+    (MLP, 'objective = "cross_entropy"', 'objective = "accuracy"', ["line 17: tune.objective = 'accuracy'", "cross_entropy", "did you mean test_accuracy?"]),
+    (MLP, 'parameters = ["learning_rate"]', 'parameters = ["learnin_rate"]', ["line 18: tune.parameters = 'learnin_rate'", "did you mean learning_rate?"]),
     (MLP, "iterations = 2", "iterations = 0", ["line 20: tune.iterations = 0"]),
     (MLP, "iterations = 2", "iterations = 2\nbounds.learning_rate = [1, 0]", ["line 21: tune.bounds.learning_rate", "[low, high]"]),
 ]

@@ -21,12 +21,6 @@ from nsh import (
 from nsh.networks import CNN, MLP, Network
 from nsh.neurashed import figure4, figure4_rules
 
-
-def optimised(test):
-    """Compiles as users do; all such tests in one process."""
-    return pytest.mark.xdist_group("optimised")(pytest.mark.optimised(test))
-
-
 KEY = jax.random.key(1)
 STEPS, SEEDS, EVERY_5 = 11, 64, SaveAt(every=5)
 
@@ -78,14 +72,14 @@ def check_company(what, lanes, company):
         )
 
 
-@optimised
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", [pytest.param("neurashed", marks=pytest.mark.core), "mlp"])
 def test_seeds_are_bitwise_the_same_in_any_company(name):
     # all in one group of lanes, which are padded: one seed alone is no case of its own
     check_company(SYSTEMS[name](), None, [(7, 5), (SEEDS, 5)])
 
 
-@optimised
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("name", "lanes", "company"),
     [
@@ -98,7 +92,7 @@ def test_seeds_are_bitwise_the_same_in_any_company_for_any_lanes(name, lanes, co
     check_company(SYSTEMS[name](), lanes, company)
 
 
-@optimised
+@pytest.mark.optimised
 def test_ensemble_is_train_over_folded_keys():
     system, examples, rules = what = neurashed()
 
@@ -117,7 +111,7 @@ def test_ensemble_is_train_over_folded_keys():
         )
 
 
-@optimised
+@pytest.mark.optimised
 def test_grid_has_the_same_seeds_for_every_hyperparameter():
     what = neurashed()
 

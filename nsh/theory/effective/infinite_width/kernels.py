@@ -78,8 +78,8 @@ def kernels(
     K^1 = C_b + C_W x_a.x_b / n_0, Theta^1 = lambda_b + lambda_W x_a.x_b / n_0, and in every layer
     after the first
 
-    ``K' = C_b + C_W <s_a s_b> + gamma^2 K``
-    ``Theta' = lambda_b + lambda_W <s_a s_b> + (C_W <s'_a s'_b> + gamma^2) Theta``
+        K' = C_b + C_W <s_a s_b> + gamma^2 K
+        Theta' = lambda_b + lambda_W <s_a s_b> + (C_W <s'_a s'_b> + gamma^2) Theta
 
     with z ~ N(0, K). Source: arXiv 2106.10165, chapters 4 and 8, in the limit of infinite width;
     gamma as in its appendix B. `terms` as in `dual`.

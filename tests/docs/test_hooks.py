@@ -1,0 +1,116 @@
+"""What the documentation's build does on its own: links, diagrams, pages that stand elsewhere."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from architecture import MAY_IMPORT
+
+ROOT = Path(__file__).parents[2]
+PNG = "iVBORw0KGgo="
+
+
+@pytest.fixture
+def added():
+    return {}
+
+
+def test_broken_links_and_what_comes_from_outside_are_found(hook, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.html").write_text(
+        '<h1 id="top">A</h1><a href="sub/b.html#there">fine</a><a href="sub/b.html#gone">no</a>'
+        '<a href="missing.html">no</a><a href="https://arxiv.org/abs/2112.09741">fine</a>'
+        '<img alt="x" src="https://arxiv.org/x.png"><script src="//arxiv.org/x.js"></script>'
+        '<img src="data:image/png;base64,AA=="><code>&lt;a href="nowhere"&gt;</code>'
+    )
+    (tmp_path / "sub" / "b.html").write_text('<p id="there"><a href="../a.html#top">fine</a>')
+    found = hook("checks").broken_links(tmp_path)
+    assert len(found) == 4
+    for wrong in ("#gone: there is no such place", "missing.html leads nowhere",
+                  "x.png is fetched from outside", "x.js is fetched from outside"):  # fmt: skip
+        assert sum(wrong in complaint for complaint in found) == 1
+
+
+def test_links_of_pages_that_stand_elsewhere(hook, added):
+    text = (
+        "![p](docs/pictures/neurashed.gif) [tour](docs/start/tour.md#measure)\n"
+        "[`rules`](nsh/neurashed/rules.py), [exact](nsh/neurashed/exact/feature.py) "
+        "[the `own` one](experiments/harness/claim.py) [out](https://arxiv.org) [no](docs/no.md)\n"
+        "`f[x](nsh/system.py)`\n```python\nf[x](nsh/system.py)\n```\n"
+    )
+    found = hook("from_repository")._relinked(text, ROOT, "about/readme.md", added.__setitem__)
+    assert "![p](../pictures/neurashed.gif) [tour](../start/tour.md#measure)" in found
+    assert (
+        "[`rules`](../reference/neurashed.md), [exact](../reference/exact.md) the `own` one "
+        in found
+    )
+    assert "[out](https://arxiv.org) [no](docs/no.md)" in found
+    assert "`f[x](nsh/system.py)`\n```python\nf[x](nsh/system.py)\n```" in found
+
+
+def test_notebooks_become_pages(hook, added, tmp_path):
+    outputs = [
+        {"output_type": "stream", "text": ["1\n"]},
+        {"output_type": "stream", "text": "2\n"},
+        {"output_type": "display_data", "data": {"image/png": PNG, "text/plain": "<Figure>"}},
+    ]
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "text"]},
+        {"cell_type": "code", "source": "print(1)", "outputs": outputs},
+    ]
+    notebook = tmp_path / "1_first.ipynb"
+    notebook.write_text(json.dumps({"cells": cells}))
+    page = list(hook("from_repository")._cells(notebook, "notebooks/x.md", added.__setitem__))
+    assert page == [
+        "# Title\ntext", "```python\nprint(1)\n```", "``` { .text .output }\n1\n2\n```",
+        "![Figure of the cell above](1_first_1_2.png){ .figure }",
+    ]  # fmt: skip
+    assert added["notebooks/1_first_1_2.png"].startswith(b"\x89PNG")
+
+
+def test_diagram_is_the_table_that_imports_are_held_to(hook):
+    diagrams = hook("diagrams")
+    drawn = diagrams.needed()
+    shown = {part for part in MAY_IMPORT if not part.startswith("nsh._")}
+    assert set(drawn) == shown
+    for part in shown:
+        below, todo = set(), set(drawn[part])
+        while todo:
+            below |= todo
+            todo = set().union(*(drawn[other] for other in todo)) - below
+        for name in MAY_IMPORT[part]:
+            owner = ".".join(name.split(".")[:2])
+            assert owner in below or owner not in shown
+        # nothing is drawn that may not be imported, by itself or through what lies between
+        assert drawn[part] <= {".".join(name.split(".")[:2]) for name in MAY_IMPORT[part]}
+    svg = diagrams.diagram(drawn)
+    assert svg.count("<path") == sum(map(len, drawn.values()))
+    for part in shown:
+        assert f">{part[4:]}</text>" in svg
+
+
+def test_diagram_has_importers_above_and_boxes_apart(hook):
+    at = hook("diagrams").places(hook("diagrams").needed())
+    for part, others in hook("diagrams").needed().items():
+        assert all(at[other][1] < at[part][1] for other in others)
+    for place in at.values():
+        rivals = [p for p in at.values() if p[1] == place[1] and abs(p[0] - place[0]) < 1]
+        assert rivals == [place]
+
+
+def test_shapes_lose_their_leading_space_in_signatures_only(hook):
+    html = (
+        '<div class="language-python doc-signature highlight"><span class="s2">" n"</span></div>'
+        '<div class="highlight"><span class="s2">" n"</span></div>'
+    )
+    found = hook("signatures").on_page_content(html)
+    assert re.findall(r'"s2">("[^<]*)<', found) == ['"n"', '" n"']
+
+
+def test_pages_name_no_file_that_is_not_there():
+    """Paths in backticks on the pages are paths of the repository."""
+    paths = re.compile(r"`((?:experiments|tests|docs|notebooks|nsh)/[\w./]*)`")
+    for page in (ROOT / "docs").rglob("*.md"):
+        for path in paths.findall(page.read_text(encoding="utf-8")):
+            assert (ROOT / path).exists(), f"{page}: {path}"

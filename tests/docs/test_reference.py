@@ -1,0 +1,39 @@
+"""Every public name is documented and in the reference; and what is not would be found."""
+
+import nsh.training
+
+
+def test_every_public_name_is_in_the_reference_once(hook):
+    assert hook("public_names").complaints() == []
+
+
+def test_public_names_are_those_of_all_packages(hook):
+    found = hook("public_names").public_names()
+    for name in ("nsh.train", "nsh.training.train", "nsh.neurashed.exact.log_moments",
+                 "nsh.theory.effective.kernels", "nsh.study.CATALOGUE", "nsh.bounds.to_reals",
+                 "nsh.system.Transition"):  # fmt: skip
+        assert name in found
+    assert "nsh.training" not in found
+    assert not any(part.startswith("_") for name in found for part in name.split("."))
+
+
+def test_names_that_are_missing_unknown_or_repeated_are_found(hook, monkeypatch):
+    module = hook("public_names")
+    documented = module.documented_names()
+    changed = [name for name in documented if name != "nsh.measure.accuracy"]
+    # the same function by another name, and one that there is not
+    changed += ["nsh.train", "nsh.training.nothing"]
+    monkeypatch.setattr(module, "documented_names", lambda: changed)
+    found = "\n".join(module.complaints())
+    assert "nsh.measure.accuracy is public, but on no page" in found
+    assert "nsh.training.nothing is in the reference, but is not public" in found
+    assert "nsh.training.train is in the reference more than once" in found
+
+
+def test_names_without_docstrings_are_found(hook, monkeypatch):
+    module = hook("public_names")
+    monkeypatch.setattr(nsh.training.tune, "__doc__", None)
+    monkeypatch.setattr(nsh.training, "SILENT", 3, raising=False)
+    assert "nsh.training.tune is public, but has no docstring" in module.complaints()
+    assert not module.documentation("nsh.training.SILENT", 3)
+    assert module.documentation("nsh.training.HEALTHY", nsh.training.HEALTHY)
