@@ -1,17 +1,20 @@
 """The code on the documentation's pages runs as it stands, and shows what the text says."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 from snippets import blocks, names_of
 
 DOCS = Path(__file__).parents[2] / "docs"
+PICTURES = DOCS / "pictures"
 WITH_CODE = sorted(page for page in DOCS.rglob("*.md") if blocks(page))
 
 
 def tour(names):
-    assert names["run"].saved.shape == (1000, 51, 7)
+    assert names["run"].saved.shape == (10_000, 51, 7)
     assert (np.asarray(names["run"].status) == 0).all()
     means = names["run"].saved[:, -1].mean(axis=0)
     assert means[0] > means[5] > means[1]
@@ -20,8 +23,8 @@ def tour(names):
     np.testing.assert_allclose(names["slope"], 500 * 3 / 7 / 1.06, rtol=1e-4)
     assert names["found"].mode == "closed form"
     assert 0 < names["by_log_rate"].standard_error.growth.factor < 5
-    assert names["contrast"].within_class > names["contrast"].across_classes
-    assert names["written"]["amplification.png"] > 10_000
+    assert names["count"][0] > 4
+    assert 1 <= names["count"][-1] < 1.5
 
 
 def neurashed(names):
@@ -87,8 +90,7 @@ def studies(names):
 
 
 def figures(names):
-    assert names["written"]["figure4.pdf"] > 5_000
-    assert names["written"]["run.gif"] > 10_000
+    assert len(names["written"]["run.gif"]) > 10_000
 
 
 def cite(names):
@@ -104,7 +106,20 @@ CHECKS = [
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_page(check):
     (page,) = [page for page in WITH_CODE if page.stem == check.__name__]
-    check(names_of(page))
+    names = names_of(page)
+    check(names)
+    for picture in PICTURES.glob("*.png"):
+        if picture.name in names["written"]:
+            shown, drawn = imread(picture), imread(io.BytesIO(names["written"][picture.name]))
+            assert shown.shape == drawn.shape
+            assert np.sqrt(np.mean((shown - drawn) ** 2)) < 0.03
+            assert f"../pictures/{picture.name}" in page.read_text(encoding="utf-8")
+
+
+def test_every_picture_is_drawn_by_a_page():
+    code = "".join(block for page in WITH_CODE for block in blocks(page))
+    for picture in PICTURES.glob("*.png"):
+        assert f'savefig("{picture.name}"' in code
 
 
 def test_no_page_is_left_out():

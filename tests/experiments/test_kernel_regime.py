@@ -38,21 +38,22 @@ def descend(outputs, parameters, width):
     leaves, structure = jax.tree.flatten(parameters)
     scales = [scale for fan in fan_in for scale in (1 / fan, 1.0)]
 
-    @jax.jit
-    def slopes(leaves):
-        def loss(leaves):
-            f = outputs(jax.tree.unflatten(structure, leaves), X[:4])
-            return jnp.sum((f - targets(LABELS)) ** 2) / 2 / 4
+    def loss(leaves):
+        f = outputs(jax.tree.unflatten(structure, leaves), X[:4])
+        return jnp.sum((f - targets(LABELS)) ** 2) / 2 / 4
 
-        return jax.grad(loss)(leaves)
+    @jax.jit
+    def seen_and_moved(leaves):
+        moved = zip(leaves, jax.grad(loss)(leaves), scales, strict=True)
+        seen = outputs(jax.tree.unflatten(structure, leaves), X)
+        return seen, [w - RATE * scale * slope for w, slope, scale in moved]
 
     seen = []
-    for step in range(STEPS + 1):
-        seen.append(outputs(jax.tree.unflatten(structure, leaves), X))
-        if step < STEPS:
-            moved = zip(leaves, slopes(leaves), scales, strict=True)
-            leaves = [w - RATE * scale * slope for w, slope, scale in moved]
-    return jnp.stack(seen), jax.tree.unflatten(structure, leaves)
+    for _ in range(STEPS + 1):
+        final = leaves
+        now, leaves = seen_and_moved(leaves)
+        seen.append(np.asarray(now))
+    return np.stack(seen), jax.tree.unflatten(structure, final)
 
 
 def test_padded_networks_and_linearisations_are_what_they_should_be():

@@ -25,7 +25,8 @@ def names_of(page: Path) -> dict[str, Any]:
         try:
             for number, block in enumerate(blocks(page), start=1):
                 exec(compile(block, f"{page.name}, block {number}", "exec"), names)
-            names["written"] = {f.name: f.stat().st_size for f in Path(directory).iterdir()}
+            files = [path for path in Path(directory).iterdir() if path.is_file()]
+            names["written"] = {path.name: path.read_bytes() for path in files}
         finally:
             os.chdir(before)
     return names
