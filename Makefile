@@ -36,7 +36,7 @@ help:
 	@echo 'PYTHON=python3.12  chooses the interpreter (3.11 or newer) for a new environment'
 
 # most of the time at these sizes is compiling, which XLA's older emitters do faster on CPUs
-reproduce: export XLA_FLAGS := $(if $(full),,--xla_cpu_use_fusion_emitters=false) $(XLA_FLAGS)
+reproduce: export XLA_FLAGS := $(strip $(if $(full),,--xla_cpu_use_fusion_emitters=false) $(XLA_FLAGS))
 reproduce: $(VENV)/experiments.stamp
 	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/nsh reproduce $(ONLY) --jobs $(JOBS) \
 		$(full) $(ARGS)
