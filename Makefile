@@ -38,8 +38,7 @@ help:
 # most of the time at these sizes is compiling, which XLA's older emitters do faster on CPUs
 reproduce: export XLA_FLAGS := $(strip $(if $(full),,--xla_cpu_use_fusion_emitters=false) $(XLA_FLAGS))
 reproduce: $(VENV)/experiments.stamp
-	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/nsh reproduce $(ONLY) --jobs $(JOBS) \
-		$(full) $(ARGS)
+	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/nsh reproduce $(ONLY) --jobs $(JOBS) $(full) $(ARGS)
 
 benchmark: $(VENV)/experiments.stamp $(VENV_PEERS)/peers.stamp $(VENV_KERNELS)/peers.stamp
 	TF_CPP_MIN_LOG_LEVEL=2 $(VENV)/bin/python -m experiments.benchmarks \
@@ -50,7 +49,8 @@ lab: $(VENV)/notebooks.stamp
 	$(VENV)/bin/jupyter lab notebooks
 
 notebooks: $(VENV)/notebooks.stamp
-	$(VENV)/bin/jupyter execute --inplace --NotebookClient.record_timing=False notebooks/*.ipynb
+	$(VENV)/bin/jupyter nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict

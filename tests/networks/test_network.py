@@ -266,3 +266,24 @@ def test_checks_pass_tracers():
         return network.init(KEY, {"learning_rate": rate})
 
     assert isinstance(run(jnp.array(0.1)), NetworkState)
+
+
+class InLists(eqx.Module):
+    """An MLP as many write it: its layers in a list, which has no hash."""
+
+    layers: list[Linear]
+
+    def __init__(self, key):
+        self.layers = [Linear(6, 5, key=key), Linear(5, 4, key=key)]
+
+    def __call__(self, x):
+        return self.layers[1](jax.nn.relu(self.layers[0](x)))
+
+
+def test_a_module_may_hold_lists():
+    network, again = Network(InLists, optax.sgd), Network(InLists, optax.sgd)
+    assert (network, hash(network)) == (again, hash(again))
+    state = network.init(KEY, {"learning_rate": 0.1})
+    example = network.prepare(X, Y).x[0]
+    assert isinstance(network.module(state).layers, list)
+    np.testing.assert_array_equal(network.module(state)(example), InLists(KEY)(example))
