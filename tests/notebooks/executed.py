@@ -31,10 +31,7 @@ def executed(path: Path, scratch: Path) -> Any:
 
 
 def _environment(scratch: Path) -> dict[str, str]:
-    """That of this process, but for strictness and warnings; programs compile fast, as in tests.
-
-    How they are compiled does not show: the figures are the same to a tenth of a grey level.
-    """
+    """That of this process, but for the tests' settings; XLA's remain, which compile faster."""
     strict = ("JAX_", "PYTEST_", "PYTHONWARNINGS", "JUPYTER_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(strict)}
     written = {
@@ -42,7 +39,6 @@ def _environment(scratch: Path) -> dict[str, str]:
         for name in ("IPYTHONDIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR")
     }
     return kept | written | {
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS", "1"),
         "JAX_PLATFORMS": "cpu",
         "JUPYTER_NO_CONFIG": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),

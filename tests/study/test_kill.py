@@ -124,6 +124,7 @@ def test_kill_while_the_store_is_made_then_asked_to_stop(
         before = finished()
         process = again()
         wait_for(process, lambda before=before: finished() > before)
+        assert process.pid is not None
         os.kill(process.pid, number)
         process.join()
         said = (tmp_path / "said").read_text()
