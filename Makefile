@@ -26,7 +26,7 @@ help:
 	@echo '                   ARGS="--seeds 256"     any fields of the one named by ONLY; without it,'
 	@echo '                                          ARGS="--local-elasticity.seeds 256"'
 	@echo 'make benchmark     nsh side by side with NumPy, PyTorch, neural-tangents; ONLY=figure-4 for one case'
-	@echo 'make lab           open the notebooks in JupyterLab'
+	@echo 'make lab           open the notebooks in JupyterLab; ARGS="--no-browser" and its other options'
 	@echo 'make notebooks     run them all and save what they show'
 	@echo 'make docs          the documentation site, in site/; a broken link or an undocumented name fails'
 	@echo 'make test          ruff, pyright and all tests, with 32-bit and with 64-bit floats'
@@ -46,7 +46,7 @@ benchmark: $(VENV)/experiments.stamp $(VENV_PEERS)/peers.stamp $(VENV_KERNELS)/p
 		$(if $(filter-out all,$(ONLY)),--only $(ONLY)) $(ARGS)
 
 lab: $(VENV)/notebooks.stamp
-	$(VENV)/bin/jupyter lab notebooks
+	$(VENV)/bin/jupyter lab notebooks $(ARGS)
 
 notebooks: $(VENV)/notebooks.stamp
 	$(VENV)/bin/jupyter nbconvert --to notebook --execute --inplace \
