@@ -23,9 +23,9 @@ def citation(*used: Any) -> None:
     """Print BibTeX entries of nsh and of the papers behind what was `used`.
 
     `used`: modules, classes, functions and objects of nsh, such as a System: cited is what their
-    docstrings, and those of the modules that they are in, name by its arXiv number. Without any:
-    nsh and the paper of neurashed (Su, arXiv 2112.09741). Raises `ValueError` for what is none of
-    nsh's.
+    docstrings, and those of the modules that they are in, name by its arXiv number; of a System of
+    your own, what those of nsh's classes that it is made from do. Without any: nsh and the paper
+    of neurashed (Su, arXiv 2112.09741). Raises `ValueError` for what is none of nsh's.
     """
     texts = itertools.chain.from_iterable(map(_docstrings, used)) if used else [NEURASHED]
     numbers = {number for text in texts for number in ARXIV.findall(text)}
@@ -42,16 +42,22 @@ def references() -> list[str]:
 
 def _docstrings(thing: Any) -> Iterator[str]:
     """Of a thing, of all that it is made of, and of the modules around these."""
-    named = inspect.ismodule(thing) or inspect.isclass(thing) or inspect.isroutine(thing)
-    subject = thing if named else type(thing)
+    subject = thing
+    if not (inspect.ismodule(thing) or inspect.isroutine(thing)):
+        kind = thing if inspect.isclass(thing) else type(thing)
+        # a System of the user's own stands for the class of nsh's that it is made from
+        subject = next((base for base in kind.__mro__ if _is_ours(base.__module__)), kind)
     module = subject.__name__ if inspect.ismodule(subject) else subject.__module__
-    ours = f"{module}.".startswith("nsh.")
-    require(ours, "used", thing, "a module, class, function or object of nsh")
+    require(_is_ours(module), "used", thing, "a module, class, function or object of nsh")
     yield inspect.getdoc(subject) or ""
     while module != "nsh":
         yield sys.modules[module].__doc__ or ""
         module = module.rpartition(".")[0]
     if isinstance(thing, eqx.Module):
         for part in vars(thing).values():
-            if type(part).__module__.startswith("nsh."):
+            if _is_ours(type(part).__module__):
                 yield from _docstrings(part)
+
+
+def _is_ours(module: str) -> bool:
+    return f"{module}.".startswith("nsh.")

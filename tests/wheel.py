@@ -1,6 +1,7 @@
 """The wheel by itself, in an environment without any extra: run by ``make test-wheel``."""
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import subprocess
@@ -36,12 +37,18 @@ with contextlib.redirect_stdout(io.StringIO()) as printed:
     nsh.citation(system)
 assert "2112.09741" in printed.getvalue()
 
-said = ""
-try:
-    digits()
-except ImportError as missing:
-    said = str(missing)
-assert "nsh[data]" in said, said
+for extra, use in {
+    "data": digits,
+    "figures": lambda: importlib.import_module("nsh.figures"),
+    "graphs": lambda: nsh.neurashed.to_networkx(graph),
+    "study": lambda: importlib.import_module("nsh.study"),
+}.items():
+    said = ""
+    try:
+        use()
+    except ModuleNotFoundError as missing:
+        said = str(missing)
+    assert f"in the extra nsh[{extra}]: pip install '.[{extra}]'" in said, said
 
 
 def command(*arguments: str) -> tuple[int, str]:

@@ -91,7 +91,7 @@ def _identity(name: str, thing: Any) -> str:
 def origin(name: str) -> str:
     """Where a constant is assigned, followed through the packages that import it."""
     module, _, own = name.rpartition(".")
-    for node in ast.parse(inspect.getsource(importlib.import_module(module))).body:
+    for node in ast.walk(ast.parse(inspect.getsource(importlib.import_module(module)))):
         if isinstance(node, ast.ImportFrom) and own in (alias.name for alias in node.names):
             return origin(f"{node.module}.{own}")
     return name

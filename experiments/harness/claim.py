@@ -47,7 +47,10 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of one experiment: its claims, or the error that ended it."""
+    """What became of one experiment: its claims, or the error that ended it.
+
+    Both in ``claims.json``: the newest run ended in the error, the claims are of the one before.
+    """
 
     experiment: str
     claims: Sequence[Claim] = ()
@@ -82,9 +85,14 @@ def read_outcomes(path: Path) -> list[Outcome]:
 def write_claims(path: Path, outcomes: Sequence[Outcome], order: Sequence[str]) -> None:
     """Put the outcomes into the JSON file at `path`; entries of other experiments stay.
 
-    All are sorted as in `order`, unknown ones last.
+    So do the claims of an experiment that now ended in an error. All are sorted as in `order`,
+    unknown ones last.
     """
-    known = {outcome.experiment: outcome for outcome in (*read_outcomes(path), *outcomes)}
+    known = {outcome.experiment: outcome for outcome in read_outcomes(path)}
+    for new in outcomes:
+        before = known.get(new.experiment, new)
+        claims = new.claims if new.error is None else before.claims
+        known[new.experiment] = dataclasses.replace(new, claims=claims)
     rank = {name: place for place, name in enumerate(order)}
     ordered = sorted(known.values(), key=lambda o: rank.get(o.experiment, len(rank)))
     with atomic(path) as temporary:
@@ -100,9 +108,27 @@ def print_claims(outcomes: Sequence[Outcome], console: Console) -> None:
 
 
 def format_measured(claim: Claim) -> str:
-    """The measured value, with its standard error where there is one."""
-    value = f"{claim.measured:.4g}"
-    return value if claim.standard_error is None else f"{value} ± {claim.standard_error:.2g}"
+    """The measured value, with its standard error where there is one.
+
+    The error has two significant digits, and the value ends at the same place. Without an error,
+    or with one below a millionth of it, the value has four.
+    """
+    value, error = float(claim.measured), claim.standard_error
+    if error is None:
+        return f"{value:.4g}"
+    if not (math.isfinite(value) and math.isfinite(error)) or error <= 1e-6 * abs(value):
+        return f"{value:.4g} ± {error:.2g}"
+    last, first = _power(error) - 1, _power(max(abs(value), error))
+    if -6 <= last <= 3:
+        digits = max(-last, 0)
+        return f"{round(value, -last):z.{digits}f} ± {round(error, -last):.{digits}f}"
+    scale, digits = 10.0**first, first - last
+    return f"({value / scale:z.{digits}f} ± {error / scale:.{digits}f})e{first}"
+
+
+def _power(number: float | np.floating) -> int:
+    """Of ten, that the first digit stands for; the number is rounded to two."""
+    return int(f"{number:.1e}".partition("e")[2])
 
 
 def _table(outcome: Outcome) -> Table:
@@ -116,15 +142,29 @@ def _table(outcome: Outcome) -> Table:
     if outcome.error is not None:
         error = Text("error", style="bold red")
         table.add_row("(did not finish)", "", Text(outcome.error), "", error)
+    above = None
     for claim in outcome.claims:
-        table.add_row(*_cells(claim))
+        table.add_row(*_cells(claim, above))
+        above = claim
     return table
 
 
-def _cells(claim: Claim) -> tuple[Text, ...]:
-    said = Text.assemble(claim.statement, "\n", (claim.criterion, "italic"))
+def _cells(claim: Claim, above: Claim | None) -> tuple[Text, ...]:
+    """Without the source, the statement and the test of the claim `above` it, if they are these."""
+
+    def unless_above(field: str, **style: str) -> Text:
+        same = above is not None and getattr(above, field) == getattr(claim, field)
+        return Text("" if same else getattr(claim, field), **style)
+
+    said = [unless_above("statement"), unless_above("criterion", style="italic")]
     verdict = Text("yes", style="green") if claim.holds else Text("NO", style="bold red")
-    return (Text(claim.name), Text(claim.source), said, Text(format_measured(claim)), verdict)
+    return (
+        Text(claim.name),
+        unless_above("source"),
+        Text("\n").join(filter(None, said)),
+        Text(format_measured(claim)),
+        verdict,
+    )
 
 
 def _nan_for_none(value: float | None) -> float:

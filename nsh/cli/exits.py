@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from nsh._extras import what_is_missing
+
 DONE, BAD_INPUT, REFUSED, DISK_FULL = 0, 2, 3, 4
 INTERRUPTED, TERMINATED = 130, 143
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -70,10 +72,7 @@ def needs(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] in ("nsh", "experiments"):
-            raise
-        said = f"needs {missing.name}: pip install 'nsh[{extra}]'"
-        raise Failure(REFUSED, said) from missing
+        raise Failure(REFUSED, what_is_missing(missing, extra)) from missing
 
 
 def _and_on(message: str, problem: BaseException, advice: str = "the") -> str:

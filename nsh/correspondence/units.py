@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from nsh._checks import require, require_all, require_integer
+from nsh._extras import extra
 
 Partition = Int[np.ndarray, " _"]
 
@@ -89,7 +90,5 @@ def _standardised(level: Float[np.ndarray, "n units"]) -> Float[np.ndarray, "n u
 
 
 def _sklearn_cluster() -> Any:
-    try:
+    with extra("data", "nsh.correspondence"):
         return importlib.import_module("sklearn.cluster")
-    except ImportError as missing:
-        raise ImportError("clusters need scikit-learn: pip install 'nsh[data]'") from missing

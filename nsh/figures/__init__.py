@@ -4,16 +4,19 @@ Functions take axes, draw on them and return what they drew, but for those that 
 move; none touches pyplot or leaves a matplotlib setting changed.
 """
 
-from nsh.figures.animation import animate_graph
-from nsh.figures.criticality import Course, criticality_figure
-from nsh.figures.curves import Band, band, curves, reference
-from nsh.figures.drawing import Drawing, draw_graph
-from nsh.figures.histograms import Histogram, histograms
-from nsh.figures.interactive import explore_graph
-from nsh.figures.phase import Features, Phase, phase_diagram
-from nsh.figures.plane import Plane, information_plane
-from nsh.figures.points import Points, grouped_points
-from nsh.figures.style import PALETTE, colour, colour_bar, new_figure, panel_label, style
+from nsh._extras import extra
+
+with extra("figures", "nsh.figures"):
+    from nsh.figures.animation import animate_graph
+    from nsh.figures.criticality import Course, criticality_figure
+    from nsh.figures.curves import Band, band, curves, reference
+    from nsh.figures.drawing import Drawing, draw_graph
+    from nsh.figures.histograms import Histogram, histograms
+    from nsh.figures.interactive import explore_graph
+    from nsh.figures.phase import Features, Phase, phase_diagram
+    from nsh.figures.plane import Plane, information_plane
+    from nsh.figures.points import Points, grouped_points
+    from nsh.figures.style import PALETTE, colour, colour_bar, new_figure, panel_label, style
 
 __all__ = [
     "PALETTE",

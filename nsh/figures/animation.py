@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.animation import FuncAnimation
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from nsh._checks import require, require_numeric
@@ -41,6 +43,7 @@ def animate_graph(
     drawing = draw_graph(left, graph, log_amplification=logs[0], fired=fired)
     lines = {name: np.asarray(values)[None] for name, values in curves.items()}
     draw_curves(right, steps, lines, ylabel=ylabel)
+    _pin_legend(figure, right)
     marker = right.axvline(steps[0], color=MID_GREY, linewidth=0.8)
     title = left.set_title("", fontsize=8)
     radii = [outline.get_width() / 2 for outline in drawing.outlines[: graph.nodes]]  # pyright: ignore
@@ -55,6 +58,15 @@ def animate_graph(
         return [*drawing.discs, marker, title]
 
     return FuncAnimation(figure, show, frames=len(steps), interval=interval)
+
+
+def _pin_legend(figure: Figure, ax: Axes) -> None:
+    """Keep the legend where it is best now: the marker would drive it about."""
+    legend = ax.get_legend()
+    if legend is not None:
+        figure.draw_without_rendering()
+        corner = legend.get_window_extent().p0
+        legend.set_loc(tuple(ax.transAxes.inverted().transform(corner)))
 
 
 def checked_course(graph: Graph, steps: np.ndarray, log_amplification: ArrayLike) -> np.ndarray:

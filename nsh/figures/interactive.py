@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nsh._checks import require, require_numeric
+from nsh._extras import extra
 from nsh.figures._graph_layout import all_edges, all_widths, layout, on_path, shares
 from nsh.figures.animation import checked_course
 from nsh.figures.style import EDGE_GREY, INK, LIGHT_GREY, MID_GREY, PALETTE, STEPS, colour
@@ -85,10 +86,8 @@ def explore_graph(
 
 
 def _graph_objects() -> Any:
-    try:
+    with extra("interactive", "nsh.figures.explore_graph"):
         return importlib.import_module("plotly.graph_objects")
-    except ImportError as missing:
-        raise ImportError("needs Plotly: pip install 'nsh[interactive]'") from missing
 
 
 def _pixels_per_unit(centres: np.ndarray, radii: np.ndarray) -> float:

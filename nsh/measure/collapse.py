@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from nsh._checks import is_concrete, require, require_integer
-from nsh.measure._tools import check_labels, mean_over_pairs, safe_norm
+from nsh.measure._tools import check_labels, mean_over_pairs, require_levels, safe_norm
 from nsh.measure.observe import observe
 from nsh.system import System
 
@@ -106,6 +106,7 @@ def system_collapse(
     Exact if the system's logits are affine in its top features. Raises as `neural_collapse` does.
     """
     seen = observe(system, state, examples)
+    require_levels(seen.features)
     weights, bias = readout(seen.features[-1], seen.logits)
     return neural_collapse(seen.features[-1], labels, weights, bias, classes=classes)
 

@@ -11,7 +11,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from nsh._checks import require
-from nsh.measure._tools import check_labels, map_rows, mean_over_pairs, safe_norm, same_group
+from nsh.measure._tools import (
+    check_labels,
+    logits_of,
+    map_rows,
+    mean_over_pairs,
+    safe_norm,
+    same_group,
+)
 from nsh.system import Scaled, System, in_common_unit
 
 
@@ -35,8 +42,8 @@ def elasticity(
     does not move those of x'.
     """
     after = system.step(state, _batch_of_one(updated), hyper, key)
-    own = _change(system.logits(state, updated), system.logits(after, updated))
-    other = _change(system.logits(state, probe), system.logits(after, probe))
+    own = _change(logits_of(system, state, updated), logits_of(system, after, updated))
+    other = _change(logits_of(system, state, probe), logits_of(system, after, probe))
     return _quotient(other, own)
 
 
@@ -56,15 +63,15 @@ def elasticity_matrix(
     with the same key. See `elasticity`; rows are computed in chunks of bounded memory.
     """
     watched = examples if probes is None else probes
-    before = jax.vmap(lambda example: system.logits(state, example))(watched)
+    before = jax.vmap(lambda example: logits_of(system, state, example))(watched)
 
     def row(updated: PyTree):
         after = system.step(state, _batch_of_one(updated), hyper, key)
 
         def change(logits: Float[Array, " classes"] | Scaled, example: PyTree):
-            return _change(logits, system.logits(after, example))
+            return _change(logits, logits_of(system, after, example))
 
-        own = None if probes is None else change(system.logits(state, updated), updated)
+        own = None if probes is None else change(logits_of(system, state, updated), updated)
         return jax.vmap(change)(before, watched), own
 
     held = sum(leaf.size for leaf in jax.tree.leaves((state, watched, before)))

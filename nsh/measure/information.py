@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from nsh._checks import require_integer
-from nsh.measure._tools import check_labels, map_rows
+from nsh.measure._tools import check_labels, map_rows, require_levels
 from nsh.measure.bounds import Bounds, information_bounds
 from nsh.measure.noise import Noise, scaled_noise_level
 from nsh.measure.observe import observe
@@ -120,6 +120,7 @@ def level_information(
     Raises `ValueError` if there is no such level, or as `information` does.
     """
     seen = observe(system, state, examples)
+    require_levels(seen.features)
     place = require_integer("level", level, 1, len(seen.features)) - 1
     return information(
         seen.features[place],

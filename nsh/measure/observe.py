@@ -6,7 +6,13 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PyTree
 
+from nsh.measure._tools import levels_of, logits_of
 from nsh.system import Scaled, System, finite_logits, in_common_unit
+
+EXPECTED = (
+    "`observe` takes examples from system.prepare(x, y) and the state of one seed; "
+    "for an ensemble's: jax.vmap(lambda state: observe(system, state, examples))(run.state)"
+)
 
 
 class Observation(eqx.Module):
@@ -25,12 +31,20 @@ def observe(system: System, state: PyTree, examples: PyTree) -> Observation:
     """The logits and the features of all levels, for every example of the leading axis.
 
     A level's feature of one example is flattened to a vector; levels are `Scaled` to one unit over
-    the examples (`nsh.system.in_common_unit`). Differentiable as far as the system is.
+    the examples (`nsh.system.in_common_unit`). Of an ensemble:
+    ``jax.vmap(lambda state: observe(system, state, examples))(run.state)``. Differentiable as far
+    as the system is. Raises `ValueError` unless logits are a vector and features a tuple of them.
     """
-    logits = jax.vmap(lambda example: finite_logits(system.logits(state, example)))(examples)
-    levels = jax.vmap(lambda example: system.features(state, example))(examples)
-    features, log_units = zip(*map(_flat_in_common_unit, levels), strict=True)
-    return Observation(logits, features, log_units)
+    try:
+        logits = jax.vmap(lambda one: finite_logits(logits_of(system, state, one)))(examples)
+        levels = jax.vmap(lambda one: levels_of(system, state, one))(examples)
+    except (AttributeError, TypeError, ValueError) as complaint:
+        complaint.add_note(EXPECTED)
+        raise
+    flat = [_flat_in_common_unit(level) for level in levels]
+    return Observation(
+        logits, tuple(values for values, _ in flat), tuple(log_unit for _, log_unit in flat)
+    )
 
 
 def _flat_in_common_unit(

@@ -8,15 +8,15 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from nsh._checks import require_integer
-from nsh.measure._tools import check_labels
+from nsh.measure._tools import check_predictions
 
 
 def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
     """Mean of ``-ln softmax(logits)[label]``, in nats; finite for any finite logits.
 
-    Raises `ValueError` on bad labels. Differentiable.
+    Raises `ValueError` on bad labels or shapes. Differentiable.
     """
-    check_labels(labels, *logits.shape)
+    check_predictions(logits, labels)
     # Without the shift, log-sum-exp of huge logits rounds away what the smaller ones add.
     shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=1, keepdims=True))
     return jnp.mean(optax.losses.softmax_cross_entropy_with_integer_labels(shifted, labels))
@@ -25,9 +25,9 @@ def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -
 def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
     """Share of examples whose largest logit (the first of equals) is the label's.
 
-    Raises `ValueError` on bad labels. Not differentiable.
+    Raises `ValueError` on bad labels or shapes. Not differentiable.
     """
-    check_labels(labels, *logits.shape)
+    check_predictions(logits, labels)
     return jnp.mean(_decisions(logits, labels) == labels, dtype=logits.dtype)
 
 
@@ -41,7 +41,7 @@ def expected_calibration_error(
     2017), eq. 3. Raises `ValueError` on bad labels or no bin. Not differentiable: it jumps where
     the decision or the bin changes.
     """
-    check_labels(labels, *logits.shape)
+    check_predictions(logits, labels)
     require_integer("bins", bins, 1)
     confidence = jnp.max(jax.nn.softmax(logits), axis=1)
     correct = (_decisions(logits, labels) == labels).astype(logits.dtype)
@@ -56,7 +56,7 @@ def brier_score(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> 
     ``mean_i sum_c (p_ic - [y_i = c])^2``: Brier (Monthly Weather Review 1950). Raises `ValueError`
     on bad labels. Differentiable.
     """
-    check_labels(labels, *logits.shape)
+    check_predictions(logits, labels)
     target = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
     return jnp.mean(jnp.sum((jax.nn.softmax(logits) - target) ** 2, axis=1))
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from nsh._checks import require, require_all, require_integer, require_labels, require_numeric
+from nsh._extras import extra
 
 
 class Digits(NamedTuple):
@@ -64,7 +65,5 @@ def subclasses(x: Any, y: Any, per_class: int = 2, seed: int = 0) -> Int32[np.nd
 
 
 def _sklearn(part: str) -> Any:
-    try:
+    with extra("data", "nsh.networks.digits"):
         return importlib.import_module(f"sklearn.{part}")
-    except ImportError as missing:
-        raise ImportError("digits need scikit-learn: pip install 'nsh[data]'") from missing

@@ -13,9 +13,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from nsh._checks import is_concrete, require, require_all, require_labels, require_numeric
-from nsh.system import System
+from nsh._checks import is_concrete, nearest, require, require_all, require_labels, require_numeric
+from nsh.system import System, checked_levels
 
+CALLED = "called as module(x), without a key or state: no Dropout, no BatchNorm"
 Module = Callable[[Array], Array]
 Probe = Callable[[Any, Array], tuple[Array, ...]]
 
@@ -44,7 +45,12 @@ class Network(System):
     `optimiser(**hyper)` gives the Optax transformation, e.g. `optax.sgd` with `hyper` =
     ``{"learning_rate": 0.1, "momentum": 0.9}``; fix what is no real number, such as
     ``nesterov=True``, in the function. `loss(logits [classes], label)` gives a scalar.
-    `features(module, x)` gives one array per level; default: the module's own ``features(x)``.
+    `features(module, x)` gives one array per level; default: the module's own ``features(x)``, and
+    without either no levels: `nsh.measure.observe` then gives logits alone, and measurements of a
+    level refuse.
+
+    Modules are called as ``module(x)``, without a key or a state: no Dropout and no BatchNorm
+    (LayerNorm is fine).
 
     Functions are compared by identity: Networks made from the same ones share compilations, and
     a fresh ``lambda`` or ``partial`` compiles anew. Cross `jit` as an argument of
@@ -55,7 +61,7 @@ class Network(System):
     slope of sqrt at 0 is infinite) and give NaN; hyper ``eps_root`` > 0, e.g. 1e-16, cures it.
 
     Raises `ValueError` for functions that are not callable or not hashable, and for a module with
-    nothing to train.
+    nothing to train or that needs more than x.
     """
 
     make: Callable[[Array], Any] = eqx.field(static=True)
@@ -74,10 +80,10 @@ class Network(System):
         *,
         features: Probe | None = None,
     ):
-        for name, function in {"make": make, "optimiser": optimiser, "loss": loss}.items():
-            require(callable(function), name, function, "callable")
+        _check_functions(make, optimiser, loss)
         shapes = eqx.filter_eval_shape(make, jax.random.key(0))
         require(callable(shapes), "make(key)", shapes, "a module, callable on one example")
+        _require_called_on_x_alone(shapes)
         trained = [leaf for leaf in jax.tree.leaves(shapes) if _is_trained(leaf)]
         require(trained, "make(key)", shapes, "a module with floating-point arrays to train")
         self.make, self.optimiser, self.loss, self.probe = make, optimiser, loss, features
@@ -108,7 +114,9 @@ class Network(System):
         try:
             logits = eqx.filter_eval_shape(lambda k, x: self.make(k)(x), jax.random.key(0), example)
         except Exception as complaint:
-            allowed = f"[n, ...] with examples that the module takes, but it says: {complaint}"
+            allowed = (
+                f"[n, ...] with examples that the module takes ({CALLED}), but it says: {complaint}"
+            )
             require(False, "x.shape", x.shape, allowed)
         vector = _is_shape(logits) and len(logits.shape) == 1
         require(vector, "make(key)(x)", logits, "one vector of logits [classes]")
@@ -122,11 +130,38 @@ class Network(System):
                 numbers = require_numeric(f"hyper[{name!r}]", value)
                 require(numbers.dtype != bool, f"hyper[{name!r}]", value, "a number")
                 require_all(np.isfinite(numbers), f"hyper[{name!r}]", numbers, "finite")
+        self._check_names(sorted(hyper))
+        if any(np.ndim(value) > 0 for value in hyper.values()):
+            self._check_shapes(hyper)
+
+    def _check_names(self, names: list[str]) -> None:
         signature = inspect.signature(self.optimiser)
         try:
-            signature.bind(**hyper)
+            signature.bind(**dict.fromkeys(names))
         except TypeError as complaint:
-            require(False, "hyper", sorted(hyper), f"arguments of {signature}, but: {complaint}")
+            known = list(signature.parameters)
+            unknown = [name for name in names if name not in known]
+            hint = nearest(unknown[0], known) if unknown else f", but: {complaint}"
+            require(False, "hyper", names, f"among {', '.join(known)}{hint}")
+
+    def _check_shapes(self, hyper: dict[str, Any]) -> None:
+        """Arrays are for optimisers that take them; most would broadcast them, or fail to."""
+
+        def step(key: Array, hyper: dict[str, Any]) -> tuple[PyTree, PyTree]:
+            state = self.init(key, hyper)
+            trained = eqx.filter(state.params, eqx.is_inexact_array)
+            return trained, self._moved(trained, trained, state.optimiser_state, hyper)[0]
+
+        dtype = jnp.result_type(float)
+        numbers = {name: jax.ShapeDtypeStruct(np.shape(v), dtype) for name, v in hyper.items()}
+        try:
+            before, after = eqx.filter_eval_shape(step, jax.random.key(0), numbers)
+            fits = jax.tree.map(jnp.shape, before) == jax.tree.map(jnp.shape, after)
+        except (TypeError, ValueError):
+            fits = False
+        name, shape = next((n, np.shape(v)) for n, v in hyper.items() if np.ndim(v) > 0)
+        allowed = "(), a scalar, for this optimiser; for a grid of values say grid=1"
+        require(fits, f"hyper[{name!r}].shape", shape, allowed)
 
     def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> NetworkState:
         """The module `make(key)` and the optimiser's state before its first step."""
@@ -150,6 +185,7 @@ class Network(System):
         key: Key[Array, ""],  # noqa: ARG002
     ) -> NetworkState:
         """One optimiser step down the gradient of the batch's mean loss; `key` is not used."""
+        _require_samples(batch)
         trained, rest = eqx.partition(state.params, eqx.is_inexact_array)
 
         def mean_loss(trained: PyTree) -> Float[Array, ""]:
@@ -157,12 +193,18 @@ class Network(System):
             return jnp.mean(jax.vmap(lambda s: self.loss(module(s.x), s.y))(batch))
 
         gradient = jax.grad(mean_loss)(trained)
+        trained, optimiser_state = self._moved(gradient, trained, state.optimiser_state, hyper)
+        return NetworkState(eqx.combine(trained, rest), optimiser_state)
+
+    def _moved(
+        self, gradient: PyTree, trained: PyTree, optimiser_state: PyTree, hyper: dict[str, Any]
+    ) -> tuple[PyTree, PyTree]:
+        """Parameters and optimiser's state after its step."""
         with jax.numpy_dtype_promotion("standard"):  # which Optax needs
             updates, optimiser_state = self._transformation(hyper, trained).update(
-                gradient, state.optimiser_state, trained
+                gradient, optimiser_state, trained
             )
-            trained = optax.apply_updates(trained, updates)
-        return NetworkState(eqx.combine(trained, rest), optimiser_state)
+            return optax.apply_updates(trained, updates), optimiser_state
 
     def _transformation(
         self, hyper: dict[str, Any], trained: PyTree
@@ -178,17 +220,41 @@ class Network(System):
     def features(self, state: NetworkState, example: Samples) -> tuple[Float[Array, " width"], ...]:
         """One flat vector per level for one example, lowest first.
 
-        Raises `ValueError` if neither the module nor the Network has `features`.
+        No levels, `()`, if neither the module nor the Network has `features`.
         """
         module = self.module(state)
         if self.probe is not None:
             levels = self.probe(module, example.x)
         else:
-            name = f"{type(module).__name__}.features"
-            allowed = "a method (x) -> levels, or give Network(..., features=(module, x) -> levels)"
-            require(hasattr(module, "features"), name, None, allowed)
-            levels = module.features(example.x)
-        return tuple(jnp.ravel(level) for level in levels)
+            levels = module.features(example.x) if hasattr(module, "features") else ()
+        return tuple(jnp.ravel(level) for level in checked_levels(levels))
+
+
+def _check_functions(make: Any, optimiser: Any, loss: Any) -> None:
+    is_module = isinstance(make, eqx.Module) and any(map(eqx.is_array, jax.tree.leaves(make)))
+    name = type(make).__name__ if is_module else make
+    allowed = "a function key -> module, not a module"
+    require(callable(make) and not is_module, "make", name, allowed)
+    given = isinstance(optimiser, optax.GradientTransformation)
+    name = "GradientTransformation" if given else optimiser
+    allowed = "a function of the hyperparameters: give `optax.sgd`, not `optax.sgd(0.1)`"
+    require(callable(optimiser), "optimiser", name, allowed)
+    require(callable(loss), "loss", loss, "callable")
+
+
+def _require_called_on_x_alone(module: Any) -> None:
+    try:
+        inspect.signature(module).bind(None)
+    except TypeError as complaint:
+        require(False, "make(key)", type(module).__name__, f"a module {CALLED}, but: {complaint}")
+    except ValueError:  # no signature to be had
+        pass
+
+
+def _require_samples(batch: Any) -> None:
+    """Or a plain ``(x, y)`` would fail as having no attribute `x`."""
+    allowed = "Samples: give network.prepare(x, y)"
+    require(isinstance(batch, Samples), "examples", type(batch).__name__, allowed)
 
 
 def _is_shape(leaf: Any) -> bool:

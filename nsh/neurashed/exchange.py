@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nsh._checks import require
+from nsh._extras import extra
 from nsh.neurashed.graph import Graph, Node
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def to_networkx(graph: Graph) -> networkx.DiGraph:
     threshold k (at least k dependents) or the truth table as a tuple of bools. Edge attribute
     `order`: place among the node's dependents, which a truth table refers to.
     """
-    import networkx
+    with extra("graphs", "nsh.neurashed.to_networkx"):
+        import networkx
 
     levels = graph.node_levels()
     first = np.concatenate([[0], np.cumsum(graph.widths)])

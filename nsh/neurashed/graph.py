@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -21,7 +21,8 @@ class Node(NamedTuple):
 
     `dependents`: indices of nodes of the level just below. `fires`: when the node fires, given
     which dependents do: ``"any"``, ``"all"``, an integer k (at least k of them), or a truth table,
-    a sequence of 2**len(dependents) bools whose entry sum_i 2**i [dependent i fires] decides.
+    a sequence of 2**len(dependents) bools (or 0 and 1) whose entry
+    ``sum_i 2**i [dependent i fires]`` decides.
     """
 
     dependents: Sequence[int]
@@ -91,6 +92,7 @@ class Graph(eqx.Module):
         """
         dependents, fires, tables = [], [], {}
         for number, level in enumerate(levels, start=2):
+            _check_nodes(level, number)
             require(len(level) > 0, f"level {number}", list(level), "not empty")
             lists = [
                 _index_list(node.dependents, f"level {number}, node {i}")
@@ -170,6 +172,13 @@ class Graph(eqx.Module):
         )
 
 
+def _check_nodes(level: Any, number: int) -> None:
+    is_list = isinstance(level, Sequence) and not isinstance(level, Node | str)
+    require(is_list, f"levels[{number - 2}]", level, "a list of Nodes")
+    for i, node in enumerate(level):
+        require(isinstance(node, Node), f"level {number}, node {i}", node, "a Node")
+
+
 def _integers(values: ArrayLike, field: str) -> np.ndarray:
     array = require_numeric(field, values)
     require(array.ndim == 1, f"{field}.shape", array.shape, "one-dimensional")
@@ -178,8 +187,11 @@ def _integers(values: ArrayLike, field: str) -> np.ndarray:
 
 
 def _index_list(values: Any, place: str) -> np.ndarray:
-    require(len(values) > 0, f"{place}: dependents", list(values), "at least one node")
-    return _integers(list(values), f"{place}: dependents")
+    is_list = isinstance(values, Iterable) and not isinstance(values, str)
+    require(is_list, f"{place}: dependents", values, "a list of indices")
+    values = list(values)
+    require(len(values) > 0, f"{place}: dependents", values, "at least one node")
+    return _integers(values, f"{place}: dependents")
 
 
 def _flatten(lists: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -238,7 +250,8 @@ def _check_firing(
         field = f"level {level}, node {node}: fan-in"
         require(count <= MOST_TABLE_DEPENDENTS, field, count, allowed)
         values = require_numeric(place, table)
-        require(values.dtype == bool, f"{place} dtype", str(values.dtype), "bool")
+        require(values.dtype.kind in "biu", f"{place} dtype", str(values.dtype), "bool, or 0 and 1")
+        require_all((values == 0) | (values == 1), place, values, "True or False")
         require(
             values.shape == (2**count,),
             f"{place} shape", values.shape, f"({2**count},), 2**fan-in entries",
@@ -260,7 +273,7 @@ def _lay_out_tables(
     """Truth tables end to end, and where each node's begins (-1: the node has a threshold)."""
     starts, entries, used = np.full(sum(widths), -1), [np.zeros(1, bool)], 1
     for (level, node), table in tables.items():
-        values = np.asarray(table)
+        values = np.asarray(table, bool)
         starts[sum(widths[: level - 1]) + node] = used
         entries.append(values)
         used += values.size

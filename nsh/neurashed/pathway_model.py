@@ -105,7 +105,7 @@ class PathwayModel(System):
         key: Key[Array, ""],  # noqa: ARG002
     ) -> NeurashedState:
         """One backpropagation on a mini-batch: union of pathways, then g+ or g- everywhere."""
-        return self.grown(state, *self.fired(union(batch.words)), hyper)
+        return self.grown(state, *self.fired(_union(batch)), hyper)
 
     def grown(
         self,
@@ -138,7 +138,7 @@ class PathwayModel(System):
 
         Raises `ValueError` for other rules.
         """
-        factors, weights = self.fired(union(batch.words))
+        factors, weights = self.fired(_union(batch))
         rules, top = (hyper.growth, hyper.decay), len(self.graph.widths)
         return NeurashedTransition(
             map_of(factors, rules, iteration, self.factor_levels()),
@@ -148,7 +148,7 @@ class PathwayModel(System):
 
     def events(self, batch: Pathways) -> UInt32[Array, " words"]:
         """Which nodes fire (and classes), then, from a new word on, which edges."""
-        return jnp.concatenate(self._split(union(batch.words)))
+        return jnp.concatenate(self._split(_union(batch)))
 
     def from_events(
         self,
@@ -249,6 +249,13 @@ def _shape(value: Any) -> tuple[int, ...]:
     with jax.numpy_dtype_promotion("standard"):  # which Optax needs
         now: Any = value(np.int32(0))
         return np.shape(now)
+
+
+def _union(batch: Any) -> UInt32[Array, " words"]:
+    """What fires in any sample of a mini-batch."""
+    allowed = "Pathways: give system.prepare(x, y)"
+    require(hasattr(batch, "words"), "examples", type(batch).__name__, allowed)
+    return union(batch.words)
 
 
 def _scaled(logs: Float[Array, " width"]) -> Scaled:

@@ -4,16 +4,19 @@ Needs the extra ``nsh[study]``. `read_study` makes a `Study` of a file, `run_stu
 on with it, `open_study` gives its data.
 """
 
-from nsh.study.catalogue import CATALOGUE, measurement
-from nsh.study.file import read_study
-from nsh.study.measurement import Labelled, Measurement, Variable, View
-from nsh.study.record import Measurements, measurements
-from nsh.study.run import open_study, run_study
-from nsh.study.store import StoreRefused
-from nsh.study.study import Study, Tune, hyper_names
-from nsh.study.summary import draw
-from nsh.study.systems import Problem
-from nsh.study.tables import StudyFileError
+from nsh._extras import extra
+
+with extra("study", "nsh.study"):
+    from nsh.study.catalogue import CATALOGUE, measurement
+    from nsh.study.file import read_study
+    from nsh.study.measurement import Labelled, Measurement, Variable, View
+    from nsh.study.record import Measurements, measurements
+    from nsh.study.run import open_study, run_study
+    from nsh.study.store import StoreRefused
+    from nsh.study.study import Study, Tune, hyper_names
+    from nsh.study.summary import draw
+    from nsh.study.systems import Problem
+    from nsh.study.tables import StudyFileError
 
 __all__ = [
     "CATALOGUE",

@@ -15,7 +15,7 @@ from nsh.training.derivatives import Differentiated, Objective, Slopes
 from nsh.training.differentiable import Differentiable, differentiable, usable
 from nsh.training.hypergradient import Hypergradient
 from nsh.training.modes import Choice
-from nsh.training.plan import as_arrays
+from nsh.training.plan import as_arrays, require_key
 
 
 class Curvature(eqx.Module):
@@ -51,6 +51,7 @@ def hessian(
     ``mean_over_seeds(found.second, found.usable)``. Differentiable; raises `ValueError` on bad
     input.
     """
+    require_key(key)
     ensemble = differentiable(objective, system, examples, hyper, **options)
     slopes, second, choice = _hessian(ensemble, key)
     return Curvature(Hypergradient(*slopes, choice.mode, choice.why), second)
@@ -70,6 +71,7 @@ def hessian_vector_product(
     `vector`: like `hyper`, grid axes included. Options, mean and errors as in `hessian`. A
     Hessian is never formed, so that `hyper` may be large.
     """
+    require_key(key)
     ensemble = differentiable(objective, system, examples, hyper, **options)
     vector, hyper = (eqx.filter(_arrays(tree), eqx.is_inexact_array) for tree in (vector, hyper))
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (hyper, vector)]

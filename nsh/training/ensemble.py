@@ -20,7 +20,7 @@ from nsh.training.layout import Layout
 from nsh.training.loop import Run, as_run, checked_method, make_plan
 from nsh.training.members import Device, shares
 from nsh.training.method import Method
-from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays
+from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays, require_key
 
 # within 1.7 times the best on 2 CPU cores (experiments/benchmarks/lanes.py), and few enough for
 # small ensembles to be shared out among devices
@@ -63,6 +63,7 @@ def ensemble(
 
     Raises `ValueError` on bad input, before compiling.
     """
+    require_key(key)
     hyper = as_arrays(hyper)
     require_integer("seeds", seeds, 1)
     require_integer("first_seed", first_seed, 0)

@@ -14,7 +14,7 @@ from nsh.training.differentiable import MEMORY, Differentiable, differentiable, 
 from nsh.training.members import Device
 from nsh.training.method import Method
 from nsh.training.modes import Choice, Mode
-from nsh.training.plan import SaveAt
+from nsh.training.plan import SaveAt, require_key
 
 
 class Hypergradient(eqx.Module):
@@ -72,13 +72,15 @@ def hypergradient(
 
     Exact up to rounding, but a gradient may not be what one wants: after a chaotic stretch it
     grows like ``exp(Lyapunov exponent * t)`` while means over seeds still change smoothly; it is
-    0 where the objective is piecewise constant (accuracy, binned information, which nodes fire)
-    and one-sided at clips and ties; Adam has none where a network's own gradient is 0, unless
-    ``eps_root`` > 0. A seed whose gradient is not finite harms no other (see `sensitivity`).
+    0 where the objective is piecewise constant (binned information, which nodes fire, and
+    accuracy: use ``cross_entropy`` instead) and one-sided at clips and ties; Adam has none where
+    a network's own gradient is 0, unless ``eps_root`` > 0. A seed whose gradient is not finite
+    harms no other (see `sensitivity`).
 
     `jit`, `vmap` and `grad` work on it; the mode is chosen while tracing. Raises `ValueError` on
     bad input, before compiling.
     """
+    require_key(key)
     ensemble = differentiable(
         objective, system, examples, hyper, seeds=seeds, steps=steps, sampler=sampler, save=save,
         method=method, mode=mode, grid=grid, first_seed=first_seed, lanes=lanes, devices=devices,

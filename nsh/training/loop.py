@@ -12,7 +12,7 @@ from nsh._checks import require
 from nsh.system import System
 from nsh.training.batches import Sampler, WithReplacement
 from nsh.training.method import Method
-from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays
+from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays, require_key
 from nsh.training.sequential import Sequential
 
 
@@ -51,6 +51,7 @@ def train(
 
     Raises `ValueError` on bad input, before compiling.
     """
+    require_key(key)
     plan = make_plan(system, examples, as_arrays(hyper), steps, sampler, save)
     method = checked_method(method, plan)
     return as_run(_run(plan, method, key), plan)

@@ -144,12 +144,19 @@ class Plan(eqx.Module):
         allowed = "an nsh.training.Sampler"
         require(isinstance(self.sampler, Sampler), "sampler", self.sampler, allowed)
         leading = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(self.examples)}
-        allowed = "arrays with one leading axis of samples in common (from system.prepare)"
+        allowed = "arrays with one leading axis of samples in common: give system.prepare(x, y)"
         require(len(leading) == 1 and () not in leading, "examples", leading, allowed)
         require(self.samples > 0, "samples", self.samples, "at least 1")
         self.sampler.check(self.samples)
         self.system.check(self.hyper, self.steps)
         self.save.times(self.steps)
+
+
+def require_key(key: Any) -> None:
+    """Raise `ValueError` unless `key` is one of JAX's, new-style or raw `uint32`."""
+    kinds = (jax.dtypes.prng_key, jnp.uint32)
+    fits = eqx.is_array_like(key) and any(jnp.issubdtype(jnp.result_type(key), k) for k in kinds)
+    require(fits, "key", key, "a JAX key, jax.random.key(0)")
 
 
 def as_arrays(hyper: PyTree) -> PyTree:

@@ -21,7 +21,7 @@ from nsh.training.differentiable import MEMORY, Differentiable, differentiable, 
 from nsh.training.members import Device
 from nsh.training.method import Method
 from nsh.training.modes import Mode
-from nsh.training.plan import DIVERGED, HEALTHY, SaveAt
+from nsh.training.plan import DIVERGED, HEALTHY, SaveAt, require_key
 from nsh.training.sensitivity import mean_over_seeds
 
 
@@ -84,6 +84,7 @@ def tune(
     start on the end of its interval.
     """
     require(hasattr(optimiser, "update"), "optimiser", optimiser, "an optax.GradientTransformation")
+    require_key(key)
     require_integer("iterations", iterations, 0)
     require(isinstance(per_seed, bool), "per_seed", per_seed, "True or False")
     ensemble = differentiable(

@@ -8,6 +8,7 @@ import pytest
 from experiments import EXPERIMENTS
 from experiments.harness import command_line
 from nsh import __version__, cli
+from nsh._extras import extra
 from nsh.cli import reproduce
 from nsh.cli.exits import EXIT_CODES, Failure, needs
 
@@ -108,9 +109,12 @@ def test_reproduce_without_the_repository_says_where_it_is(capsys, monkeypatch, 
 
 
 def test_missing_extras_are_named_and_other_missing_modules_are_errors():
-    with pytest.raises(Failure, match=r"needs xarray: pip install '") as failed, needs("study"):
+    install = r"needs xarray, in the extra nsh\[study\]: pip install '\.\[study\]' in a copy of the"
+    with pytest.raises(Failure, match=f"^{install}") as failed, needs("study"):
         raise ModuleNotFoundError("No module named 'xarray.core'", name="xarray")
     assert failed.value.code == 3
+    with pytest.raises(ModuleNotFoundError, match=f"^nsh.study {install}"), extra("study", "nsh.study"):
+        raise ModuleNotFoundError("No module named 'xarray.core'", name="xarray")
     with pytest.raises(ModuleNotFoundError), needs("study"):
         raise ModuleNotFoundError("No module named 'nsh.absent'", name="nsh.absent")
 

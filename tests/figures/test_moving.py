@@ -42,6 +42,17 @@ def test_every_frame_shows_its_step(graph, tmp_path):
     assert title.get_text() == "step 40"
 
 
+def test_the_legend_stays_where_it_is(graph):
+    animation = moving(graph, curves={"so long a name that steps pass": STEPS / 50})
+    *_, marker, _ = animation._func(0)  # pyright: ignore
+    legend, corners = marker.axes.get_legend(), []
+    for time in range(len(STEPS)):
+        animation._func(time)  # pyright: ignore
+        marker.figure.draw_without_rendering()
+        corners.append(legend.get_window_extent().p0)
+    np.testing.assert_allclose(corners, corners[:1] * len(STEPS), atol=1)
+
+
 def test_explored_has_a_frame_for_each_step_and_a_choice_for_each_input(graph):
     logs = STEPS[:, None] * RATES
     figure = explore_graph(

@@ -1,10 +1,11 @@
 """Which part of nsh may import which; the diagram in the documentation is drawn from it."""
 
-CORE = {"nsh.system", "nsh.bounds", "nsh._checks"}
+CORE = {"nsh.system", "nsh.bounds", "nsh._checks", "nsh._extras"}
 
 # what each part of nsh may import of nsh, besides itself
 MAY_IMPORT = {
     "nsh._checks": set(),
+    "nsh._extras": set(),
     "nsh.bounds": {"nsh._checks"},
     "nsh.citing": {"nsh._checks"},
     "nsh.system": {"nsh.bounds", "nsh._checks"},
@@ -14,10 +15,10 @@ MAY_IMPORT = {
     "nsh.measure": CORE,
     "nsh.theory": CORE | {"nsh.networks", "nsh.training"},
     "nsh.correspondence": CORE | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure"},
-    "nsh.figures": {"nsh._checks", "nsh.neurashed.graph"},
+    "nsh.figures": {"nsh._checks", "nsh._extras", "nsh.neurashed.graph"},
     "nsh.study": CORE
     | {"nsh.neurashed", "nsh.networks", "nsh.theory", "nsh.training", "nsh.measure"}
     | {"nsh.figures"},
-    "nsh.cli": {"nsh._checks", "nsh.study", "nsh.theory", "nsh.figures"},
+    "nsh.cli": {"nsh._checks", "nsh._extras", "nsh.study", "nsh.theory", "nsh.figures"},
     "nsh.__main__": {"nsh.cli"},
 }

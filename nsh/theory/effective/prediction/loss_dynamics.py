@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all, require_integer, require_numeric
+from nsh._extras import extra
 from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.dynamics import Course
 from nsh.theory.effective.prediction.matrices import (
@@ -80,11 +81,8 @@ def loss_dynamics(
 
 
 def _diffrax() -> Any:
-    try:
+    with extra("theory", "training on any loss"):
         return importlib.import_module("diffrax")
-    except ImportError as missing:
-        message = "training on any loss needs Diffrax: pip install 'nsh[theory]'"
-        raise ImportError(message) from missing
 
 
 def _solve(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from nsh._checks import require
+from nsh._extras import extra
 from nsh.theory.two_layer.mean_field.at_rest import AtRest, at_rest
 from nsh.theory.two_layer.mean_field.free_energy import regulariser
 from nsh.theory.two_layer.mean_field.grid import Density, Grid
@@ -137,8 +138,5 @@ def _check(network: TwoLayer, grid: Grid | None, kept: Particles | None, count: 
 
 
 def _optimistix() -> Any:
-    try:
+    with extra("theory", "the Gibbs law"):
         return importlib.import_module("optimistix")
-    except ImportError as missing:
-        message = "the Gibbs law needs Optimistix: pip install 'nsh[theory]'"
-        raise ImportError(message) from missing
