@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -61,3 +61,13 @@ def require_labels(labels: Any, count: int, classes: int) -> np.ndarray:
     require(array.shape == (count,), "y.shape", array.shape, f"({count},), one label per sample")
     require_all((array >= 0) & (array < classes), "y", array, f"a class in 0..{classes - 1}")
     return array.astype(np.int32)
+
+
+def checked_levels(levels: Any) -> Sequence[Any]:
+    """What `System.features` gave; raises `ValueError` unless it is one thing per level."""
+    if not isinstance(levels, Sequence):  # an array's first axis would pass for the levels
+        shape = getattr(levels, "shape", None)
+        found = type(levels).__name__ if shape is None else f"an array of shape {shape}"
+        allowed = "a tuple with one vector per level; for a single level return (h,)"
+        raise ValueError(f"features(...) = {found}: must be {allowed}")
+    return levels

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -123,16 +122,6 @@ class System(eqx.Module):
         """Whether a state is one training can go on from: by default, all its numbers finite."""
         leaves = [leaf for leaf in jax.tree.leaves(state) if eqx.is_inexact_array(leaf)]
         return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
-
-
-def checked_levels(levels: Any) -> Sequence[Any]:
-    """What `System.features` gave; raises `ValueError` unless it is one thing per level."""
-    if not isinstance(levels, Sequence):  # an array's first axis would pass for the levels
-        shape = getattr(levels, "shape", None)
-        found = type(levels).__name__ if shape is None else f"an array of shape {shape}"
-        allowed = "a tuple with one vector per level; for a single level return (h,)"
-        raise ValueError(f"features(...) = {found}: must be {allowed}")
-    return levels
 
 
 def in_common_unit(

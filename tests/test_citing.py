@@ -61,6 +61,21 @@ def test_cited_is_what_is_behind_the_things_used(capsys):
     assert cited(capsys, two_layer.infinite_ntk) == {"1806.07572", "2012.13982"}
 
 
+class Own(nsh.System):
+    """A System of a user's, complete as far as Python can tell."""
+
+    prepare = init = step = logits = features = None  # type: ignore[assignment]
+
+
+class OwnTwoLayer(two_layer.TwoLayer):
+    pass
+
+
+def test_own_systems_cite_what_they_are_made_from(capsys):
+    assert cited(capsys, Own()) == cited(capsys, Own) == set()
+    assert cited(capsys, OwnTwoLayer) == cited(capsys, two_layer.TwoLayer) >= {"2012.13982"}
+
+
 @pytest.mark.parametrize("used", [jnp.zeros(3), 3, re])
 def test_what_is_not_of_nsh_is_refused(used):
     with pytest.raises(ValueError, match=r"used = .*must be a module, class, function or object"):

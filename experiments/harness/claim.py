@@ -137,7 +137,7 @@ def _table(outcome: Outcome) -> Table:
     table.add_column("claim", ratio=4, overflow="fold")
     table.add_column("source", ratio=3)
     table.add_column("the paper says / the test", ratio=8)
-    table.add_column("measured ± SE", ratio=4, justify="right")
+    table.add_column("measured ± SE", no_wrap=True, justify="right")
     table.add_column("holds", width=5, justify="center")
     if outcome.error is not None:
         error = Text("error", style="bold red")
@@ -152,11 +152,11 @@ def _table(outcome: Outcome) -> Table:
 def _cells(claim: Claim, above: Claim | None) -> tuple[Text, ...]:
     """Without the source, the statement and the test of the claim `above` it, if they are these."""
 
-    def unless_above(field: str, **style: str) -> Text:
+    def unless_above(field: str, style: str = "") -> Text:
         same = above is not None and getattr(above, field) == getattr(claim, field)
-        return Text("" if same else getattr(claim, field), **style)
+        return Text("" if same else getattr(claim, field), style)
 
-    said = [unless_above("statement"), unless_above("criterion", style="italic")]
+    said = [unless_above("statement"), unless_above("criterion", "italic")]
     verdict = Text("yes", style="green") if claim.holds else Text("NO", style="bold red")
     return (
         Text(claim.name),

@@ -9,15 +9,16 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Union
+from typing import Annotated, Any
 
+import jax
 import tyro
 
 from experiments import EXPERIMENTS
 from nsh._checks import nearest, require_integer
 from nsh.cli.exits import BAD_INPUT, Failure, needs
 from nsh.cli.options import Flag
-from nsh.cli.parsing import parse, rows
+from nsh.cli.parsing import parse, rows, spelled
 
 ALL = "all"
 ABOUT_ALL = "Every experiment; --NAME.field sets a field of one."
@@ -104,24 +105,43 @@ def parsed(arguments: Sequence[str], loaded: Mapping[str, ModuleType]) -> Reques
         name: module.FULL if "--full" in rest else module.Config()
         for name, module in loaded.items()
     }
-    fields = [(name, type(config), config) for name, config in defaults.items()]
-    kind = dataclasses.make_dataclass("Command", fields, bases=(Options,), frozen=True)
+    kind = _command(defaults)
     kind.__doc__ = ABOUT_ALL if first == ALL else title(loaded[first].__name__)
     options = parse(kind, f"reproduce {first}", rest, prefixes=first == ALL)
+    configs = {name: getattr(options, name) for name in defaults}
     try:
         require_integer("--jobs", options.jobs, 1)
+        for name, config in configs.items():
+            _require_sizes(config, f"--{name}." if first == ALL else "--")
     except ValueError as problem:
         raise Failure(BAD_INPUT, f"{problem}") from problem
-    return Request({name: getattr(options, name) for name in defaults}, options)
+    return Request(configs, options)
 
 
-def completed() -> type:
-    """The experiments as subcommands with their common options, for completion by shells."""
-    named = (
-        Annotated[Options, tyro.conf.subcommand(name, prefix_name=False)]
-        for name in (*map(short_name, EXPERIMENTS), ALL)
-    )
-    return dataclasses.make_dataclass("Experiments", [("name", Union[tuple(named)])])  # noqa: UP007
+def _require_sizes(config: Any, before: str) -> None:
+    """All integers but `seed` are sizes and counts, which are 1 or more."""
+    for name, value in dataclasses.asdict(config).items():
+        for number in jax.tree.leaves(value):
+            if isinstance(number, int) and not isinstance(number, bool):
+                require_integer(spelled(before + name), number, 0 if name == "seed" else 1)
+
+
+def completed() -> dict[str, type]:
+    """Experiments by name, each with its options and fields, for completion by shells."""
+    with needs("experiments"):
+        from experiments.harness.reproduce import imported
+
+    loaded, _ = imported(EXPERIMENTS)
+    return {
+        **{name: _command({name: module.Config()}) for name, module in loaded.items()},
+        ALL: Options,
+    }
+
+
+def _command(configs: Mapping[str, Any]) -> type:
+    """The options together with those of some experiments."""
+    fields = [(name, type(config), config) for name, config in configs.items()]
+    return dataclasses.make_dataclass("Command", fields, bases=(Options,), frozen=True)
 
 
 def title(module: str) -> str:

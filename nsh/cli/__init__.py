@@ -20,7 +20,8 @@ commands:
   study FILE              run a hyperparameter study, or go on with it
   criticality ACTIVATION  find the initialisation at which an activation lets
                           signals through deep networks
-  reproduce NAME|all      run experiments: figures, data, and which claims hold
+  reproduce NAME|all      run experiments: figures, data, and which claims hold;
+                          the experiments are in a copy of the repository only
   completion SHELL        print a script by which a shell completes all this
 
 `nsh COMMAND --help` says more about each.

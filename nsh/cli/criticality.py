@@ -18,8 +18,18 @@ examples:
   nsh criticality jax.nn:mish --out mish"""
 
 
-@dataclasses.dataclass(frozen=True)
-class Criticality:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every activation takes."""
+
+    out: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: no figure)")
+    ] = None
+    """Directory for figure.png and figure.pdf."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Criticality(Options):
     """Find the initialisation at which an activation lets signals through deep networks.
 
     Prints its universality class, the critical variances C_b (biases) and C_W (weights times
@@ -29,10 +39,6 @@ class Criticality:
 
     activation: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ACTIVATION")]
     """A name, or MODULE:FUNCTION, an elementwise JAX function that Python can import."""
-    out: Annotated[
-        Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: no figure)")
-    ] = None
-    """Directory for figure.png and figure.pdf."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -87,9 +87,9 @@ def _complaint(kind: type, arguments: Sequence[str], prefixes: bool) -> str:
     options = dict(_options(kind, prefixes))
     given, loose = _given(arguments, options)
     for option, values in given:
-        hint = options.get(_spelled(option))
+        hint = options.get(spelled(option))
         if hint is None:
-            close = nearest(_spelled(option)[2:], (name[2:] for name in options))
+            close = nearest(spelled(option)[2:], (name[2:] for name in options))
             return f"{option}: no such option{close.replace('mean ', 'mean --')}"
         if not _fits(hint, values):
             return _wrong(option, values, hint)
@@ -115,7 +115,7 @@ def _options(kind: type, prefixes: bool, before: str = "--") -> Iterator[tuple[s
             inner = f"{before}{name}." if prefixes else before
             yield from _options(typing.cast(type, hint), prefixes, inner)
         else:
-            yield _spelled(before + name), hint
+            yield spelled(before + name), hint
 
 
 def _given(
@@ -129,7 +129,7 @@ def _given(
         if argument.startswith("--"):
             name, equals, value = argument.partition("=")
             given.append((name, [value] if equals else []))
-            hint = options.get(_spelled(name))
+            hint = options.get(spelled(name))
             room = float("inf") if typing.get_origin(hint) is tuple else hint is not bool
             room -= bool(equals)
         elif room > 0:
@@ -140,7 +140,7 @@ def _given(
     return given, loose
 
 
-def _spelled(option: str) -> str:
+def spelled(option: str) -> str:
     """With dashes, as shown; underscores are taken too."""
     return option.replace("_", "-")
 

@@ -24,8 +24,8 @@ def experiments() -> ModuleType:
     if found is None or found.origin is None or Path(found.origin).resolve().parents[1] != ROOT:
         raise Failure(
             REFUSED,
-            "the experiments are in nsh's repository and not in the installed package: "
-            "in a clone of it, pip install -e '.[experiments]', and run its nsh",
+            "the experiments are in nsh's repository and not in the installed package: in a copy "
+            "of it, pip install -e '.[experiments]' and run its nsh, or make reproduce",
         )
     with needs("experiments"):
         return importlib.import_module("experiments.harness.command_line")

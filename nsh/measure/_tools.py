@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from nsh._checks import is_concrete, require, require_all, require_integer
-from nsh.system import Scaled, System, checked_levels
+from nsh._checks import checked_levels, is_concrete, require, require_all, require_integer
+from nsh.system import Scaled, System
 
 # Numbers held at once by one chunk of `map_rows`: 4 MB in float32.
 _CHUNK = 2**20

@@ -13,8 +13,16 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from nsh._checks import is_concrete, nearest, require, require_all, require_labels, require_numeric
-from nsh.system import System, checked_levels
+from nsh._checks import (
+    checked_levels,
+    is_concrete,
+    nearest,
+    require,
+    require_all,
+    require_labels,
+    require_numeric,
+)
+from nsh.system import System
 
 CALLED = "called as module(x), without a key or state: no Dropout, no BatchNorm"
 Module = Callable[[Array], Array]

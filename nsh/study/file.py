@@ -23,7 +23,7 @@ from nsh.study.measurement import TEST, Measurement, View
 from nsh.study.record import measurements
 from nsh.study.study import Study, Tune, hyper_names
 from nsh.study.systems import SYSTEMS, OptimiserName, Problem, rules
-from nsh.study.tables import Choice, Place, construct, load
+from nsh.study.tables import Choice, Place, construct, load, require_takes
 from nsh.training import (
     ClosedForm,
     DirectSample,
@@ -57,6 +57,7 @@ def on_test_set(one: Measurement) -> Measurement:
 
 def own_measurement(function: Callable[..., Any], options: Mapping[str, Any]) -> Measurement:
     """What a user's ``function(snapshot, **options)`` gives: an array, or a dict of them."""
+    require_takes(function, None, **options)
     name = getattr(function, "__name__", "recorded")
 
     def measured(view: View) -> dict[str, Array]:

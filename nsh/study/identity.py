@@ -40,6 +40,8 @@ def described(value: Any) -> Any:
         return {str(name): described(value[name]) for name in value}
     if isinstance(value, list | tuple):
         return [described(entry) for entry in value]
+    if isinstance(value, jax.tree_util.PyTreeDef):
+        return described(jax.tree.unflatten(value, range(value.num_leaves)))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: described(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": _name(type(value)), **fields}

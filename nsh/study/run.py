@@ -33,10 +33,10 @@ def run_study(
 ) -> xr.Dataset:
     """Run a study, or go on with it: `directory`/data.zarr, figure.png and figure.pdf.
 
-    Members (grid points x seeds) are trained in blocks; each is on the disk, with a checksum,
+    Members (grid points x seeds) are trained in chunks; each is on the disk, with a checksum,
     before the next begins. However the run ends, the same call goes on with it, and gives the
-    arrays that an uninterrupted run gives, bit for bit: blocks that are not whole are computed
-    again. `report`: what to do with messages, of blocks found damaged for example.
+    arrays that an uninterrupted run gives, bit for bit: chunks that are not whole are computed
+    again. `report`: what to do with messages, of chunks found damaged for example.
 
     Returns the data, as `open_study`. Raises `StoreRefused` (a `ValueError`) if the store there
     was begun with another configuration, version, JAX setting or kind of device; `BlockingIOError`
@@ -57,7 +57,7 @@ def run_study(
             report(f"{_where(plan, block)}: damaged in {store.path}, computed again")
         missing = [block for block in plan.blocks if block not in whole]
         if whole:
-            report(f"{len(whole)} of {len(plan.blocks)} blocks are there already")
+            report(f"{len(whole)} of {len(plan.blocks)} chunks are there already")
         done = len(whole)
         try:
             total = sum(map(plan.blocks.members, missing))
@@ -69,7 +69,7 @@ def run_study(
             dataset = open_study(directory)
             save_figure(draw(dataset), directory)
         except BaseException as problem:
-            problem.add_note(f"{done} of {len(plan.blocks)} blocks of members are saved")
+            problem.add_note(f"{done} of {len(plan.blocks)} chunks of members are saved")
             raise
     return dataset
 

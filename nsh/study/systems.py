@@ -16,7 +16,7 @@ from nsh._checks import require
 from nsh.networks import Network, digit_cnn, digit_linear, digit_mlp, digits
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.neurashed import Constant, Neurashed, PerLevel, Rule, Rules, Start, Task, Uniform
-from nsh.study.tables import Choice
+from nsh.study.tables import Choice, require_takes
 from nsh.system import System
 from nsh.theory.two_layer import Independent, Symmetric, TwoLayer, cross_entropy, squared_error
 
@@ -178,6 +178,7 @@ def two_layer(
 
 def own_system(function: Callable[..., Any], options: Mapping[str, Any]) -> Problem:
     """What a user's function gives: a `Problem`, or a tuple of its fields."""
+    require_takes(function, **options)
     found = function(**options)
     fitting = isinstance(found, tuple) and 3 <= len(found) <= len(Problem._fields)
     name = getattr(function, "__name__", "function")

@@ -199,6 +199,14 @@ def choose(choice: Choice, value: Any, place: Place) -> Any:
     return choice.prefixes[prefix](made) if prefix else made
 
 
+def require_takes(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    """Raise ``ValueError`` for options that a user's function does not take, or lacks."""
+    try:
+        inspect.signature(function).bind(*arguments, **options)
+    except TypeError as problem:
+        raise ValueError(f"{getattr(function, '__name__', 'function')}(): {problem}") from problem
+
+
 def _one_of(value: Any, hints: list[Any], place: Place) -> Any:
     for hint in hints[:-1]:
         try:

@@ -4,9 +4,11 @@
 # pyright: reportArgumentType=false
 import jax.numpy as jnp
 import numpy as np
+import optax
 from bad_input.good import EXAMPLES, GRAPH, INPUTS, KEY, X, Y, prepared
 
 from nsh import Neurashed
+from nsh.networks import Linear, Network
 from nsh.neurashed import Prototypes, feature_pathway, pack, random_hierarchy, unpack
 
 
@@ -36,6 +38,10 @@ DATA = {
     "no start": (lambda: Neurashed(GRAPH, start=0.01), "start", "0.01", "a Start"),
     "no weight start": (
         lambda: Neurashed(GRAPH, weight_start=1), "weight_start", "1", "a Start",
+    ),
+    "optimiser given its rate": (
+        lambda: Network(lambda key: Linear(13, 2, key=key), optax.sgd(0.1)),
+        "optimiser", "Transformation", "give `optax.sgd`, not `optax.sgd(0.1)`",
     ),
     "pathway: width": (
         lambda: feature_pathway(GRAPH, jnp.zeros(12, bool)), "x.shape", "(12,)", "(13,)",

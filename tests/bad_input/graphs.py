@@ -79,8 +79,22 @@ GRAPHS = {
         "level 2, node 1: truth table shape", "(2,)", "(4,)",
     ),
     "table of integers": (
-        lambda: from_nodes([Node((1, 2), [0, 1, 1, 0]), OR]),
-        "level 2, node 0: truth table dtype", "int64", "bool",
+        lambda: from_nodes([Node((1, 2), [0, 1, 2, 0]), OR]),
+        "level 2, node 0: truth table[2]", "2", "True or False",
+    ),
+    "table of fractions": (
+        lambda: from_nodes([Node((1, 2), [0.0, 1.0, 1.0, 0.0]), OR]),
+        "level 2, node 0: truth table dtype", "float64", "bool",
+    ),
+    "level without brackets": (
+        lambda: Graph.from_nodes(3, [AND], [(0,)]), "levels[0]", "Node(dependents=(0, 1)", "a list",
+    ),
+    "no node": (lambda: from_nodes([AND, (1, 2)]), "level 2, node 1", "(1, 2)", "a Node"),
+    "dependents without brackets": (
+        lambda: from_nodes([Node(1)]), "level 2, node 0: dependents", "1", "a list",
+    ),
+    "class without brackets": (
+        lambda: from_nodes(classes=[0, 1]), "class 0: dependents", "0", "a list",
     ),
     "table too wide": (
         lambda: from_nodes([Node(range(21), [True] * 4)], [(0,)], 21),

@@ -3,9 +3,22 @@
 # wrong types are the point here
 # pyright: reportArgumentType=false
 import numpy as np
-from bad_input.good import GRAPH, many, trained
+import optax
+from bad_input.good import EXAMPLES, GRAPH, MODEL, RULES, X, Y, many, trained
 
-from nsh import Epochs, Geometric, Rules, SaveAt, System, WithReplacement, hyper_grid
+from nsh import (
+    Epochs,
+    Geometric,
+    Rules,
+    SaveAt,
+    System,
+    WithReplacement,
+    ensemble,
+    hyper_grid,
+    train,
+)
+from nsh.networks import Linear, Network
+from nsh.training import hypergradient
 
 
 class Hollow(System):
@@ -13,6 +26,8 @@ class Hollow(System):
 
     prepare = init = step = logits = features = None  # type: ignore[assignment]
 
+
+NETWORK = Network(lambda key: Linear(13, 2, key=key), optax.sgd)
 
 RUNS = {
     "negative steps": (lambda: trained(steps=-1), "steps", "-1", ">= 0"),
@@ -24,6 +39,24 @@ RUNS = {
     ),
     "examples without an axis": (
         lambda: trained(system=Hollow(), examples=np.float32(0)), "examples", "()", "leading axis",
+    ),
+    "lists not prepared": (
+        lambda: trained(examples=([1.0], [0])), "examples", "()", "give system.prepare(x, y)",
+    ),
+    "pathways not prepared": (
+        lambda: trained(examples=(X, Y)), "examples", "tuple", "give system.prepare(x, y)",
+    ),
+    "samples not prepared": (
+        lambda: trained({"learning_rate": 0.1}, NETWORK, (X, Y)), "examples", "tuple",
+        "prepare(x, y)",
+    ),
+    "train: key": (lambda: train(MODEL, EXAMPLES, RULES, 0, steps=3), "key", "0", "jax.random.key"),
+    "ensemble: key": (
+        lambda: ensemble(MODEL, EXAMPLES, RULES, None, steps=3, seeds=2), "key", "None", "JAX key",
+    ),
+    "gradient: key": (
+        lambda: hypergradient(abs, MODEL, EXAMPLES, RULES, 1.5, steps=3, seeds=2), "key", "1.5",
+        "JAX key",
     ),
     "no samples": (
         lambda: trained(system=Hollow(), examples=np.zeros((0, 2))), "samples", "0", "at least 1",

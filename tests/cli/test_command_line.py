@@ -36,7 +36,10 @@ def failure(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], [*cli.COMMANDS, "--version", "nsh criticality gelu"]),
+        (
+            ["--help"],
+            [*cli.COMMANDS, "--version", "nsh criticality gelu", "a copy of the repository"],
+        ),
         (["study", "--help"], ["nsh study [-h] FILE", "--out DIR", "--quiet", "growth_rate.toml"]),
         (["criticality", "--help"], ["ACTIVATION", "MODULE:FUNCTION", "--out DIR", "jax.nn:mish"]),
         (["reproduce", "--help"], ["NAME|all", "--out DIR", "--quiet", "--full", "--jobs INT"]),
@@ -113,7 +116,10 @@ def test_missing_extras_are_named_and_other_missing_modules_are_errors():
     with pytest.raises(Failure, match=f"^{install}") as failed, needs("study"):
         raise ModuleNotFoundError("No module named 'xarray.core'", name="xarray")
     assert failed.value.code == 3
-    with pytest.raises(ModuleNotFoundError, match=f"^nsh.study {install}"), extra("study", "nsh.study"):
+    with (
+        pytest.raises(ModuleNotFoundError, match=f"^nsh.study {install}"),
+        extra("study", "nsh.study"),
+    ):
         raise ModuleNotFoundError("No module named 'xarray.core'", name="xarray")
     with pytest.raises(ModuleNotFoundError), needs("study"):
         raise ModuleNotFoundError("No module named 'nsh.absent'", name="nsh.absent")
@@ -139,14 +145,25 @@ def completed(script, *words):
 
 
 @pytest.mark.thorough
-def test_bash_completes_commands_options_and_experiments(script):
+def test_bash_completes_commands_options_and_names(script):
     subprocess.run(["bash", "-n", script], check=True)
-    assert completed(script, "") >= set(cli.COMMANDS)
+    assert completed(script, "") == set(cli.COMMANDS)
     names = {command_line.short_name(module) for module in EXPERIMENTS}
-    assert completed(script, "reproduce", "") >= names | {"all"}
+    assert completed(script, "reproduce", "") == names | {"all"}
+    assert completed(script, "reproduce", "local_elasticity", "--se") == {"--seed", "--seeds"}
     options = {"--help", "--out", "--full", "--jobs", "--quiet"}
     assert completed(script, "reproduce", "all", "--") == options
-    assert completed(script, "study", "a_file") == {""}  # left to bash
+    assert completed(script, "study", "") == {""}  # left to bash
+    assert completed(script, "study", "--") == {"--help", "--out", "--quiet"}
+    assert completed(script, "criticality", "ge") == {"gelu"}
+    assert completed(script, "completion", "") == {"bash", "zsh", "fish"}
+
+
+def test_completion_without_the_repository_offers_no_experiments(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(reproduce, "ROOT", tmp_path / "elsewhere")
+    assert cli.main(["completion", "bash"]) == 0
+    (tmp_path / "nsh").write_text(capsys.readouterr().out)
+    assert completed(tmp_path / "nsh", "reproduce", "") == {""}
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

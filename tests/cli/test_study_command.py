@@ -26,7 +26,7 @@ what = ["studies:number"]
 
 def raising(problem):
     def function(*args, **options):
-        problem.__notes__ = ["2 of 6 blocks of members are saved"]
+        problem.__notes__ = ["2 of 6 chunks of members are saved"]
         raise problem
 
     return function
@@ -42,7 +42,7 @@ def test_runs_and_goes_on(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "results" / "small" / "figure.png").exists()
     assert shown.err.startswith("training members ...\n")
     assert cli.main(["study", str(file)]) == 0
-    assert "nsh study: 3 of 3 blocks are there already" in capsys.readouterr().err
+    assert "nsh study: 3 of 3 chunks are there already" in capsys.readouterr().err
     file.write_text(TEXT.replace("seeds = 3", "seeds = 4"))
     assert cli.main(["study", str(file)]) == 3
     assert "seeds: 3 there, 4 here" in capsys.readouterr().err
@@ -60,10 +60,10 @@ def test_bad_file_takes_one_line(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("problem", "code", "said"),
     [
-        (OSError(errno.ENOSPC, "x"), 4, "the disk is full: OUT; 2 of 6 blocks of members are "
+        (OSError(errno.ENOSPC, "x"), 4, "the disk is full: OUT; 2 of 6 chunks of members are "
          "saved; make room, and the same command goes on with the rest"),
         (OSError(errno.EDQUOT, "x"), 4, "the disk is full"),
-        (KeyboardInterrupt(), 130, "stopped; 2 of 6 blocks of members are saved; the same"),
+        (KeyboardInterrupt(), 130, "stopped; 2 of 6 chunks of members are saved; the same"),
         (Terminated(), 143, "stopped; 2 of 6"),
         (BlockingIOError(errno.EAGAIN, "x"), 3, "OUT is in use by another run"),
         (StoreRefused("it is another's"), 3, "it is another's"),

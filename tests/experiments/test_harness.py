@@ -112,7 +112,7 @@ def test_failing_claim_is_shown_and_hides_nothing(fake, tmp_path, capsys):
         assert entry["claims"][1]["measured"] == 1.5
         assert entry["claims"][1]["standard_error"] == 0.5
     table = capsys.readouterr().out
-    for shown in ("fake_one", "fake_two", "yes", "NO", "[so]", "1.5 ± 0.5"):
+    for shown in ("fake_one", "fake_two", "yes", "NO", "[so]", "1.50 ± 0.50"):
         assert shown in table
     for name in modules:
         files = {path.name for path in (out / name).iterdir()}
@@ -180,6 +180,8 @@ def test_full_starts_from_full_sizes(fake, tmp_path, given, seeds, rate):
         (["fake_one", "--reading", "alle"], "must be one of any, all; did you mean all?"),
         (["fake_one", "--centred=no"], "--centred = 'no': must be given without a value"),
         (["fake_one", "--jobs", "0"], "--jobs = 0: must be an integer >= 1"),
+        (["fake_one", "--seeds", "-3"], "--seeds = -3: must be an integer >= 1"),
+        (["all", "--fake-one.sizes", "1", "0"], "--fake-one.sizes = 0: must be an integer >= 1"),
         (["all", "--fake-one.sedes", "1"], "; did you mean --fake-one.seeds?"),
         (["all", "--fake_one.seeds", "x"], "--fake_one.seeds = 'x': must be an integer"),
     ],
@@ -222,6 +224,25 @@ def test_one_experiment_updates_only_its_entry(fake, tmp_path):
     assert before[0]["claims"][0]["measured"] == 1.5
     assert after[1] == before[1]
     assert len(after) == 2
+
+
+def test_an_error_leaves_the_results_of_the_run_before(fake, tmp_path, monkeypatch):
+    def out_of_luck(*arguments):
+        raise RuntimeError("out of luck")
+
+    out = tmp_path / "out"
+    main([fake("fake_one"), "--out", str(out)], ["fake_one"])
+    (before,) = read_claims(out)
+    files = {path: path.read_bytes() for path in (out / "fake_one").iterdir()}
+    for part in ("claims", "figure", "run"):
+        monkeypatch.setattr(sys.modules["fake_one"], part, out_of_luck)
+        assert main(["fake_one", "--out", str(out)], ["fake_one"]) == 1
+        assert read_claims(out) == [before | {"error": "RuntimeError: out of luck"}]
+        assert {path: path.read_bytes() for path in (out / "fake_one").iterdir()} == files
+    report = (out / "report.html").read_text()
+    assert "2 claims of 1 experiment;" in report
+    assert "The newest run ended in an error: RuntimeError: out of luck</p>" in report
+    assert "All that is shown is of the run before it." in report
 
 
 def test_dataset_round_trip_and_provenance(fake, tmp_path):

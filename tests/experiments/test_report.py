@@ -65,9 +65,10 @@ def test_everything_is_in_it(page):
     text = page.read_text()
     body = text[text.index("<body>") :]
     for shown in (
-        "left &lt;grows&gt;", "a paper &amp; more", "1.25 ± 0.5", "nan", "ends_badly",
-        "ValueError: &lt;out of luck&gt;", "0:01:02", "jax 1.2.3", "2 claims of 2 experiments",
-        "1 of them does not hold", "data:image/png;base64,", "<code>seeds</code>",
+        "left &lt;grows&gt;", "a paper &amp; more", "1.25 ± 0.50", "nan", "ends_badly",
+        "ValueError: &lt;out of luck&gt;", "moves, 1 min 2 s;\n2 claims,", "jax 1.2.3",
+        "2 claims of 2 experiments", "1 of them does not hold", "data:image/png;base64,",
+        "<code>seeds</code>",
     ):  # fmt: skip
         assert shown in body, shown
     # a page to be opened without a network: nothing is fetched

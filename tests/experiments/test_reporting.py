@@ -1,5 +1,6 @@
 """The parts of the harness: provenance, files, claims and their table, progress."""
 
+import dataclasses
 import io
 import json
 import subprocess
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments.harness import progress, results
-from experiments.harness.claim import Claim, Outcome, print_claims, write_claims
+from experiments.harness.claim import Claim, Outcome, format_measured, print_claims, write_claims
 
 pytestmark = pytest.mark.core
 
@@ -87,7 +88,41 @@ def test_table_fits_100_columns_and_loses_no_word():
     assert max(map(len, shown.splitlines())) <= 100
     assert shown.count("forgotten") == 4
     assert "information_bottleneck" in " ".join(shown.split())
-    assert "1.873 ± 0.0041" in shown
+    assert "1.8732 ± 0.0041" in shown
+
+
+def test_table_repeats_no_source_or_text():
+    said = ("a paper, Figure 4", "It is so.", "mean >= 0")
+    claims = [Claim(name, *said, 1.0, 0.5, True) for name in ("first", "second")]
+    claims.append(dataclasses.replace(claims[0], name="third", criterion="mean >= 1"))
+    stream = io.StringIO()
+    print_claims([Outcome("one", claims)], Console(file=stream, width=100))
+    shown = stream.getvalue()
+    for text in ("a paper", "It is so.", "mean >= 0", "mean >= 1", "first", "second", "third"):
+        assert shown.count(text) == 1
+    assert shown.count("1.00 ± 0.50") == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "shown"),
+    [
+        (0.4142, 0.06, "0.414 ± 0.060"),
+        (0.0006568, 0.00029, "0.00066 ± 0.00029"),
+        (-1.5, 0.0996, "-1.50 ± 0.10"),
+        (-0.0001, 0.5, "0.00 ± 0.50"),
+        (1234567.0, 123.0, "1234570 ± 120"),
+        (3.2e9, 1e8, "(3.20 ± 0.10)e9"),
+        (1.2e-7, 3.4e-9, "(1.200 ± 0.034)e-7"),
+        (2.34567, 0.0, "2.346 ± 0"),
+        (0.0, 0.0, "0 ± 0"),
+        (1.0, 1e-12, "1 ± 1e-12"),
+        (1.0, np.nan, "1 ± nan"),
+        (np.nan, 0.1, "nan ± 0.1"),
+        (2.34567, None, "2.346"),
+    ],
+)
+def test_values_end_where_their_errors_do(value, error, shown):
+    assert format_measured(Claim("n", "s", "t", "c", value, error, True)) == shown
 
 
 def run_task(stream, monkeypatch):

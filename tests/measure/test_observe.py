@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from measure_tools import Growing, Linear, normal
 
-from nsh.measure import observe
+from nsh.measure import elasticity_matrix, observe, system_collapse
 
 pytestmark = pytest.mark.core
 
@@ -47,3 +49,57 @@ def test_seeds_by_vmap_and_gradients():
         states[0]
     )
     np.testing.assert_allclose(slope, 1, rtol=1e-6)
+
+
+class Given(Linear):
+    """Logits and features as given."""
+
+    seen: Any = None
+
+    def logits(self, state, example):
+        return self.seen[0](super().logits(state, example))
+
+    def features(self, state, example):
+        return self.seen[1](super().features(state, example))
+
+
+def same(given):
+    return given
+
+
+@pytest.mark.parametrize(
+    ("logits", "features", "message"),
+    [
+        (same, lambda h: h[0], r"features\(...\) = an array of shape \(4,\): .*return \(h,\)"),
+        (same, lambda h: tuple(h[0]), r"features\(...\)\[0\].shape = \(\): must be \(width,\)"),
+        (same, lambda _: None, r"features\(...\) = NoneType: must be a tuple"),
+        (lambda z: z[None], same, r"logits\(...\).shape = \(1, 3\): must be \(classes,\)"),
+        (lambda z: (z,), same, r"logits\(...\) = 'tuple': must be an array"),
+    ],
+)
+def test_what_an_own_system_gives_is_checked(logits, features, message):
+    system = Given(3, (logits, features))
+    examples, state = system.prepare(np.ones((5, 4)), np.zeros(5, int)), jnp.zeros((3, 4))
+    with pytest.raises(ValueError, match=message):
+        observe(system, state, examples)
+    if logits is not same:
+        with pytest.raises(ValueError, match=message):
+            elasticity_matrix(system, state, 0.1, examples, jax.random.key(0))
+
+
+def test_a_system_without_levels_has_logits():
+    system = Given(3, (same, lambda _: ()))
+    examples, state = system.prepare(np.ones((5, 4)), np.zeros(5, int)), jnp.zeros((3, 4))
+    seen = observe(system, state, examples)
+    assert seen.logits.shape == (5, 3)
+    assert seen.features == seen.log_units == ()
+    with pytest.raises(ValueError, match=r"features\(...\) = \(\): must be at least one level"):
+        system_collapse(system, state, examples, examples["y"], classes=3)
+
+
+def test_the_state_of_an_ensemble_is_met_with_a_hint():
+    system = Linear(classes=3)
+    examples = system.prepare(np.ones((5, 4)), np.zeros(5, int))
+    with pytest.raises(ValueError, match=r"logits\(...\).shape = \(8, 3\)") as caught:
+        observe(system, jnp.zeros((8, 3, 4)), examples)
+    assert "state of one seed; for an ensemble's: jax.vmap" in caught.value.__notes__[-1]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from derivatives import check_three_ways, x64
 
+from nsh.measure import _tools as tools
 from nsh.measure import accuracy, brier_score, cross_entropy, expected_calibration_error
 
 pytestmark = pytest.mark.core
@@ -93,3 +94,10 @@ def test_labels_outside_the_classes_are_refused(function):
         measured(function, np.zeros((2, 3)), [0, 3])
     with pytest.raises(ValueError, match=r"bins = 0: must be an integer >= 1"):
         measured(expected_calibration_error, np.zeros((2, 3)), [0, 1], bins=0)
+
+
+def test_logits_of_an_ensemble_are_refused():
+    with pytest.raises(
+        ValueError, match=r"shape = \(5, 1, 3\): must be \(n, classes\); for an ens"
+    ):
+        tools.check_predictions(jnp.zeros((5, 1, 3)), jnp.zeros(5, int))

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from nsh.networks import MLP, Linear, Network, NetworkState, Samples
+from nsh.networks import MLP, Linear, Network, Samples
 
 pytestmark = pytest.mark.core
 
@@ -165,8 +165,10 @@ def test_features_of_the_module_or_of_the_argument():
     np.testing.assert_array_equal(levels[0], one.x.reshape(-1))
     np.testing.assert_array_equal(levels[1], own.logits(state, one))
     neither = Network(lambda key: eqx.nn.Linear(6, 4, key=key), optax.sgd)
-    with pytest.raises(ValueError, match=r"Linear\.features = None.*features="):
-        neither.features(neither.init(KEY, hyper), one)
+    assert neither.features(neither.init(KEY, hyper), one) == ()
+    array = Network(make_mlp, optax.sgd, features=lambda module, x: x)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"array of shape \(2, 3\): must be a tuple with one vec"):
+        array.features(state, one)
 
 
 @pytest.mark.thorough
@@ -195,77 +197,6 @@ def test_prepared_samples_are_floats_and_int32():
     assert samples.y.dtype == jnp.int32
     np.testing.assert_array_equal(samples.x, X > 0)
     np.testing.assert_array_equal(samples.y, Y)
-
-
-def prepare(x, y, make=make_linear):
-    return Network(make, optax.sgd).prepare(x, y)
-
-
-def check(hyper, optimiser=optax.sgd):
-    Network(make_linear, optimiser).check(hyper, 10)
-
-
-def with_entry(array, value):
-    changed = array.copy()
-    changed[(3,) + (0,) * (array.ndim - 1)] = value
-    return changed
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: prepare(with_entry(X, np.nan), Y), r"x\[3, 0, 0\] = nan"),
-        (lambda: prepare(with_entry(X, np.inf), Y), r"x\[3, 0, 0\] = inf.*finite"),
-        (lambda: prepare(X.astype(str), Y), r"x\.dtype"),
-        (lambda: prepare(X.astype(complex), Y), r"x\.dtype = 'complex128'"),
-        (lambda: prepare(X[:0], Y[:0]), r"x\.shape = \(0, 2, 3\)"),
-        (lambda: prepare(1.0, 0), r"x\.shape = \(\)"),
-        (lambda: prepare(X[:, :1], Y), r"x\.shape = \(24, 1, 3\).*6 numbers"),
-        (lambda: prepare(X, Y[:-1]), r"y\.shape = \(23,\)"),
-        (lambda: prepare(X, Y.astype(float)), r"y\.dtype = 'float64'"),
-        (lambda: prepare(X, with_entry(Y, 4)), r"y\[3\] = 4.*0\.\.3"),
-        (lambda: prepare(X, with_entry(Y, -1)), r"y\[3\] = -1"),
-        (
-            lambda: prepare(X, Y, lambda k: eqx.nn.Linear(6, "scalar", key=k)),
-            r"x\.shape = .*but it says",
-        ),
-        (
-            lambda: prepare(X[:, 0], Y, lambda k: eqx.nn.Linear(3, "scalar", key=k)),
-            r"make\(key\)\(x\) = .*vector",
-        ),
-        (lambda: check([0.1]), r"hyper = \[0\.1\].*dict"),
-        (lambda: check({"learning_rate": np.nan}), r"hyper\['learning_rate'\] = nan"),
-        (lambda: check({"learning_rate": np.array([0.1, np.inf])}), r"\[1\] = inf"),
-        (lambda: check({"learning_rate": lambda step: 0.1}), r"hyper\['learning_rate'\]\.dtype"),
-        (lambda: check({"learning_rate": 0.1, "nesterov": True}), r"hyper\['nesterov'\] = True"),
-        (lambda: check({"learning_rate": 0.1, "speed": 1.0}), "'speed'"),
-        (lambda: check({}), r"hyper = \[\].*'learning_rate'"),
-        (lambda: Network(lambda key: jnp.zeros(3), optax.sgd), r"make\(key\) = .*callable"),
-        (lambda: Network(lambda key: jnp.tanh, optax.sgd), r"make\(key\) = .*to train"),
-        (lambda: Network(make_linear, optax.sgd, Unhashable()), "loss = .*hashable"),
-    ],
-)
-def test_bad_input_is_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
-class Unhashable:
-    __hash__ = None  # type: ignore[assignment]
-
-    def __call__(self, logits, y):
-        return logits[y]
-
-
-def test_checks_pass_tracers():
-    network = Network(make_linear, optax.sgd)
-
-    @jax.jit
-    def run(rate):
-        network.check({"learning_rate": rate}, 1)
-        return network.init(KEY, {"learning_rate": rate})
-
-    assert isinstance(run(jnp.array(0.1)), NetworkState)
 
 
 class InLists(eqx.Module):

@@ -82,7 +82,7 @@ def test_networkx_written_by_hand():
 
 
 def test_nodes_and_arrays_build_the_same_graph():
-    nodes = [Node((2, 0), "all"), Node((1,)), Node((0, 1), (False, False, True, False))]
+    nodes = [Node((2, 0), "all"), Node((1,)), Node((0, 1), (0, 0, 1, 0))]
     written = Graph.from_nodes(3, [nodes], [(0, 1), (2,)])
     arrays = Graph.from_arrays(
         3,

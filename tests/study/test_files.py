@@ -137,6 +137,17 @@ threshold = [1, 2]
     shapes = {name: leaf.shape for name, leaf in study.recorded().items()}
     assert shapes == {"one": (), "two": (2,), "number": ()}
     assert study.grid == {"threshold": (1.0, 2.0)}
+    for right, wrong, said in (
+        (
+            "size = 3",
+            "size = 3\nother = 1",
+            r"line 4: system: system\(\): got an unexpected keyword",
+        ),
+        ("size = 3", "", r"line 4: system: system\(\): missing a required argument: 'size'"),
+        ("factor = 2.0", "fctor = 2.0", r"line 9: record.what.1: number\(\): .* argument"),
+    ):
+        with pytest.raises(StudyFileError, match=said):
+            read_study(write(tmp_path, text.replace(right, wrong)))
     bad = text.replace(":system", ":bare").replace("size = 3\n", "")
     with pytest.raises(StudyFileError, match=r"line 4: system.*a tuple: system, x, y"):
         read_study(write(tmp_path, bad))

@@ -12,6 +12,7 @@ import pytest
 from studies import small_study
 
 from nsh import Geometric, Rules
+from nsh.networks import digit_mlp
 from nsh.study.identity import canonical, described, differences
 
 
@@ -58,6 +59,9 @@ VALUES = [
     Rules(Geometric(1.5), Geometric(0.5)),
     jax.ShapeDtypeStruct((2,), jnp.float32),
     small_study().save,
+    digit_mlp((4,)),
+    digit_mlp((4, 4)),
+    digit_mlp((4,), "relu"),
 ]
 
 

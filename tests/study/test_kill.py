@@ -131,8 +131,8 @@ def test_kill_while_the_store_is_made_then_asked_to_stop(
         assert process.exitcode == code, said
         last = said.splitlines()[-1]
         assert last.startswith("nsh study: stopped; ")
-        assert "of 24 blocks of members are saved; the same command goes on with" in last
+        assert "of 24 chunks of members are saved; the same command goes on with" in last
         assert "Traceback" not in said
     said = finish(start(environment, file, out))
-    assert "of 24 blocks are there already" in said
+    assert "of 24 chunks are there already" in said
     assert_finished_alike(out, expected)

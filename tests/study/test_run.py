@@ -151,7 +151,7 @@ def test_damaged_chunk_is_reported_and_recomputed(finished, tmp_path, damage, na
     assert computed == [1]
     if not (damage.__name__ == "<lambda>" and name.startswith("checksum")):
         assert told[0].startswith("growth.factor 1..1, seed 4..4: damaged in ")
-    assert "5 of 6 blocks are there already" in told
+    assert "5 of 6 chunks are there already" in told
     assert files(tmp_path) == files(finished)
 
 
@@ -197,7 +197,7 @@ def test_full_disk_says_what_is_saved(finished, tmp_path, monkeypatch, number):
         with pytest.raises(OSError, match="No space left") as stop:
             run_study(STUDY, tmp_path)
     # two writes for each block: data, checksum
-    assert stop.value.__notes__ == [f"{(number - 1) // 2} of 6 blocks of members are saved"]
+    assert stop.value.__notes__ == [f"{(number - 1) // 2} of 6 chunks of members are saved"]
     run_study(STUDY, tmp_path, report=lambda _: None)
     assert files(tmp_path) == files(finished)
 

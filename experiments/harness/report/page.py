@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,15 +88,22 @@ def _origin(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     with xr.open_dataset(path, engine="h5netcdf") as dataset:
         found = dict(dataset.attrs)
     versions = json.loads(found["versions"])
-    took = timedelta(seconds=round(float(found["wall_time_seconds"])))
     provenance = {
         "started": found["started_utc"],
-        "took": str(took),
+        "took": _duration(float(found["wall_time_seconds"])),
         "device": found["device"],
         "commit": found["git_commit"],
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
     return provenance, json.loads(found["configuration"])
+
+
+def _duration(seconds: float) -> str:
+    """In hours, minutes and seconds, those that there are: 1 min 45 s."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = {"h": hours, "min": minutes, "s": seconds}
+    return " ".join(f"{number} {unit}" for unit, number in parts.items() if number) or "0 s"
 
 
 def _data_uri(path: Path) -> str | None:

@@ -1,0 +1,124 @@
+"""Bad input to `Network`: errors name the place, the value and what is allowed."""
+
+# wrong types are the point here
+# pyright: reportArgumentType=false
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from nsh.networks import Linear, Network, NetworkState
+
+pytestmark = pytest.mark.core
+
+KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(24, 2, 3)), RNG.integers(0, 4, 24)
+
+
+def make_linear(key):
+    return Linear(6, 4, key=key)
+
+
+def prepare(x, y, make=make_linear):
+    return Network(make, optax.sgd).prepare(x, y)
+
+
+def check(hyper, optimiser=optax.sgd):
+    Network(make_linear, optimiser).check(hyper, 10)
+
+
+class WithKey(eqx.Module):
+    """As one would write a module with dropout."""
+
+    linear: Linear
+
+    def __init__(self, key):
+        self.linear = make_linear(key)
+
+    def __call__(self, x, key):
+        return self.linear(x)
+
+
+def with_dropout(key):
+    return eqx.nn.Sequential([eqx.nn.Linear(3, 4, key=key), eqx.nn.Dropout(0.5)])
+
+
+def with_entry(array, value):
+    changed = array.copy()
+    changed[(3,) + (0,) * (array.ndim - 1)] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: prepare(with_entry(X, np.nan), Y), r"x\[3, 0, 0\] = nan"),
+        (lambda: prepare(with_entry(X, np.inf), Y), r"x\[3, 0, 0\] = inf.*finite"),
+        (lambda: prepare(X.astype(str), Y), r"x\.dtype"),
+        (lambda: prepare(X.astype(complex), Y), r"x\.dtype = 'complex128'"),
+        (lambda: prepare(X[:0], Y[:0]), r"x\.shape = \(0, 2, 3\)"),
+        (lambda: prepare(1.0, 0), r"x\.shape = \(\)"),
+        (lambda: prepare(X[:, :1], Y), r"x\.shape = \(24, 1, 3\).*6 numbers"),
+        (lambda: prepare(X, Y[:-1]), r"y\.shape = \(23,\)"),
+        (lambda: prepare(X, Y.astype(float)), r"y\.dtype = 'float64'"),
+        (lambda: prepare(X, with_entry(Y, 4)), r"y\[3\] = 4.*0\.\.3"),
+        (lambda: prepare(X, with_entry(Y, -1)), r"y\[3\] = -1"),
+        (
+            lambda: prepare(X, Y, lambda k: eqx.nn.Linear(6, "scalar", key=k)),
+            r"x\.shape = .*but it says",
+        ),
+        (
+            lambda: prepare(X[:, 0], Y, lambda k: eqx.nn.Linear(3, "scalar", key=k)),
+            r"make\(key\)\(x\) = .*vector",
+        ),
+        (lambda: check([0.1]), r"hyper = \[0\.1\].*dict"),
+        (lambda: check({"learning_rate": np.nan}), r"hyper\['learning_rate'\] = nan"),
+        (lambda: check({"learning_rate": np.array([0.1, np.inf])}), r"\[1\] = inf"),
+        (lambda: check({"learning_rate": lambda step: 0.1}), r"hyper\['learning_rate'\]\.dtype"),
+        (lambda: check({"learning_rate": 0.1, "nesterov": True}), r"hyper\['nesterov'\] = True"),
+        (lambda: check({"learning_rate": 0.1, "speed": 1.0}), "'speed'"),
+        (
+            lambda: check({"learning_rat": 0.1}),
+            "among learning_rate, .*; did you mean learning_rat",
+        ),
+        (
+            lambda: check({"learning_rate": jnp.array([0.1, 0.2])}),
+            r"hyper\['learning_rate'\]\.shape = \(2,\): .*for a grid of values say grid=1",
+        ),
+        (lambda: check({}), r"hyper = \[\].*'learning_rate'"),
+        (lambda: Network(lambda key: jnp.zeros(3), optax.sgd), r"make\(key\) = .*callable"),
+        (lambda: Network(lambda key: jnp.tanh, optax.sgd), r"make\(key\) = .*to train"),
+        (lambda: Network(make_linear(KEY), optax.sgd), "make = 'Linear': .*not a module"),
+        (lambda: Network(WithKey, optax.sgd), r"make\(key\) = 'WithKey': .*no Dropout.*'key'"),
+        (lambda: prepare(X[:, 0], Y, with_dropout), "no Dropout.*Dropout requires a key"),
+        (lambda: Network(make_linear, optax.sgd, Unhashable()), "loss = .*hashable"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+class Unhashable:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, logits, y):
+        return logits[y]
+
+
+def test_hyperparameters_may_be_arrays_where_the_optimiser_takes_them():
+    check({"rates": jnp.ones(2)}, lambda rates: optax.chain(*map(optax.scale, rates)))
+
+
+def test_checks_pass_tracers():
+    network = Network(make_linear, optax.sgd)
+
+    @jax.jit
+    def run(rate):
+        network.check({"learning_rate": rate}, 1)
+        return network.init(KEY, {"learning_rate": rate})
+
+    assert isinstance(run(jnp.array(0.1)), NetworkState)
