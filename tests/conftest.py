@@ -47,6 +47,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
+def pytest_unconfigure():
+    """Ends the process for tests marked `optimised`, which a worker's end may leave behind."""
+    if as_users.process.cache_info().currsize:
+        as_users.process(users_flags).shutdown()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     """Runs tests marked `optimised` in the process for them; they may have parameters only."""

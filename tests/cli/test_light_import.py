@@ -8,10 +8,11 @@ import pytest
 PROGRAM = """
 import sys
 import equinox, jax, jaxtyping, numpy, optax
-before = set(sys.modules)
+def packages():
+    return {name.partition(".")[0] for name in sys.modules}
+before = packages()
 import nsh
-new = {name.partition(".")[0] for name in set(sys.modules) - before}
-print(*sorted(new - set(sys.stdlib_module_names)))
+print(*sorted(packages() - before - set(sys.stdlib_module_names)))
 """
 
 

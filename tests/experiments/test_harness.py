@@ -226,25 +226,6 @@ def test_one_experiment_updates_only_its_entry(fake, tmp_path):
     assert len(after) == 2
 
 
-def test_an_error_leaves_the_results_of_the_run_before(fake, tmp_path, monkeypatch):
-    def out_of_luck(*arguments):
-        raise RuntimeError("out of luck")
-
-    out = tmp_path / "out"
-    main([fake("fake_one"), "--out", str(out)], ["fake_one"])
-    (before,) = read_claims(out)
-    files = {path: path.read_bytes() for path in (out / "fake_one").iterdir()}
-    for part in ("claims", "figure", "run"):
-        monkeypatch.setattr(sys.modules["fake_one"], part, out_of_luck)
-        assert main(["fake_one", "--out", str(out)], ["fake_one"]) == 1
-        assert read_claims(out) == [before | {"error": "RuntimeError: out of luck"}]
-        assert {path: path.read_bytes() for path in (out / "fake_one").iterdir()} == files
-    report = (out / "report.html").read_text()
-    assert "2 claims of 1 experiment;" in report
-    assert "The newest run ended in an error: RuntimeError: out of luck</p>" in report
-    assert "All that is shown is of the run before it." in report
-
-
 def test_dataset_round_trip_and_provenance(fake, tmp_path):
     out = tmp_path / "out"
     main([fake("fake_one"), "--out", str(out)], ["fake_one"])

@@ -83,6 +83,16 @@ def test_docstrings_introduce_experiments(tmp_path):
     assert "<p>Late in a run at batch size 1 neurashed loses it" in text
 
 
+def test_after_an_error_it_says_which_run_is_shown(tmp_path):
+    claim = Claim("n", "s", "t", "c", 1.0, None, True)
+    for outcome in (Outcome("it", [claim]), Outcome("it", error="ValueError: out of luck")):
+        write_claims(tmp_path / "claims.json", [outcome], [])
+    text = write_report(tmp_path, []).read_text()
+    assert "1 claim of 1 experiment;" in text
+    assert "The newest run ended in an error: ValueError: out of luck</p>" in text
+    assert "All that is shown is of the run before it." in text
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     if CHROMIUM is None or DRIVER is None:

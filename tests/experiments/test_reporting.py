@@ -4,13 +4,17 @@ import dataclasses
 import io
 import json
 import subprocess
+import sys
+import types
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments.harness import progress, results
+from experiments.harness.attempt import Task, attempt
 from experiments.harness.claim import Claim, Outcome, format_measured, print_claims, write_claims
 
 pytestmark = pytest.mark.core
@@ -75,6 +79,30 @@ def test_claim_keeps_plain_numbers_and_json_stays_valid(tmp_path):
     assert second["claims"][0]["measured"] is None
     assert second["claims"][0]["standard_error"] is None
     assert second["claims"][0]["criterion"] == "c"
+
+
+def test_an_error_leaves_the_results_of_the_run_before(tmp_path, monkeypatch):
+    def out_of_luck(*arguments):
+        raise RuntimeError("out of luck")
+
+    def attempted():
+        config = dataclasses.make_dataclass("Config", [])()
+        outcome = attempt(Task("label", "it", "it", config, tmp_path), progress.silent)
+        write_claims(tmp_path / "claims.json", [outcome], ["it"])
+        (entry,) = json.loads((tmp_path / "claims.json").read_text())
+        return entry, {path: path.read_bytes() for path in (tmp_path / "it").iterdir()}
+
+    module = types.SimpleNamespace(
+        run=lambda config, progress: xr.Dataset(),
+        figure=lambda dataset: Figure(),
+        claims=lambda dataset: [Claim("n", "s", "t", "c", 1.0, None, True)],
+    )
+    monkeypatch.setitem(sys.modules, "it", module)
+    entry, files = attempted()
+    assert len(files) == 3
+    for part in ("claims", "figure", "run"):
+        monkeypatch.setattr(module, part, out_of_luck)
+        assert attempted() == (entry | {"error": "RuntimeError: out of luck"}, files)
 
 
 def test_table_fits_100_columns_and_loses_no_word():
