@@ -47,13 +47,11 @@ def _perform(task: Task, progress: Progress) -> list[Claim]:
     start = time.monotonic()
     dataset = module.run(task.config, progress)
     dataset = dataset.assign_attrs(attributes, wall_time_seconds=time.monotonic() - start)
-    figure, claims = module.figure(dataset), module.claims(dataset)
-    moving = module.explore(dataset) if hasattr(module, "explore") else None
-    # only now, so that an error leaves the results of the run before as they are
-    save_dataset(dataset, task.results / task.name, task.name)
-    save_figure(figure, task.results / task.name)
-    if moving is not None:
-        save_interactive(moving, task.results / task.name)
+    save_dataset(dataset, task.results / task.name, task.name)  # first: it took the time
+    claims = module.claims(dataset)
+    save_figure(module.figure(dataset), task.results / task.name)
+    if hasattr(module, "explore"):
+        save_interactive(module.explore(dataset), task.results / task.name)
     return claims
 
 

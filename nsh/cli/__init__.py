@@ -30,7 +30,7 @@ options:
   -h, --help  show this and exit
   --version   show the version and exit
 
-examples:
+examples, in a copy of the repository:
   nsh study experiments/studies/growth_rate.toml --out results/growth
   nsh criticality gelu
   nsh reproduce local_elasticity --seeds 1024

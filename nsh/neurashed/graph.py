@@ -26,7 +26,7 @@ class Node(NamedTuple):
     """
 
     dependents: Sequence[int]
-    fires: str | int | Sequence[bool] = "any"
+    fires: str | int | Sequence[bool] | Sequence[int] = "any"
 
 
 class Graph(eqx.Module):

@@ -111,14 +111,22 @@ def browser(tmp_path_factory):
 
 
 def discs(browser):
-    """Colour and path of each node's disc, as drawn."""
-    drawn = browser.execute_script(
-        "return [...document.querySelectorAll('#moves-interactive .scatterlayer .trace')]"
-        ".map(t => [...t.querySelectorAll('path.point')]"
-        ".map(p => [p.style.fill, p.getAttribute('d')]))"
-    )
-    (found,) = [points for points in drawn if len(points) == 6]
+    """Colour and path of each node's disc, once drawn."""
+
+    def drawn(browser):
+        traces = browser.execute_script(
+            "return [...document.querySelectorAll('#moves-interactive .scatterlayer .trace')]"
+            ".map(t => [...t.querySelectorAll('path.point')]"
+            ".map(p => [p.style.fill, p.getAttribute('d')]))"
+        )
+        return [points for points in traces if len(points) == 6]
+
+    (found,) = WebDriverWait(browser, 20).until(drawn)
     return found
+
+
+def orange(browser):
+    return {i for i, (fill, _) in enumerate(discs(browser)) if fill == "rgb(230, 159, 0)"}
 
 
 def radius(path):
@@ -141,18 +149,17 @@ def test_slider_menu_and_filter_work_in_a_browser(browser, page):
     drag(browser, find("css selector", "#moves-interactive .slider-grip-rect"))
     label = find("css selector", "#moves-interactive .slider-label")
     WebDriverWait(browser, 10).until(lambda _: label.text == "step 40")
-    after = discs(browser)
-    sizes = [radius(path) for _, path in after]
-    assert sizes[0] == pytest.approx(radius(before[0][1]))  # the largest of its level
     expected = radius(before[3][1]) * np.exp((-0.1 - 0.1) * 40 / 2)
-    assert sizes[3] == pytest.approx(expected, rel=0.05)
+    WebDriverWait(browser, 10).until(
+        lambda browser: radius(discs(browser)[3][1]) == pytest.approx(expected, rel=0.05)
+    )
+    # the largest of its level
+    assert radius(discs(browser)[0][1]) == pytest.approx(radius(before[0][1]))
 
-    orange = {i for i, (fill, _) in enumerate(after) if fill == "rgb(230, 159, 0)"}
-    assert orange == {0, 1, 4}
+    assert orange(browser) == {0, 1, 4}
     find("css selector", "#moves-interactive .updatemenu-header").click()
     find("xpath", "//*[contains(@class, 'updatemenu-dropdown-button')]//*[text()='right']").click()
-    orange = {i for i, (fill, _) in enumerate(discs(browser)) if fill == "rgb(230, 159, 0)"}
-    assert orange == {2, 3, 5}
+    WebDriverWait(browser, 10).until(lambda browser: orange(browser) == {2, 3, 5})
 
     shown = find("id", "shown")
     assert shown.text == "2 of 2 shown"

@@ -100,9 +100,13 @@ def test_an_error_leaves_the_results_of_the_run_before(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "it", module)
     entry, files = attempted()
     assert len(files) == 3
-    for part in ("claims", "figure", "run"):
+    for part in ("figure", "claims"):  # the data are there by then, and are kept
         monkeypatch.setattr(module, part, out_of_luck)
-        assert attempted() == (entry | {"error": "RuntimeError: out of luck"}, files)
+        after, saved = attempted()
+        assert after == entry | {"error": "RuntimeError: out of luck"}
+        assert saved.keys() == files.keys()
+    monkeypatch.setattr(module, "run", out_of_luck)
+    assert attempted() == (after, saved)
 
 
 def test_table_fits_100_columns_and_loses_no_word():
