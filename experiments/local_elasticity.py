@@ -188,7 +188,7 @@ def figure(dataset: xr.Dataset) -> Figure:
             panel.set_ylabel("density")
             if panel is not ax[0]:
                 panel.get_legend().remove()  # the first panel's serves for all
-        ax[0].get_legend().set_loc("upper center")  # between the peaks
+        ax[0].get_legend().set_loc((0.08, 0.4))  # between the peaks
         over_time = dataset.neurashed_over_time
         kinds = {pairs: over_time.sel(pairs=pairs).values for pairs in PAIRS}
         curves(ax[1], dataset.neurashed_step, kinds, ylabel="mean local elasticity")
