@@ -6,13 +6,12 @@ One run of Figure 4's graph, and the information in its second level: the run of
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 from matplotlib.animation import FuncAnimation, PillowWriter
 
 from experiments.information_bottleneck import Course, LevelInformation
@@ -44,12 +43,11 @@ def moving_picture(steps: int = 2000, frames: int = 50) -> FuncAnimation:
     )  # fmt: skip
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Write the picture into the file named."""
-    (file,) = arguments
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
+def write(file: Path, /) -> None:
+    """Write the picture into a GIF."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     moving_picture().save(file, writer=PillowWriter(fps=8), dpi=110)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    tyro.cli(write)

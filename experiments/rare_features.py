@@ -1,66 +1,20 @@
-"""Neurashed on data sets that differ from point to point, by batch size, in one program.
-
-Mini-batches are drawn on the host: compiling the draws takes XLA longer than compiling the rest.
-"""
+"""Neurashed on data sets that differ from point to point, by batch size, in one program."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Int, Key, PyTree, UInt32
+from jaxtyping import Array, Int, PyTree, UInt32
 
+from experiments.written_batches import Written
 from nsh import Geometric, Neurashed, Rules, SaveAt, train
 from nsh.neurashed import NeurashedState, Pathways
-from nsh.training import Sampler
 
 # those of the paper's Figure 4: features fade that fire in less than 1/12 of the steps
 GROWTH, DECAY = 1.022 ** (11 / 4), 1.022 ** (-1 / 4)
-
-
-class Drawn(Sampler):
-    """Mini-batches given beforehand, of which the first `size` samples count.
-
-    The others are replaced by the first, which a union of pathways does not notice: so several
-    batch sizes share a program. (After the last mini-batch the first follows.)
-    """
-
-    indices: Int[Array, "steps most"]
-    size: Int[Array, ""] | None = None
-
-    def init(self, key: Key[Array, ""], samples: int) -> None:
-        """Nothing is carried."""
-
-    def draw(
-        self,
-        carried: Any,
-        first: Int[Array, ""],
-        count: int,
-        key: Key[Array, ""],  # noqa: ARG002
-        samples: int,  # noqa: ARG002
-    ) -> tuple[Int[Array, "count batch"], Any]:
-        """See `Sampler.draw`."""
-        steps, most = self.indices.shape
-        rows = self.indices[(first + jnp.arange(count, dtype=jnp.int32)) % steps]
-        if self.size is None:
-            return rows, carried
-        place = jnp.arange(most, dtype=jnp.int32)
-        return rows[:, jnp.where(place < self.size, place, 0)], carried
-
-
-def draws(
-    seed: int, seeds: int, steps: int, size: int, samples: int
-) -> Int[Array, "seeds steps size"]:
-    """Samples drawn with replacement for so many runs, of which each has numbers of its own."""
-    rows = [
-        np.random.default_rng((seed, run)).integers(samples, size=(steps, size))
-        for run in range(seeds)
-    ]
-    return jnp.asarray(np.stack(rows), jnp.int32)
 
 
 @eqx.filter_jit
@@ -82,7 +36,7 @@ def trained(
     def one(size: Array, words: Array, drawn: Array, key: Array) -> PyTree:
         run = train(
             system, Pathways(words), rules, key, steps=len(drawn),
-            sampler=Drawn(drawn, size), save=SaveAt(every=every),
+            sampler=Written(drawn, size), save=SaveAt(every=every),
         )  # fmt: skip
         return jax.vmap(lambda state: what(system, state))(run.saved)
 

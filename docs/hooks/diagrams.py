@@ -6,6 +6,8 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
+
 TABLE = Path(__file__).parents[2] / "tests" / "support" / "architecture.py"
 MARKER = "<!-- diagram of imports -->"
 PAGES = {
@@ -32,26 +34,19 @@ def needed() -> dict[str, set[str]]:
     """Of each part that users know, the parts it imports, without those that others imply."""
     table = runpy.run_path(str(TABLE))["MAY_IMPORT"]
     shown = [part for part in table if not part.removeprefix("nsh.").startswith("_")]
-    direct = {p: {s for s in shown for name in table[p] if f"{name}.".startswith(f"{s}.")}
-              for p in shown}  # fmt: skip
-
-    def all_below(part: str) -> set[str]:
-        return direct[part].union(*(all_below(other) for other in direct[part]))
-
-    return {p: {o for o in direct[p] if not any(o in all_below(q) for q in direct[p])}
-            for p in shown}  # fmt: skip
+    graph = nx.DiGraph()
+    graph.add_nodes_from(shown)
+    for part in shown:
+        owners = {".".join(name.split(".")[:2]) for name in table[part]}
+        graph.add_edges_from((part, other) for other in owners.intersection(shown) - {part})
+    return {part: set(others) for part, others in nx.transitive_reduction(graph).adj.items()}
 
 
 def rows_of(parts: dict[str, set[str]]) -> list[list[str]]:
     """Parts by how many imports they stand above the ground."""
-
-    def height(part: str) -> int:
-        return max((height(other) + 1 for other in parts[part]), default=0)
-
-    rows: list[list[str]] = [[] for _ in range(1 + max(map(height, parts)))]
-    for part in parts:
-        rows[height(part)].append(part)
-    return rows
+    graph = nx.DiGraph({part: sorted(others) for part, others in parts.items()})
+    order = list(parts)
+    return [sorted(row, key=order.index) for row in nx.topological_generations(graph.reverse())]
 
 
 def places(parts: dict[str, set[str]]) -> dict[str, tuple[float, int]]:

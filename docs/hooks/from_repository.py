@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import posixpath
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +52,7 @@ def on_files(files: Any, config: Any) -> Any:
         add(uri, _relinked(text, ROOT, uri, add))
     for notebook in _notebooks():
         uri = _page_of_notebook(notebook)
-        text = "\n\n".join(_cells(notebook, uri, add))
-        add(uri, _relinked(text, notebook.parent, uri, add))
+        add(uri, _relinked(_page(notebook, uri, add), notebook.parent, uri, add))
     return files
 
 
@@ -68,35 +64,15 @@ def _page_of_notebook(path: Path) -> str:
     return f"notebooks/{path.stem}.md"
 
 
-def _cells(path: Path, uri: str, add: Any) -> Iterator[str]:
-    """A notebook as Markdown: its texts, code, and outputs that are texts or PNG images."""
-    for number, cell in enumerate(json.loads(path.read_text("utf-8"))["cells"]):
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "markdown":
-            yield source
-        elif source:
-            yield f"```python\n{source}\n```"
-        yield from _outputs(cell.get("outputs", []), f"{path.stem}_{number}", uri, add)
+def _page(path: Path, uri: str, add: Any) -> str:
+    """A notebook as Markdown, with the pictures it shows."""
+    from nbconvert import MarkdownExporter
 
-
-def _outputs(outputs: list[Any], name: str, uri: str, add: Any) -> Iterator[str]:
-    """Images, and in one block what was printed between them."""
-    printed = ""
-    for place, output in enumerate(outputs):
-        data = output.get("data", {})
-        if "image/png" not in data:
-            printed += "".join(output.get("text", data.get("text/plain", "")))
-            continue
-        yield from _block(printed)
-        printed, image = "", f"{name}_{place}.png"
-        content = base64.b64decode("".join(data["image/png"]))
-        add(posixpath.join(posixpath.dirname(uri), image), content)
-        yield f"![Figure of the cell above]({image}){{ .figure }}"
-    yield from _block(printed)
-
-
-def _block(printed: str) -> list[str]:
-    return [f"``` {{ .text .output }}\n{printed.rstrip()}\n```"] if printed.strip() else []
+    wanted = {"unique_key": path.stem, "output_files_dir": ""}
+    text, resources = MarkdownExporter().from_filename(str(path), wanted)
+    for name, picture in resources["outputs"].items():
+        add(posixpath.join(posixpath.dirname(uri), name), picture)
+    return text
 
 
 def _relinked(text: str, base: Path, uri: str, add: Any) -> str:

@@ -12,9 +12,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.benchmarks.case import Case, Contender, Target
-from experiments.benchmarks.ours import Given, compiled
+from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from experiments.harness.results import device
+from experiments.written_batches import Written
 from nsh import Geometric, Neurashed, Rules, WithReplacement, ensemble, train
 from nsh.neurashed import Constant, figure4, figure4_rules, random_hierarchy, unpack
 from nsh.training import ClosedForm, Method
@@ -149,7 +150,7 @@ def ours(
         def one(indices: Any) -> Any:
             return train(
                 known, examples, rules, jax.random.key(0),
-                steps=len(indices), sampler=Given(indices), method=method,
+                steps=len(indices), sampler=Written(indices), method=method,
             ).state  # fmt: skip
 
         final = jax.vmap(one, in_axes=1)(indices)

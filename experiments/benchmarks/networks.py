@@ -12,9 +12,10 @@ import numpy as np
 import optax
 
 from experiments.benchmarks.case import Case, Contender, Target
-from experiments.benchmarks.ours import Given, compiled
+from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from experiments.harness.results import device
+from experiments.written_batches import Written
 from nsh import WithReplacement, ensemble, train
 from nsh.networks import MLP, Network, digits
 
@@ -123,7 +124,7 @@ def _checked(data: Data, widths: tuple[int, ...], examples: Any, seed: int) -> D
     system = Network(lambda _: module, optax.sgd)
     final = train(
         system, examples, {"learning_rate": RATE}, jax.random.key(0),
-        steps=len(indices), sampler=Given(indices),
+        steps=len(indices), sampler=Written(indices),
     )  # fmt: skip
     trained = system.module(final.state)
     return {

@@ -1,4 +1,4 @@
-"""What all of nsh's contenders share: compiling ahead of time, and given mini-batches."""
+"""What all of nsh's contenders share: compiling ahead of time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Int, Key
 
 from experiments.benchmarks.work import Data, Work
-from nsh.training import Sampler
 
 
 def compiled(
@@ -30,23 +27,3 @@ def compiled(
         return getattr(analysis, "temp_size_in_bytes", None)
 
     return Work(run, compile, temporary_bytes, check)
-
-
-class Given(Sampler):
-    """Mini-batches written down beforehand: `indices` [steps, batch]."""
-
-    indices: Int[Array, "steps batch"]
-
-    def init(self, key: Key[Array, ""], samples: int) -> None:
-        """Nothing is carried."""
-
-    def draw(
-        self,
-        carried: None,
-        first: Int[Array, ""],
-        count: int,
-        key: Key[Array, ""],  # noqa: ARG002
-        samples: int,  # noqa: ARG002
-    ) -> tuple[Int[Array, "count batch"], None]:
-        """See `Sampler.draw`."""
-        return self.indices[first + jnp.arange(count, dtype=jnp.int32)], carried

@@ -11,9 +11,10 @@ import numpy as np
 
 from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ensembles import data, task
-from experiments.benchmarks.ours import Given, compiled
+from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from experiments.harness.results import device
+from experiments.written_batches import Written
 from nsh import Affine, Geometric, Neurashed, Rules, SaveAt, WithReplacement, ensemble
 from nsh.measure import effective_number
 from nsh.neurashed import Constant
@@ -162,7 +163,7 @@ def many(data: Data, *, mode: Any, steps: int, batch: int, **sizes: Any) -> Work
     def check() -> Data:
         indices = jnp.asarray(data["check_indices"][:, 0], jnp.int32)
         known = Neurashed(system.graph, Constant(1.0), Constant(1.0))
-        found = slope(known, examples, rates, jax.random.key(0), len(indices), Given(indices))
+        found = slope(known, examples, rates, jax.random.key(0), len(indices), Written(indices))
         return {
             "growth": np.asarray(found.growth.factor[0]), "decay": np.asarray(found.decay.factor[0])
         }  # fmt: skip

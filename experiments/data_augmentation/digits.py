@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from experiments.rare_features import Drawn, draws
+from experiments.written_batches import Written, draws
 from nsh import Geometric, Neurashed, Rules, System, train
 from nsh.correspondence.from_data import from_data
 from nsh.measure import elasticity, observe
@@ -182,7 +182,7 @@ def _trained(
         views, seed = member
         run = train(
             system, jax.tree.map(lambda leaf: leaf[views], examples), hyper, keys[seed],
-            steps=drawn.shape[1], sampler=Drawn(drawn[seed]),
+            steps=drawn.shape[1], sampler=Written(drawn[seed]),
         )  # fmt: skip
         kept = run.state if isinstance(run.state, NeurashedState) else None
         return measure(system, run.state, hyper, test, labels, keys[seed]), kept

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from experiments.rare_features import draws, trained
+from experiments.rare_features import trained
+from experiments.written_batches import draws
 from nsh import Neurashed
 from nsh.neurashed import Graph, NeurashedState, Node, Pathways, exact, unpack
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from experiments.rare_features import Drawn, draws
+from experiments.written_batches import Written, draws
 from nsh import Geometric, Neurashed, Rules, System, train
 from nsh.correspondence.from_data import from_data
 from nsh.measure import observe
@@ -141,7 +141,7 @@ def _recalls(
         chosen, seed = member
         return train(
             system, jax.tree.map(lambda leaf: leaf[chosen], examples), hyper, keys[seed],
-            steps=drawn.shape[1], sampler=Drawn(drawn[seed]),
+            steps=drawn.shape[1], sampler=Written(drawn[seed]),
         ).state  # fmt: skip
 
     numbers = jnp.repeat(jnp.arange(seeds), cases)

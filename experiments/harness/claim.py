@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from uncertainties import ufloat
 
 from experiments.harness.results import atomic
 
@@ -116,19 +117,9 @@ def format_measured(claim: Claim) -> str:
     value, error = float(claim.measured), claim.standard_error
     if error is None:
         return f"{value:.4g}"
-    if not (math.isfinite(value) and math.isfinite(error)) or error <= 1e-6 * abs(value):
+    if not error > 1e-6 * abs(value):
         return f"{value:.4g} ± {error:.2g}"
-    last, first = _power(error) - 1, _power(max(abs(value), error))
-    if -6 <= last <= 3:
-        digits = max(-last, 0)
-        return f"{round(value, -last):z.{digits}f} ± {round(error, -last):.{digits}f}"
-    scale, digits = 10.0**first, first - last
-    return f"({value / scale:z.{digits}f} ± {error / scale:.{digits}f})e{first}"
-
-
-def _power(number: float | np.floating) -> int:
-    """Of ten, that the first digit stands for; the number is rounded to two."""
-    return int(f"{number:.1e}".partition("e")[2])
+    return f"{ufloat(value, error):.2uP}".replace("±", " ± ")
 
 
 def _table(outcome: Outcome) -> Table:

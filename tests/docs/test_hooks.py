@@ -1,6 +1,5 @@
 """What the documentation's build does on its own: links, diagrams, pages that stand elsewhere."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 from architecture import MAY_IMPORT
 
 ROOT = Path(__file__).parents[2]
-PNG = "iVBORw0KGgo="
 
 
 @pytest.fixture
@@ -47,26 +45,6 @@ def test_links_of_pages_that_stand_elsewhere(hook, added):
     )
     assert "[out](https://arxiv.org) [no](docs/no.md)" in found
     assert "`f[x](nsh/system.py)`\n```python\nf[x](nsh/system.py)\n```" in found
-
-
-def test_notebooks_become_pages(hook, added, tmp_path):
-    outputs = [
-        {"output_type": "stream", "text": ["1\n"]},
-        {"output_type": "stream", "text": "2\n"},
-        {"output_type": "display_data", "data": {"image/png": PNG, "text/plain": "<Figure>"}},
-    ]
-    cells = [
-        {"cell_type": "markdown", "source": ["# Title\n", "text"]},
-        {"cell_type": "code", "source": "print(1)", "outputs": outputs},
-    ]
-    notebook = tmp_path / "1_first.ipynb"
-    notebook.write_text(json.dumps({"cells": cells}))
-    page = list(hook("from_repository")._cells(notebook, "notebooks/x.md", added.__setitem__))
-    assert page == [
-        "# Title\ntext", "```python\nprint(1)\n```", "``` { .text .output }\n1\n2\n```",
-        "![Figure of the cell above](1_first_1_2.png){ .figure }",
-    ]  # fmt: skip
-    assert added["notebooks/1_first_1_2.png"].startswith(b"\x89PNG")
 
 
 def test_diagram_is_the_table_that_imports_are_held_to(hook):

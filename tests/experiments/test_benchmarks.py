@@ -12,9 +12,9 @@ import pytest
 from experiments.benchmarks import ensembles, harness, numpy_peers, report
 from experiments.benchmarks.__main__ import Config, cases, main
 from experiments.benchmarks.case import Case, Contender, Target
-from experiments.benchmarks.ours import Given
 from experiments.harness.progress import silent
 from experiments.harness.results import ROOT
+from experiments.written_batches import Written
 from nsh import Neurashed, train
 from nsh.neurashed import Constant
 
@@ -74,7 +74,7 @@ def test_numpy_and_nsh_train_to_the_same_state():
     system, examples, rules = ensembles.task(**sizes)
     known = Neurashed(system.graph, Constant(1.0), Constant(1.0))
     for seed in range(ensembles.CHECKED_SEEDS):
-        sampler = Given(jnp.asarray(indices[:, seed], jnp.int32))
+        sampler = Written(jnp.asarray(indices[:, seed], jnp.int32))
         run = train(known, examples, rules, jax.random.key(0), steps=len(indices), sampler=sampler)
         np.testing.assert_allclose(run.state.log_amplification, node[seed], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(run.state.log_weight, edge[seed], rtol=1e-4, atol=1e-5)

@@ -66,7 +66,7 @@ def test_everything_is_in_it(page):
     body = text[text.index("<body>") :]
     for shown in (
         "left &lt;grows&gt;", "a paper &amp; more", "1.25 ± 0.50", "nan", "ends_badly",
-        "ValueError: &lt;out of luck&gt;", "moves, 1 min 2 s;\n2 claims,", "jax 1.2.3",
+        "ValueError: &lt;out of luck&gt;", "moves, 62 s;\n2 claims,", "jax 1.2.3",
         "2 claims of 2 experiments", "1 of them does not hold", "data:image/png;base64,",
         "<code>seeds</code>",
     ):  # fmt: skip

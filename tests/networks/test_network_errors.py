@@ -8,18 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_networks import KEY, X, Y, make_linear
 
 from nsh.networks import Linear, Network, NetworkState
 
 pytestmark = pytest.mark.core
-
-KEY = jax.random.key(0)
-RNG = np.random.default_rng(0)
-X, Y = RNG.normal(size=(24, 2, 3)), RNG.integers(0, 4, 24)
-
-
-def make_linear(key):
-    return Linear(6, 4, key=key)
 
 
 def prepare(x, y, make=make_linear):

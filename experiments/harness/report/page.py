@@ -90,20 +90,12 @@ def _origin(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     versions = json.loads(found["versions"])
     provenance = {
         "started": found["started_utc"],
-        "took": _duration(float(found["wall_time_seconds"])),
+        "took": f"{found['wall_time_seconds']:.0f} s",
         "device": found["device"],
         "commit": found["git_commit"],
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
     return provenance, json.loads(found["configuration"])
-
-
-def _duration(seconds: float) -> str:
-    """In hours, minutes and seconds, those that there are: 1 min 45 s."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = {"h": hours, "min": minutes, "s": seconds}
-    return " ".join(f"{number} {unit}" for unit, number in parts.items() if number) or "0 s"
 
 
 def _data_uri(path: Path) -> str | None:
