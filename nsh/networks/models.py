@@ -98,6 +98,7 @@ class Convolution(eqx.Module):
     """3x3 cross-correlation, stride 1, zero padding 1: ``y_ab = sum_ij x_{a+i-1, b+j-1} W_ij + b``.
 
     Shapes: x [height, width, inputs], W [3, 3, inputs, outputs]; W ~ N(0, gain / (9 inputs)).
+    Raises `ValueError` if x has another number of axes or channels.
     """
 
     weight: Float[Array, "3 3 inputs outputs"]
@@ -114,6 +115,9 @@ class Convolution(eqx.Module):
         # As one matrix product: each three neighbouring rows, end to end, times the banded matrix
         # that slides the weights along a row. lax.conv, vmapped over seeds, becomes a grouped
         # convolution, which takes 6 to 10 times as long on CPUs for images this small.
+        channels = self.weight.shape[2]
+        fits = x.ndim == 3 and x.shape[2] == channels  # or the product would mix up the axes
+        require(fits, "x.shape", x.shape, f"(height, width, {channels})")
         height, width, inputs = x.shape
         slide = jnp.stack([jnp.eye(width, k=1 - j, dtype=x.dtype) for j in range(3)])
         banded = jnp.einsum("jab,ijco->iacbo", slide, self.weight)
@@ -133,8 +137,9 @@ class CNN(eqx.Module):
     """Convolutional network for small one-channel images, with a linear readout.
 
     One block per entry of `channels`: 3x3 convolution, activation, 2x2 average pooling. `gain` as
-    in `MLP`. `image` = (height, width), each a multiple of ``2 ** len(channels)``; x may have any
-    shape with height * width numbers.
+    in `MLP`. `image` = (height, width), each a multiple of ``2 ** len(channels)``. x is one image:
+    [height, width], with an axis of length 1 before or behind, or its rows end to end
+    [height * width]. Raises `ValueError` on any other shape, such as [width, height].
     """
 
     blocks: tuple[Convolution, ...]
@@ -168,9 +173,10 @@ class CNN(eqx.Module):
 
     def features(self, x: Float[Array, "..."]) -> tuple[Float[Array, " _"], ...]:
         """Each block's pooled output, flattened (height, width, channel), lowest first."""
-        numbers = self.image[0] * self.image[1]
-        require(x.size == numbers, "x.shape", x.shape, f"one image of {numbers} numbers in all")
-        x = x.reshape(*self.image, 1)
+        height, width = self.image
+        shapes = (height, width), (height, width, 1), (1, height, width), (height * width,)
+        require(x.shape in shapes, "x.shape", x.shape, f"one image: {_either(shapes)}")
+        x = x.reshape(height, width, 1)
         levels = []
         for block in self.blocks:
             x = average_pool(self.activation(block(x)))
@@ -180,3 +186,8 @@ class CNN(eqx.Module):
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, " classes"]:
         """The logits of one example."""
         return self.readout(self.features(x)[-1])
+
+
+def _either(choices: Sequence[object]) -> str:
+    *others, last = map(str, choices)
+    return f"{', '.join(others)} or {last}"

@@ -19,31 +19,39 @@ def magnitude_mask(params: PyTree, keep: float | Float[Array, ""], scope: str = 
     """Bools like `params`: the share `keep` of its weights that are largest in size.
 
     Weights are the floating-point arrays of two or more axes, such as W; others, such as biases,
-    are kept whole. `scope`: the share of each array (``"layer"``) or of all together
-    (``"global"``); rounded to the nearest number of weights, at least one. Ties at the edge are
-    all kept. (Frankle and Carbin, arXiv 1803.03635, Section 2, prune by layer; Section 4 globally.)
+    are kept whole. `keep` is a share of all weights, pruned ones included: of each array
+    (``"layer"``) or of all together (``"global"``), rounded to the nearest number of weights, at
+    least one. Exactly so many are kept; of equal sizes, the first (NaN counts as largest). (Frankle
+    and Carbin, arXiv 1803.03635, Section 2, prune by layer; Section 4 globally.)
+
+    To prune a share p in each of several rounds (the paper's Figure 1), give round r
+    ``keep = (1 - p) ** r``: a weight that one round has pruned is 0 and stays out of the next.
 
     Jittable and vmappable, in `keep` too. Raises `ValueError` on a share outside (0, 1] and another
     scope. Not differentiable.
     """
     require(scope in ("layer", "global"), "scope", scope, "'layer' or 'global'")
     _check_share(keep)
-    sizes = [jnp.abs(leaf) if _is_weight(leaf) else None for leaf in jax.tree.leaves(params)]
-    weights = [size for size in sizes if size is not None]
-    require(weights, "params", params, "with arrays of two or more axes to prune")
+    leaves, structure = jax.tree.flatten(params)
+    prunable = [leaf for leaf in leaves if _is_weight(leaf)]
+    require(prunable, "params", params, "with arrays of two or more axes to prune")
+    rows = [jnp.abs(leaf).ravel() for leaf in prunable]
     if scope == "global":
-        together = _smallest_kept(jnp.concatenate([size.ravel() for size in weights]), keep)
-        least = [together] * len(weights)
+        ends = np.cumsum([row.size for row in rows])[:-1]
+        kept = jnp.split(_largest(jnp.concatenate(rows), keep), ends)
     else:
-        least = [_smallest_kept(size.ravel(), keep) for size in weights]
-    edges = iter(least)
-    masks = [_all(leaf) if size is None else size >= next(edges)
-             for leaf, size in zip(jax.tree.leaves(params), sizes, strict=True)]  # fmt: skip
-    return jax.tree.unflatten(jax.tree.structure(params), masks)
+        kept = [_largest(row, keep) for row in rows]
+    chosen = iter(kept)
+    masks = [next(chosen).reshape(leaf.shape) if _is_weight(leaf) else _all(leaf) for leaf in leaves]
+    return jax.tree.unflatten(structure, masks)
 
 
 def random_mask(key: Key[Array, ""], mask: PyTree) -> PyTree:
-    """As many weights of each array kept as in `mask`, but drawn at random. Jittable, vmappable."""
+    """As many weights of each array kept as in `mask`, but drawn at random.
+
+    Jittable, vmappable. Raises `ValueError` on a mask that is not of bools.
+    """
+    _require_bools(mask)
     leaves, structure = jax.tree.flatten(mask)
     # drawn in one row for all arrays: much faster to compile on CPUs
     bits = jax.random.bits(key, (sum(leaf.size for leaf in leaves),), jnp.uint32)
@@ -76,8 +84,7 @@ class Pruned(System):
         made = eqx.filter_eval_shape(self.network.make, jax.random.key(0))
         params = eqx.filter(made, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
         _require_alike("mask", self.mask, params)
-        kinds = {str(leaf.dtype) for leaf in jax.tree.leaves(self.mask)}
-        require(kinds == {"bool"}, "mask.dtype", sorted(kinds), "bool")
+        _require_bools(self.mask)
         if self.start is not None:
             _require_alike("start", self.start, params)
 
@@ -111,8 +118,18 @@ class Pruned(System):
 
 
 def masked(params: PyTree, mask: PyTree) -> PyTree:
-    """The parameters, with 0 outside the mask. Differentiable in the parameters."""
+    """The parameters, with 0 outside the mask. Differentiable in the parameters.
+
+    Raises `ValueError` on a mask that is not of bools.
+    """
+    _require_bools(mask)
     return jax.tree.map(lambda leaf, kept: jnp.where(kept, leaf, 0), params, mask)
+
+
+def _require_bools(mask: PyTree) -> None:
+    """Or weights would pass for a mask: all that are not 0."""
+    kinds = {str(jnp.result_type(leaf)) for leaf in jax.tree.leaves(mask)}
+    require(kinds == {"bool"}, "mask.dtype", sorted(kinds), "bool")
 
 
 def _require_alike(field: str, tree: PyTree, params: PyTree) -> None:
@@ -130,10 +147,11 @@ def _all(leaf: Array) -> Bool[Array, "..."]:
     return jnp.ones(leaf.shape, bool)
 
 
-def _smallest_kept(sizes: Float[Array, " n"], keep: Any) -> Float[Array, ""]:
-    """The smallest of the share `keep` of sizes that are largest."""
-    count = jnp.clip(jnp.round(jnp.asarray(keep, sizes.dtype) * sizes.size), 1, sizes.size)
-    return jnp.sort(sizes)[sizes.size - count.astype(jnp.int32)]
+def _largest(sizes: Float[Array, " n"], keep: Any) -> Bool[Array, " n"]:
+    """Which values are the share `keep` of them that is largest."""
+    count = jnp.clip(jnp.round(jnp.asarray(keep, float) * sizes.size), 1, sizes.size)
+    # NaN, of a run that has diverged, stays in: dropped, the run would pass for healthy
+    return _first_in_order(jnp.where(jnp.isnan(sizes), -jnp.inf, -sizes), count)
 
 
 def _first_in_order(values: Array, count: Array) -> Bool[Array, " n"]:
@@ -145,4 +163,5 @@ def _first_in_order(values: Array, count: Array) -> Bool[Array, " n"]:
 def _check_share(keep: Any) -> None:
     if is_concrete(keep):
         share = np.asarray(keep)
+        require(share.ndim == 0, "keep.shape", share.shape, "(), one share; for more use jax.vmap")
         require_all((share > 0) & (share <= 1), "keep", share, "a share above 0, up to 1")

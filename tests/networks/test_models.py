@@ -70,6 +70,12 @@ def test_cnn_forward_is_numpy_loop():
     close(module(jnp.asarray(x, float)), logits)
 
 
+def test_an_image_may_come_with_a_channel_or_flat():
+    module, image = CNN((2,), 3, (4, 2), key=KEY), jax.random.normal(KEY, (4, 2))
+    for x in (image[:, :, None], image[None], image.reshape(-1)):
+        np.testing.assert_array_equal(module(x), module(image))
+
+
 def test_linear_features_are_the_input():
     module = with_biases(Linear(6, 3, key=KEY))
     x = jnp.arange(6.0).reshape(2, 3)
@@ -133,7 +139,14 @@ def test_jit_vmap_and_grad(make):
         (lambda: CNN((8, 0), key=KEY), "outputs = 0"),
         (lambda: CNN(image=(8, 6), key=KEY), r"image = \(8, 6\).*multiple of 4"),
         (lambda: CNN(image=(8, 0), key=KEY), "image = 0"),
-        (lambda: CNN(key=KEY)(jnp.zeros((8, 9))), r"x\.shape = \(8, 9\).*64 numbers"),
+        (lambda: CNN(key=KEY)(jnp.zeros((8, 9))), r"x\.shape = \(8, 9\).*\(8, 8\)"),
+        (lambda: CNN(image=(16, 8), key=KEY)(jnp.zeros((8, 16))), r"\(8, 16\): .*\(16, 8\)"),
+        (lambda: CNN(key=KEY)(jnp.zeros((4, 16))), r"x\.shape = \(4, 16\).*\(8, 8\), .*\(64,\)"),
+        (lambda: CNN(key=KEY)(jnp.zeros((1, 64))), r"x\.shape = \(1, 64\)"),
+        (
+            lambda: CNN(key=KEY).blocks[0](jnp.zeros((8, 8, 2))),
+            r"x\.shape = \(8, 8, 2\): must be \(height, width, 1\)",
+        ),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -53,6 +53,45 @@ def test_magnitude_masks_are_those_of_a_sorted_list(params, keep):
     assert all(leaf.all() for leaf in jax.tree.leaves(magnitude_mask(params, 0.01))[1::2])
 
 
+@pytest.mark.core
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_no_more_is_kept_than_asked(scope):
+    """Pruned weights and others of equal size: exactly the share asked for, the largest first."""
+    pruned = {"W": jnp.array([[5.0, 4.0], [3.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])}
+    for share, count in ((0.5, 5), (0.3, 3), (0.2, 2)):
+        mask = np.asarray(magnitude_mask(pruned, share, scope)["W"])
+        assert mask.sum() == count
+        assert mask.ravel()[: min(count, 3)].all()
+    equal = magnitude_mask({"W": jnp.full((4, 5), -0.5)}, 0.35, scope)["W"]
+    assert equal.sum() == 7
+    # NaN stays, lest a run that has diverged look healthy
+    spoilt = magnitude_mask({"W": jnp.array([[1.0, jnp.nan, 3.0, jnp.nan]])}, 0.75, scope)["W"]
+    np.testing.assert_array_equal(spoilt, [[False, True, True, True]])
+    # counted in floats of 32 bits, whatever the weights': 0.7 of 1,000 is 700, not 698
+    assert magnitude_mask({"W": jnp.ones((10, 100), jnp.bfloat16)}, 0.7, scope)["W"].sum() == 700
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_pruning_in_rounds(params, scope):
+    """The documented recipe: round r keeps 0.8^r of all weights, each within the one before."""
+    rng = np.random.default_rng(0)
+    total = sum(w.size for w in weights(params))
+    trained, before = params, jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), params)
+    for number in range(1, 8):
+        mask = magnitude_mask(trained, 0.8**number, scope)
+        counts = [m.sum() for m in weights(mask)]
+        if scope == "global":
+            assert sum(counts) == round(0.8**number * total)
+        else:
+            assert counts == [round(0.8**number * w.size) for w in weights(params)]
+        inside = jax.tree.map(lambda now, then: bool(np.all(then | ~now)), mask, before)
+        assert all(jax.tree.leaves(inside))
+        # any training that keeps the pruned weights at 0
+        moved = jax.tree.map(lambda leaf: leaf + jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), params)
+        trained, before = masked(moved, mask), mask
+
+
 def test_one_program_for_all_shares_and_seeds(params):
     keeps = jnp.array([0.2, 0.7])
 
