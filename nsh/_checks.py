@@ -10,6 +10,8 @@ import jax
 import jax.core
 import numpy as np
 
+MOST_CLASSES = np.iinfo(np.int32).max
+
 
 def require(ok: Any, field: str, value: Any, allowed: str) -> None:
     """Raise ``ValueError`` naming field, value and what is allowed, unless `ok`."""
@@ -54,13 +56,33 @@ def require_numeric(field: str, value: Any) -> np.ndarray:
     return array
 
 
-def require_labels(labels: Any, count: int, classes: int) -> np.ndarray:
-    """`count` integer labels in 0..classes-1 as int32, else an error."""
-    array = require_numeric("y", labels)
-    require(array.dtype.kind in "iu", "y.dtype", str(array.dtype), "an integer type")
-    require(array.shape == (count,), "y.shape", array.shape, f"({count},), one label per sample")
-    require_all((array >= 0) & (array < classes), "y", array, f"a class in 0..{classes - 1}")
-    return array.astype(np.int32)
+def require_labels(labels: Any, count: int, classes: int = MOST_CLASSES, field: str = "y") -> Any:
+    """`count` labels 0..classes-1 as int32, else an error.
+
+    The one rule for labels: whole numbers of an integer type. Nothing else is turned into them,
+    lest names or probabilities be misread; the error says how to. Concrete labels come back as a
+    NumPy array; of traced ones only shape and type can be checked.
+    """
+    concrete = is_concrete(labels)
+    labels = np.asarray(labels) if concrete else labels
+    shape, kind = tuple(labels.shape), np.dtype(labels.dtype).kind
+    one_hot = len(shape) == 2 and shape[0] == count
+    hint = f"; of one-hot rows {field}.argmax(1)" if one_hot else ""
+    require(shape == (count,), f"{field}.shape", shape, f"({count},), one label per sample{hint}")
+    if concrete and kind == "f":  # astype(int) would take these, and change them
+        require_all(~np.isnan(labels), field, labels, "a whole number, not NaN")
+        require_all(labels == np.floor(labels), field, labels, "a whole number")
+    allowed = (
+        f"an integer type, classes being numbered from 0: {field}.astype(int) of bools and of "
+        f"whole floats, np.unique({field}, return_inverse=True)[1] of names"
+    )
+    require(kind in "iu", f"{field}.dtype", str(labels.dtype), allowed)
+    if concrete:
+        from_one = len(labels) and labels.min() == 1 and labels.max() == classes
+        hint = f"; of labels that count from 1: {field} - 1" if from_one else ""
+        inside = (labels >= 0) & (labels < classes)
+        require_all(inside, field, labels, f"a class in 0..{classes - 1}{hint}")
+    return labels.astype(np.int32)
 
 
 def checked_levels(levels: Any) -> Sequence[Any]:

@@ -5,12 +5,18 @@ import re
 import jax
 import jaxtyping
 import pytest
-from bad_input import data, graphs, rules, runs
+from bad_input import data, graphs, measures, rules, runs
 from bad_input.good import X, Y, many, prepared, trained
 
 pytestmark = pytest.mark.core
 
-TABLES = {"graph": graphs.GRAPHS, "data": data.DATA, "rules": rules.RULES, "run": runs.RUNS}
+TABLES = {
+    "graph": graphs.GRAPHS,
+    "data": data.DATA,
+    "rules": rules.RULES,
+    "run": runs.RUNS,
+    "measure": measures.MEASURES,
+}
 CASES = [
     pytest.param(*case, id=f"{part}: {name}")
     for part, cases in TABLES.items()

@@ -64,7 +64,7 @@ def from_data(
     x = require_numeric("x", x)
     require(x.ndim >= 2 and x.size > 0, "x.shape", x.shape, "[n, ...], not empty")
     require_all(np.isfinite(x), "x", x, "finite")
-    y = require_labels(y, len(x), np.iinfo(np.int32).max)
+    y = require_labels(y, len(x))
     missing = np.setdiff1d(np.arange(y.max() + 1), y)
     require(missing.size == 0, "y: classes without samples", missing.tolist(), "none")
     for field, count in (

@@ -92,7 +92,7 @@ def from_network(
     x = require_numeric("x", x)
     require(x.ndim >= 1 and len(x) > 0, "x.shape", x.shape, "[n, ...] with n >= 1")
     require_all(np.isfinite(x), "x", x, "finite")
-    y = require_labels(y, len(x), np.iinfo(np.int32).max)
+    y = require_labels(y, len(x))
     activations = _reader(module, features)
     levels = activations(x)
     groups = _partitions(module, levels, nodes, clusters_per_level)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from nsh._checks import require, require_labels, require_numeric
+from nsh._checks import require, require_all, require_labels, require_numeric
 from nsh.neurashed.graph import Graph
 
 
@@ -40,6 +40,7 @@ def quality(graph: Graph, bits: Any, y: Any) -> Quality:
     expected = f"(n, {graph.widths[0]}): level 1 has {graph.widths[0]} nodes"
     fits = bits.ndim == 2 and bits.shape[1] == graph.widths[0] and len(bits) > 0
     require(fits, "bits.shape", bits.shape, expected)
+    require_all((bits == 0) | (bits == 1), "bits", bits, "0 or 1 (fires or not)")
     y = require_labels(y, len(bits), graph.classes)
     scores = _top_scores(graph, bits != 0)
     fires, logits = scores > 0, scores @ _class_matrix(graph)

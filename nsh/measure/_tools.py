@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from nsh._checks import checked_levels, is_concrete, require, require_all, require_integer
+from nsh._checks import (
+    MOST_CLASSES,
+    checked_levels,
+    is_concrete,
+    require,
+    require_integer,
+    require_labels,
+)
 from nsh.system import Scaled, System
 
 # Numbers held at once by one chunk of `map_rows`: 4 MB in float32.
@@ -19,24 +26,54 @@ _CHUNK = 2**20
 ONE_SEED = "and one seed (for an ensemble's state use jax.vmap)"
 
 
-def check_labels(labels: Any, count: int, classes: int | None = None) -> None:
-    """Raise `ValueError` unless `labels` are `count` integers, in 0..classes-1 if concrete."""
-    require(labels.shape == (count,), "labels.shape", labels.shape, f"({count},)")
-    integral = jnp.issubdtype(labels.dtype, jnp.integer)
-    require(integral, "labels.dtype", str(labels.dtype), "an integer type")
-    if classes is not None:
-        require_integer("classes", classes, 1)
-    if classes is not None and is_concrete(labels):
-        values = np.asarray(labels)
-        inside = (values >= 0) & (values < classes)
-        require_all(inside, "labels", values, f"a class in 0..{classes - 1}")
+def checked_labels(
+    labels: Any, count: int, classes: int = MOST_CLASSES, field: str = "labels"
+) -> tuple[Int[Array, " n"], Any]:
+    """`count` labels as int32, and whether all are in 0..classes-1.
+
+    Raises `ValueError` on bad labels; of traced ones the second result tells, see `where_labelled`.
+    """
+    require_integer("classes", classes, 1)
+    checked = jnp.asarray(require_labels(labels, count, classes, field))
+    if is_concrete(labels):
+        return checked, np.True_
+    same = checked.astype(labels.dtype) == labels  # not if it was too large for 32 bits
+    return checked, jnp.all(same & (checked >= 0) & (checked < classes))
 
 
-def check_predictions(logits: Any, labels: Any) -> None:
-    """Raise `ValueError` unless `logits` are [n, classes] and `labels` n of these classes."""
-    allowed = "(n, classes); for an ensemble use jax.vmap"
-    require(logits.ndim == 2, "logits.shape", logits.shape, allowed)
-    check_labels(labels, *logits.shape)
+def where_labelled(result: PyTree, inside: Any) -> PyTree:
+    """`result`, but NaN (False for flags) where labels are outside the classes; slopes too."""
+    if is_concrete(inside):
+        return result
+    factor = jnp.where(inside, 1.0, jnp.nan)
+
+    def checked(leaf: Array) -> Array:
+        return leaf & inside if leaf.dtype == bool else leaf * factor.astype(leaf.dtype)
+
+    return jax.tree.map(checked, result)
+
+
+def checked_rows(numbers: Any, field: str) -> Float[Array, "n d"]:
+    """Numbers [n, d] as floats, else `ValueError`: of integers, means would be cut to integers."""
+    array = jnp.asarray(numbers)
+    allowed = "two axes, (n, ...) with n >= 1; for an ensemble use jax.vmap"
+    require(array.ndim == 2 and array.size > 0, f"{field}.shape", array.shape, allowed)
+    real = not jnp.issubdtype(array.dtype, jnp.complexfloating)
+    require(real, f"{field}.dtype", str(array.dtype), "bool, int or float")
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def nan_with(result: Float[Array, "*k"], numbers: Float[Array, "..."]) -> Float[Array, "*k"]:
+    """`result`, but NaN where one of `numbers` is: a comparison with NaN passes for an answer."""
+    return jnp.where(jnp.any(jnp.isnan(numbers)), jnp.nan, result)
+
+
+def checked_predictions(
+    logits: Any, labels: Any
+) -> tuple[Float[Array, "n classes"], Int[Array, " n"], Any]:
+    """Logits [n, classes], and n labels of these classes, as `checked_labels` gives them."""
+    logits = checked_rows(logits, "logits")
+    return logits, *checked_labels(labels, *logits.shape)
 
 
 def logits_of(system: System, state: PyTree, example: PyTree) -> Float[Array, " classes"] | Scaled:

@@ -7,7 +7,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nsh._checks import require_integer
-from nsh.measure._tools import check_labels, map_rows, same_group
+from nsh.measure._tools import (
+    checked_labels,
+    checked_rows,
+    map_rows,
+    nan_with,
+    same_group,
+    where_labelled,
+)
 
 
 def binned_information(
@@ -23,11 +30,13 @@ def binned_information(
     the result does not change under any strictly increasing transformation of the level.
 
     T is a function of the input, so I(T; X) = H(T): with wide levels it soon is log2 n, whatever
-    was learned. Raises `ValueError` on labels outside 0..classes-1 or fewer than 2 bins. Not
-    differentiable: piecewise constant, its derivative is 0 almost everywhere.
+    was learned. NaN if a feature is. Raises `ValueError` on labels outside 0..classes-1 (NaN where
+    they are traced) or fewer than 2 bins. Not differentiable: piecewise constant, its derivative is
+    0 almost everywhere.
     """
+    features = checked_rows(features, "features")
     n, d = features.shape
-    check_labels(labels, n, classes)
+    labels, inside = checked_labels(labels, n, classes)
     require_integer("bins", bins, 2)
     ranks = np.arange(1, bins) * features.size // bins
     edges = jnp.sort(features.reshape(-1))[ranks]
@@ -40,4 +49,6 @@ def binned_information(
 
     input_bits = -log_share(alike)
     label_bits = log_share(alike & of_class) - log_share(alike) - log_share(of_class)
+    found = nan_with(jnp.stack([input_bits, label_bits]), features)
+    input_bits, label_bits = where_labelled(found, inside)
     return input_bits, label_bits

@@ -8,7 +8,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from nsh.measure._tools import check_labels, same_group
+from nsh._checks import require
+from nsh.measure._tools import checked_labels, checked_rows, same_group, where_labelled
 
 
 class Bounds(eqx.Module):
@@ -32,9 +33,14 @@ def information_bounds(
     ``I(T; Y) = I(T; X) - I(T; X | Y)``, bounded by the same bounds within each class, and by
     ``0 <= I(T; Y) <= H(Y)``.
 
-    Raises `ValueError` on bad labels. Differentiable, except where the label's bounds are cut.
+    Raises `ValueError` on bad labels or shapes; NaN on traced labels out of range. Differentiable,
+    except where the label's bounds are cut.
     """
-    check_labels(labels, squared_distances.shape[0], classes)
+    squared_distances = checked_rows(squared_distances, "squared_distances")
+    n = len(squared_distances)
+    shape = squared_distances.shape
+    require(shape == (n, n), "squared_distances.shape", shape, f"({n}, {n})")
+    labels, inside = checked_labels(labels, n, classes)
     everything = jnp.ones_like(squared_distances, dtype=bool)
     within = same_group(labels)
     lower, upper = (_mixture_information(squared_distances / s, everything) for s in (8, 2))
@@ -42,12 +48,13 @@ def information_bounds(
         _mixture_information(squared_distances / s, within) for s in (8, 2)
     )
     label_entropy = -jnp.mean(jnp.log2(jnp.mean(within, axis=1, dtype=lower.dtype)))
-    return Bounds(
+    bounds = Bounds(
         input_lower=lower,
         input_upper=upper,
         label_lower=jnp.maximum(lower - upper_within, 0),
         label_upper=jnp.minimum(upper - lower_within, label_entropy),
     )
+    return where_labelled(bounds, inside)
 
 
 def _mixture_information(

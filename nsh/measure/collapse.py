@@ -11,7 +11,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from nsh._checks import is_concrete, require, require_integer
-from nsh.measure._tools import check_labels, mean_over_pairs, require_levels, safe_norm
+from nsh.measure._tools import (
+    checked_labels,
+    checked_rows,
+    mean_over_pairs,
+    nan_with,
+    require_levels,
+    safe_norm,
+    where_labelled,
+)
 from nsh.measure.observe import observe
 from nsh.system import System
 
@@ -50,18 +58,22 @@ def neural_collapse(
     weighs the same: the paper's formulas where classes are balanced, as they are there.
 
     No unit of features or weights matters. NC1 to NC3 are NaN if all class means coincide (NC3
-    also if W = 0). Raises `ValueError` on fewer than 2 classes, bad labels, or a class without
-    example (all NaN where labels are traced). NC1 to NC3 are differentiable as long as the rank
+    also if W = 0); all are NaN if a feature is. Raises `ValueError` on fewer than 2 classes, bad
+    labels or shapes, or a class without example (all NaN where labels are traced). NC1 to NC3 are differentiable as long as the rank
     of M does not change (a pseudo-inverse jumps there); NC2 and NC3 have a kink at collapse, with
     slope 0 given; NC4 is piecewise constant.
     """
     require_integer("classes", classes, 2)
-    check_labels(labels, features.shape[0], classes)
-    require(weights.shape[0] == classes, "weights.shape", weights.shape, f"({classes}, d)")
+    features, weights = checked_rows(features, "features"), checked_rows(weights, "weights")
+    numbers, inside = checked_labels(labels, len(features), classes)
     _check_all_present(labels, classes)
+    shape = (classes, features.shape[1])
+    require(weights.shape == shape, "weights.shape", weights.shape, f"{shape}, classes first")
+    if bias is not None:
+        require(jnp.shape(bias) == (classes,), "bias.shape", jnp.shape(bias), f"({classes},)")
     unit = jax.lax.stop_gradient(jnp.max(jnp.abs(features)))
     scaled = features / jnp.where(unit > 0, unit, 1)
-    members = jax.nn.one_hot(labels, classes, dtype=features.dtype)
+    members = jax.nn.one_hot(numbers, classes, dtype=features.dtype)
     means = _product(members.T, scaled) / jnp.sum(members, axis=0)[:, None]
     centre = jnp.mean(means, axis=0, keepdims=True)
     centred = means - centre
@@ -71,13 +83,14 @@ def neural_collapse(
     distinct = jnp.where(safe_norm(centred) > rounding, centred, jnp.nan)
     spread_norms, spread_angles = _simplex_distance(distinct)
     decisions = _product(features, weights.T) + (0 if bias is None else bias[None])
-    return Collapse(
+    found = Collapse(
         nc1=_within_beside_between(deviations, distinct, members),
         nc2_norms=spread_norms,
         nc2_angles=spread_angles,
         nc3=safe_norm(weights / safe_norm(weights) - distinct / safe_norm(distinct)),
         nc4=_disagreement(decisions, scaled - centre, centred),
     )
+    return where_labelled(found, inside)
 
 
 def readout(
@@ -88,9 +101,13 @@ def readout(
     ``W = (pinv(H - mean H) (Z - mean Z))^T``, ``b = mean z - W mean h``: of all best fits the one
     of least norm, so it is exact if logits are affine in the features, up to parts of W that no
     example's feature touches (those come out 0). Directions whose singular value is below
-    ``max(n, d)`` machine epsilons of the largest count as not touched. Differentiable as long as
-    the rank of the centred features does not change.
+    ``max(n, d)`` machine epsilons of the largest count as not touched. Raises `ValueError` on
+    shapes that do not fit. Differentiable as long as the rank of the centred features does not
+    change.
     """
+    features, logits = checked_rows(features, "features"), checked_rows(logits, "logits")
+    alike, allowed = len(logits) == len(features), f"({len(features)}, classes)"
+    require(alike, "logits.shape", logits.shape, allowed)
     feature_mean, logit_mean = jnp.mean(features, axis=0), jnp.mean(logits, axis=0)
     rtol = float(max(features.shape) * jnp.finfo(features.dtype).eps)
     inverse = jnp.linalg.pinv(features - feature_mean[None], rtol=rtol)
@@ -156,4 +173,5 @@ def _disagreement(
     # |h - mu|^2 less |h|^2, which all classes share.
     distances = jnp.sum(means**2, axis=1)[None] - 2 * _product(features, means.T)
     differ = jnp.argmax(decisions, axis=1) != jnp.argmin(distances, axis=1)
-    return jnp.mean(differ, dtype=features.dtype)
+    share = jnp.mean(differ, dtype=features.dtype)
+    return nan_with(share, jnp.concatenate([decisions, distances]))

@@ -12,12 +12,14 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from nsh._checks import require
 from nsh.measure._tools import (
-    check_labels,
+    checked_labels,
+    checked_rows,
     logits_of,
     map_rows,
     mean_over_pairs,
     safe_norm,
     same_group,
+    where_labelled,
 )
 from nsh.system import Scaled, System, in_common_unit
 
@@ -105,20 +107,25 @@ def elasticity_contrast(
 
     Without `subclasses` every example is a subclass of its own: `within_subclass` is NaN and
     `within_class` is over all pairs of the same class. Subclass numbers need only differ within a
-    class. Raises `ValueError` on bad labels. Differentiable in `matrix`.
+    class. Raises `ValueError` on bad labels or shapes; NaN on traced labels below 0. Differentiable
+    in `matrix`.
     """
-    n = matrix.shape[0]
+    matrix = checked_rows(matrix, "matrix")
+    n = len(matrix)
     require(matrix.shape == (n, n), "matrix.shape", matrix.shape, f"({n}, {n})")
-    check_labels(labels, n)
+    labels, inside = checked_labels(labels, n)
+    parts = jnp.arange(n) if subclasses is None else subclasses
+    parts, inside_too = checked_labels(parts, n, field="subclasses")
     same_class = same_group(labels)
-    same_subclass = same_class & same_group(jnp.arange(n) if subclasses is None else subclasses)
+    same_subclass = same_class & same_group(parts)
     across = mean_over_pairs(matrix, ~same_class)
-    return Contrast(
+    contrast = Contrast(
         within_subclass=mean_over_pairs(matrix, same_subclass),
         within_class=mean_over_pairs(matrix, same_class & ~same_subclass),
         across_classes=across,
         ratio=mean_over_pairs(matrix, same_class) / across,
     )
+    return where_labelled(contrast, inside & inside_too)
 
 
 def _batch_of_one(example: PyTree) -> PyTree:

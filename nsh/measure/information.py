@@ -14,7 +14,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from nsh._checks import require_integer
-from nsh.measure._tools import check_labels, map_rows, require_levels
+from nsh.measure._tools import (
+    checked_labels,
+    checked_rows,
+    map_rows,
+    require_levels,
+    where_labelled,
+)
 from nsh.measure.bounds import Bounds, information_bounds
 from nsh.measure.noise import Noise, scaled_noise_level
 from nsh.measure.observe import observe
@@ -65,12 +71,14 @@ def information(
     The draws depend on `key` alone: with one key at all training steps they are common random
     numbers, and curves over training are smooth. Independent errors need different keys.
 
-    Raises `ValueError` on labels outside 0..classes-1 or fewer than 2 samples. Differentiable in
-    `features`, `noise` and `log_unit` (reparametrised draws); errors and flags carry no gradient.
-    Time n^2 * samples * d, memory a few MB (in chunks) plus n^2.
+    Raises `ValueError` on labels outside 0..classes-1 (NaN, and neither `saturated` nor
+    `consistent`, where they are traced) or fewer than 2 samples. Differentiable in `features`,
+    `noise` and `log_unit` (reparametrised draws); errors and flags carry no gradient. Time
+    n^2 * samples * d, memory a few MB (in chunks) plus n^2.
     """
+    features = checked_rows(features, "features")
     n, d = features.shape
-    check_labels(labels, n, classes)
+    labels, inside = checked_labels(labels, n, classes)
     require_integer("samples", samples, 2)
     scale, sigma = scaled_noise_level(features, noise, log_unit)
     members = jax.nn.one_hot(labels, classes, dtype=features.dtype)
@@ -89,7 +97,7 @@ def information(
     input_bits, input_error = _gain(jnp.asarray(math.log(n), features.dtype), input_loss)
     label_bits, label_error = _gain(_entropy(jnp.mean(members, axis=0)), label_loss)
     bounds = information_bounds(squared_distances, labels, classes=classes)
-    return Information(
+    found = Information(
         input=input_bits,
         input_error=input_error,
         input_lower=bounds.input_lower,
@@ -101,6 +109,7 @@ def information(
         saturated=input_bits >= _SATURATION * math.log2(n),
         consistent=_consistent(input_bits, input_error, label_bits, label_error, bounds, n),
     )
+    return where_labelled(found, inside)
 
 
 def level_information(

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require_all
+from nsh.measure._tools import checked_rows
 
 
 class Noise(eqx.Module):
@@ -39,6 +40,7 @@ def noise_level(
     times the largest feature (below, rounding is the noise), and finite whatever the unit: a fixed
     part that would overflow is cut to a size beside which the features vanish. Differentiable.
     """
+    features = checked_rows(features, "features")
     scale, sigma = scaled_noise_level(features, noise, log_unit)
     return scale * sigma
 

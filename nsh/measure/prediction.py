@@ -8,27 +8,30 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from nsh._checks import require_integer
-from nsh.measure._tools import check_predictions
+from nsh.measure._tools import checked_predictions, nan_with, where_labelled
 
 
 def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
     """Mean of ``-ln softmax(logits)[label]``, in nats; finite for any finite logits.
 
-    Raises `ValueError` on bad labels or shapes. Differentiable.
+    Raises `ValueError` on bad labels or shapes; NaN on traced labels out of range. Differentiable.
     """
-    check_predictions(logits, labels)
+    logits, labels, inside = checked_predictions(logits, labels)
     # Without the shift, log-sum-exp of huge logits rounds away what the smaller ones add.
     shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=1, keepdims=True))
-    return jnp.mean(optax.losses.softmax_cross_entropy_with_integer_labels(shifted, labels))
+    losses = optax.losses.softmax_cross_entropy_with_integer_labels(shifted, labels)
+    return where_labelled(jnp.mean(losses), inside)
 
 
 def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
     """Share of examples whose largest logit (the first of equals) is the label's.
 
-    Raises `ValueError` on bad labels or shapes. Not differentiable.
+    NaN if a logit is. Raises `ValueError` on bad labels or shapes; NaN on traced labels out of
+    range. Not differentiable.
     """
-    check_predictions(logits, labels)
-    return jnp.mean(_decisions(logits, labels) == labels, dtype=logits.dtype)
+    logits, labels, inside = checked_predictions(logits, labels)
+    share = jnp.mean(_decisions(logits, labels) == labels, dtype=logits.dtype)
+    return where_labelled(nan_with(share, logits), inside)
 
 
 def expected_calibration_error(
@@ -38,27 +41,28 @@ def expected_calibration_error(
 
     ``sum_b (n_b / n) |accuracy_b - confidence_b|``, the confidence being the largest probability
     and the bins ``((b-1)/B, b/B]``: Guo et al., "On calibration of modern neural networks" (ICML
-    2017), eq. 3. Raises `ValueError` on bad labels or no bin. Not differentiable: it jumps where
-    the decision or the bin changes.
+    2017), eq. 3. Raises `ValueError` on bad labels or no bin; NaN on traced labels out of range.
+    Not differentiable: it jumps where the decision or the bin changes.
     """
-    check_predictions(logits, labels)
+    logits, labels, inside = checked_predictions(logits, labels)
     require_integer("bins", bins, 1)
     confidence = jnp.max(jax.nn.softmax(logits), axis=1)
     correct = (_decisions(logits, labels) == labels).astype(logits.dtype)
     which = jnp.clip(jnp.ceil(confidence * bins).astype(jnp.int32) - 1, 0, bins - 1)
     gaps = jax.ops.segment_sum(correct - confidence, which, num_segments=bins)
-    return jnp.sum(jnp.abs(gaps)) / logits.shape[0]
+    return where_labelled(jnp.sum(jnp.abs(gaps)) / logits.shape[0], inside)
 
 
 def brier_score(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
     """Mean squared distance of the probabilities from the label's one-hot vector: 0..2.
 
     ``mean_i sum_c (p_ic - [y_i = c])^2``: Brier (Monthly Weather Review 1950). Raises `ValueError`
-    on bad labels. Differentiable.
+    on bad labels; NaN on traced labels out of range. Differentiable.
     """
-    check_predictions(logits, labels)
+    logits, labels, inside = checked_predictions(logits, labels)
     target = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
-    return jnp.mean(jnp.sum((jax.nn.softmax(logits) - target) ** 2, axis=1))
+    score = jnp.mean(jnp.sum((jax.nn.softmax(logits) - target) ** 2, axis=1))
+    return where_labelled(score, inside)
 
 
 def _decisions(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Int[Array, " n"]:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from nsh._checks import is_concrete, require
-from nsh.measure._tools import check_labels, mean_over_pairs, same_group
+from nsh._checks import is_concrete, require, require_all
+from nsh.measure._tools import (
+    checked_labels,
+    checked_rows,
+    mean_over_pairs,
+    nan_with,
+    same_group,
+    where_labelled,
+)
 
 
 def effective_number(log_strength: Float[Array, "*n d"]) -> Float[Array, "*n"]:
@@ -40,12 +48,13 @@ def surviving_share(
 ) -> Float[Array, ""]:
     """Share of units whose mean |activation| is at least `threshold` times the level's largest.
 
-    0 if all activations are 0. Raises `ValueError` on a threshold outside 0..1. Not differentiable.
+    0 if all activations are 0, NaN if one is. Raises `ValueError` on a threshold outside 0..1. Not
+    differentiable.
     """
     _check_threshold(threshold)
     strength = _strength(features)
     alive = (strength > 0) & (strength >= jnp.asarray(threshold, strength.dtype))
-    return jnp.mean(alive, dtype=strength.dtype)
+    return nan_with(jnp.mean(alive, dtype=strength.dtype), strength)
 
 
 def active_units(
@@ -54,10 +63,13 @@ def active_units(
     """Each example's pathway through a level: the units with ``|f| > threshold * max |f|``.
 
     The maximum is over the units of the same example. A stand-in, for any `System`, for the set of
-    firing nodes. Raises `ValueError` on a threshold outside 0..1. Not differentiable.
+    firing nodes. Raises `ValueError` on a threshold outside 0..1 and on NaN; where features are
+    traced, an example with a NaN has no active unit. Not differentiable.
     """
     _check_threshold(threshold)
-    size = jnp.abs(features)
+    size = jnp.abs(checked_rows(features, "features"))
+    if is_concrete(size):
+        require_all(~np.isnan(size), "features", features, "a number, not NaN")
     return size > jnp.asarray(threshold, size.dtype) * jnp.max(size, axis=1, keepdims=True)
 
 
@@ -72,21 +84,25 @@ def pathway_overlap(active: Bool[Array, "n d"], labels: Int[Array, " n"]) -> Ove
     """Mean Jaccard overlap ``|A & B| / |A | B|`` of active sets, within and across classes.
 
     Over pairs of different examples; two empty sets overlap fully (1). Raises `ValueError` on bad
-    labels. Not differentiable (Boolean input).
+    labels and where `active` is not of bools; NaN on traced labels below 0. Not differentiable
+    (Boolean input).
     """
-    check_labels(labels, active.shape[0])
-    members = active.astype(float)
+    kind = str(jnp.result_type(active))
+    require(kind == "bool", "active.dtype", kind, "bool, as active_units(features) gives it")
+    members = checked_rows(active, "active")
+    labels, inside = checked_labels(labels, len(members))
     shared = jnp.matmul(members, members.T, precision="highest")
     sizes = jnp.sum(members, axis=1)
     union = sizes[:, None] + sizes[None, :] - shared
     jaccard = jnp.where(union > 0, shared / jnp.maximum(union, 1), 1)
     same_class = same_group(labels)
-    return Overlap(mean_over_pairs(jaccard, same_class), mean_over_pairs(jaccard, ~same_class))
+    overlap = Overlap(mean_over_pairs(jaccard, same_class), mean_over_pairs(jaccard, ~same_class))
+    return where_labelled(overlap, inside)
 
 
 def _strength(features: Float[Array, "n d"]) -> Float[Array, " d"]:
     """Mean |activation| of each unit, in units of the level's largest (0 if all are 0)."""
-    size = jnp.abs(features)
+    size = jnp.abs(checked_rows(features, "features"))
     # Twice, before the mean and after: sums must not overflow, and the largest must be 1.
     mean = jnp.mean(_in_units_of_largest(size), axis=0)
     return _in_units_of_largest(mean)

@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from nsh._checks import require, require_all, require_integer, require_labels, require_numeric
+from nsh._checks import (
+    MOST_CLASSES,
+    require,
+    require_all,
+    require_integer,
+    require_labels,
+    require_numeric,
+)
 from nsh._extras import extra
 
 
@@ -50,8 +57,8 @@ def subclasses(x: Any, y: Any, per_class: int = 2, seed: int = 0) -> Int32[np.nd
     x = require_numeric("x", x)
     require(x.ndim >= 2 and len(x) >= 1, "x.shape", x.shape, "[n, ...] with n >= 1")
     require_all(np.isfinite(x), "x", x, "finite")
-    y = require_labels(y, len(x), np.iinfo(np.int32).max)
     per_class = require_integer("per_class", per_class, 1)
+    y = require_labels(y, len(x), MOST_CLASSES // per_class)
     seed = require_integer("seed", seed, 0, 2**32 - 1)
     ids = np.empty(len(x), np.int32)
     for label in np.unique(y):

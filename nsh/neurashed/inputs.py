@@ -45,12 +45,9 @@ class Prototypes(eqx.Module):
         require(x.ndim == 2 and len(x) > 0, "x.shape", x.shape, "(prototypes, inputs)")
         require_all((x == 0) | (x == 1), "x", x, "0 or 1 (fires or not)")
         self.x = x.astype(bool)
-        self.y = require_labels(y, len(x), np.iinfo(np.int32).max)
-        subclass = np.arange(len(x)) if subclass is None else require_numeric("subclass", subclass)
-        require(subclass.shape == (len(x),), "subclass.shape", subclass.shape, f"({len(x)},)")
-        kind, allowed = subclass.dtype.kind, "an integer type"
-        require(kind in "iu", "subclass.dtype", str(subclass.dtype), allowed)
-        self.subclass = subclass.astype(np.int32)
+        self.y = require_labels(y, len(x))
+        subclass = np.arange(len(x)) if subclass is None else subclass
+        self.subclass = require_labels(subclass, len(x), field="subclass")
         if is_concrete(noise):
             require(0 <= noise <= 1, "noise", noise, "a probability in 0..1")
         self.noise = jnp.asarray(noise, dtype=float)

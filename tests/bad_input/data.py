@@ -8,8 +8,18 @@ import optax
 from bad_input.good import EXAMPLES, GRAPH, INPUTS, KEY, X, Y, prepared
 
 from nsh import Neurashed
-from nsh.networks import Linear, Network
+from nsh.correspondence import from_data, quality
+from nsh.networks import Linear, Network, subclasses
 from nsh.neurashed import Prototypes, feature_pathway, pack, random_hierarchy, unpack
+from nsh.theory.two_layer import Symmetric, TwoLayer
+
+
+def network(y):
+    return Network(lambda key: Linear(13, 2, key=key), optax.sgd).prepare(X, y)
+
+
+def two_layer(y):
+    return TwoLayer(13, Symmetric(2), outputs=2).prepare(X, y)
 
 
 def changed(array, place, value):
@@ -29,6 +39,32 @@ DATA = {
     "label too large": (lambda: prepared(y=[0] * 7 + [2]), "y[7]", "2", "0..1"),
     "label negative": (lambda: prepared(y=[0, -1] + [0] * 6), "y[1]", "-1", "0..1"),
     "label a float": (lambda: prepared(y=Y.astype(float)), "y.dtype", "float64", "integer"),
+    "label a bool": (lambda: prepared(y=Y.astype(bool)), "y.dtype", "bool", "y.astype(int)"),
+    "label a name": (lambda: prepared(y=Y.astype(str)), "y.dtype", "<U", "np.unique(y, return_"),
+    "label not whole": (lambda: prepared(y=Y + 0.5), "y[0]", "0.5", "a whole number"),
+    "labels one-hot": (lambda: prepared(y=np.eye(2)[Y]), "y.shape", "(8, 2)", "y.argmax(1)"),
+    "labels from one": (lambda: prepared(y=Y + 1), "y[", "2", "count from 1: y - 1"),
+    "network: label a bool": (lambda: network(y=Y > 0), "y.dtype", "bool", "y.astype(int)"),
+    "network: label a name": (
+        lambda: network(y=Y.astype(str)), "y.dtype", "<U", "np.unique(y, return_",
+    ),
+    "two layers: label a float": (
+        lambda: two_layer(y=Y.astype(float)), "y.dtype", "float64", "y.astype(int)",
+    ),
+    "two layers: label a name": (
+        lambda: two_layer(y=Y.astype(str)), "y.dtype", "<U", "np.unique(y, return_",
+    ),
+    "two layers: labels from one": (lambda: two_layer(y=Y + 1), "y[", "2", "count from 1: y - 1"),
+    "subclasses of samples a name": (
+        lambda: subclasses(X, Y.astype(str)), "y.dtype", "<U", "np.unique(y, return_",
+    ),
+    "subclasses beyond 32 bits": (
+        lambda: subclasses(X, Y + 2**30, 3), "y[0]", str(2**30), f"0..{(2**31 - 1) // 3 - 1}",
+    ),
+    "graph of data: labels from one": (
+        lambda: from_data(X, Y + 1), "y: classes without samples", "[0]", "none",
+    ),
+    "quality: no bits": (lambda: quality(GRAPH, X * 255.0, Y), "bits[", "255", "0 or 1"),
     "label NaN": (lambda: prepared(y=changed(Y, 4, np.nan)), "y[4]", "nan", "not NaN"),
     "labels too few": (lambda: prepared(y=Y[:5]), "y.shape", "(5,)", "(8,)"),
     "edge firing": (
@@ -64,7 +100,7 @@ DATA = {
     ),
     "prototypes: subclass": (lambda: Prototypes(X, Y, [0, 1]), "subclass.shape", "(2,)", "(8,)"),
     "prototypes: subclass a float": (
-        lambda: Prototypes(X, Y, Y + 0.5), "subclass.dtype", "float64", "integer",
+        lambda: Prototypes(X, Y, Y + 0.5), "subclass[0]", "0.5", "a whole number",
     ),
     "prototypes: noise": (lambda: Prototypes(X, Y, noise=1.5), "noise", "1.5", "0..1"),
     "prototypes: noise NaN": (lambda: Prototypes(X, Y, noise=np.nan), "noise", "nan", "0..1"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections import Counter
 
 import jax
@@ -81,6 +82,14 @@ def test_its_derivative_is_zero_as_documented():
     features, labels = normal(0, 6, 2), jnp.arange(6) % 2
     slope = jax.grad(lambda f: sum(binned_information(f, labels, classes=2)))(features)
     np.testing.assert_array_equal(slope, 0)
+
+
+def test_nan_and_traced_labels_out_of_range_give_nan():
+    features, labels = jnp.array([[0.0], [1.0], [2.0]]), jnp.array([0, 1, 1])
+    found = jax.jit(functools.partial(binned_information, classes=2))
+    assert np.isfinite(found(features, labels)).all()
+    assert np.isnan(found(features, labels + 1)).all()
+    assert np.isnan(found(features.at[0, 0].set(jnp.nan), labels)).all()
 
 
 def test_bad_input_is_refused():

@@ -175,5 +175,20 @@ def test_bad_input_is_refused():
         neural_collapse(features, jnp.array([0, 1, 0, 1]), weights, classes=3)
     with pytest.raises(ValueError, match=r"classes = 1: must be an integer >= 2"):
         neural_collapse(features, jnp.zeros(4, int), weights[:1], classes=1)
-    with pytest.raises(ValueError, match=r"weights.shape = \(3, 2\): must be \(2, d\)"):
+    with pytest.raises(ValueError, match=r"weights.shape = \(3, 2\): must be \(2, 2\)"):
         neural_collapse(features, jnp.arange(4) % 2, weights, classes=2)
+
+
+def test_what_is_no_collapse_is_not_a_number():
+    """Traced labels out of range or without a class, and features that are NaN: all five."""
+    features, weights, _ = arrays(*random_case())
+
+    @jax.jit
+    def signs(features, labels):
+        return values(neural_collapse(features, labels, weights, classes=K))
+
+    assert np.isfinite(signs(features, LABELS)).all()
+    assert np.isnan(signs(features, LABELS.at[0].set(K))).all()
+    assert np.isnan(signs(features, LABELS.at[0].set(-1))).all()
+    assert np.isnan(signs(features, jnp.minimum(LABELS, K - 2))).all()
+    assert np.isnan(signs(features.at[0, 0].set(jnp.nan), LABELS)).all()

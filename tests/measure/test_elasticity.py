@@ -166,7 +166,12 @@ def test_contrast_without_such_pairs_is_nan():
 
 def test_contrast_refuses_bad_shapes():
     with pytest.raises(ValueError, match=r"labels.shape = \(3,\): must be \(2,\)"):
-        tools.check_labels(jnp.arange(3), 2)
+        tools.checked_labels(jnp.arange(3), 2)
+    matrix = jnp.ones((2, 2))
+    with pytest.raises(ValueError, match=r"labels\[0\] = -1: must be a class"):
+        elasticity_contrast(matrix, jnp.arange(2) - 1)
+    found = jax.jit(elasticity_contrast)(matrix, jnp.arange(2) - 1)
+    assert np.isnan(jax.tree.leaves(found)).all()
 
 
 def test_contrast_is_the_mean_in_derivatives_too():

@@ -233,6 +233,14 @@ def test_a_level_of_a_system():
         level_information(system, state, examples, labels, key, level=3, **options)
 
 
+def test_traced_labels_out_of_range_give_nan():
+    found = measure(on_a_line([0, 3]), [0, 2], UNIT, classes=2, samples=2)
+    numbers = [leaf for leaf in jax.tree.leaves(found) if leaf.dtype != bool]
+    assert len(numbers) == 8
+    assert np.isnan(numbers).all()
+    assert not (found.consistent or found.saturated)
+
+
 def test_bad_input_is_refused():
     features, key = on_a_line([0, 1]), KEY
     with pytest.raises(ValueError, match=r"labels\[1\] = 2: must be a class in 0..1"):
@@ -240,8 +248,8 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"samples = 1: must be an integer >= 2"):
         information(features, jnp.arange(2), key, noise=UNIT, classes=2, samples=1)
     with pytest.raises(ValueError, match=r"labels.shape = \(3,\): must be \(2,\)"):
-        tools.check_labels(jnp.arange(3), 2, 2)
+        tools.checked_labels(jnp.arange(3), 2, 2)
     with pytest.raises(ValueError, match=r"labels.dtype = 'float32': must be an integer type"):
-        tools.check_labels(jnp.zeros(2, jnp.float32), 2, 2)
+        tools.checked_labels(jnp.zeros(2, jnp.float32), 2, 2)
     with pytest.raises(ValueError, match=r"classes = 0: must be an integer >= 1"):
-        tools.check_labels(jnp.arange(2), 2, 0)
+        tools.checked_labels(jnp.arange(2), 2, 0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,6 +63,13 @@ def test_collapsed_classes_leave_the_label_alone():
     points = np.array([[0.0], [0.0], [1e4], [1e4]])
     found = information_bounds(squared(points), jnp.array([0, 0, 1, 1]), classes=2)
     np.testing.assert_allclose(jax.tree.leaves(found), 1, rtol=1e-6)
+
+
+def test_traced_labels_out_of_range_give_nan():
+    squared = jnp.array([[0.0, 1.0], [1.0, 0.0]])
+    found = jax.jit(functools.partial(information_bounds, classes=2))
+    assert np.isfinite(jax.tree.leaves(found(squared, jnp.array([0, 1])))).all()
+    assert np.isnan(jax.tree.leaves(found(squared, jnp.array([0, 2])))).all()
 
 
 def test_gradients_three_ways():

@@ -89,6 +89,20 @@ def test_jit_and_vmap(function):
 
 
 @pytest.mark.parametrize("function", ALL)
+def test_traced_labels_outside_the_classes_give_nan(function):
+    """The value, and its slope where there is one, tell what no exception can inside `jit`."""
+    logits = jnp.asarray(case(n=2)[0], float)
+    slope = jax.jit(jax.value_and_grad(function))
+    for labels, inside in (([0, 2], True), ([0, 3], False), ([-1, 0], False)):
+        for dtype in (jnp.int32, jnp.int8):
+            value, derivative = slope(logits, jnp.array(labels, dtype))
+            assert np.isfinite(value) == inside
+            if function in (cross_entropy, brier_score):
+                assert np.isfinite(derivative).all() == inside
+    assert np.isnan(jax.jit(function)(logits.at[1, 0].set(jnp.nan), jnp.array([0, 1])))
+
+
+@pytest.mark.parametrize("function", ALL)
 def test_labels_outside_the_classes_are_refused(function):
     with pytest.raises(ValueError, match=r"labels\[1\] = 3: must be a class in 0..2"):
         measured(function, np.zeros((2, 3)), [0, 3])
@@ -98,6 +112,6 @@ def test_labels_outside_the_classes_are_refused(function):
 
 def test_logits_of_an_ensemble_are_refused():
     with pytest.raises(
-        ValueError, match=r"shape = \(5, 1, 3\): must be \(n, classes\); for an ens"
+        ValueError, match=r"shape = \(5, 1, 3\): must be two axes, .*; for an ens"
     ):
-        tools.check_predictions(jnp.zeros((5, 1, 3)), jnp.zeros(5, int))
+        tools.checked_predictions(jnp.zeros((5, 1, 3)), jnp.zeros(5, int))

@@ -125,6 +125,23 @@ def test_pathway_overlap_matches_sets():
     np.testing.assert_allclose(found.across, np.mean(across), rtol=1e-5)
 
 
+def test_nan_is_not_a_silent_unit():
+    features = jnp.array([[1.0, jnp.nan, 0.5], [2.0, 1.0, 0.0]])
+    assert np.isnan(surviving_share(features))
+    assert np.isnan(effective_features(features))
+    with pytest.raises(ValueError, match=r"features\[0, 1\] = nan: must be a number"):
+        active_units(features)
+    np.testing.assert_array_equal(jax.jit(active_units)(features).sum(1), [0, 2])
+
+
+def test_pathway_overlap_of_bad_labels():
+    active = jnp.array([[1, 1], [1, 0], [0, 1]], bool)
+    found = jax.jit(pathway_overlap)(active, jnp.array([0, 0, -1]))
+    assert np.isnan([found.within, found.across]).all()
+    with pytest.raises(ValueError, match=r"labels\[2\] = -1: must be a class"):
+        pathway_overlap(active, jnp.array([0, 0, -1]))
+
+
 def test_pathway_overlap_extremes():
     active = jnp.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]], bool)
     found = pathway_overlap(active, jnp.array([0, 0, 1]))

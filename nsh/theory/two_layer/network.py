@@ -109,19 +109,21 @@ class TwoLayer(System):
     def prepare(self, x: Any, y: Any) -> Examples:
         """Finite inputs x [n, ...], flattened to [n, inputs], and targets or labels y.
 
-        y: [n] or [n, outputs] numbers; integers [n], where there are several outputs, are labels.
-        Raises `ValueError` on anything else.
+        y: [n, outputs] numbers, or [n] where there is one output; [n] where there are several are
+        labels. Raises `ValueError` on anything else.
         """
-        x, y = require_numeric("x", x), require_numeric("y", y)
+        x, y = require_numeric("x", x), np.asarray(y)
         require(x.ndim >= 2 and len(x) >= 1, "x.shape", x.shape, "[n, ...] with n >= 1")
         numbers = int(np.prod(x.shape[1:]))
         require(numbers == self.inputs, "x.shape", x.shape, f"{self.inputs} numbers per sample")
         require_all(np.isfinite(x), "x", x, "finite")
         x = jnp.asarray(x.reshape(len(x), -1), float)
-        if y.ndim == 1 and y.dtype.kind in "iu" and self.outputs > 1:
+        if y.ndim == 1 and self.outputs > 1:
             return Examples(x, jnp.asarray(require_labels(y, len(x), self.outputs)))
+        y = require_numeric("y", y)
         fitting = y.shape == (len(x), self.outputs) or (self.outputs == 1 and y.shape == (len(x),))
-        allowed = f"({len(x)}, {self.outputs}) targets or ({len(x)},) labels"
+        other = "targets" if self.outputs == 1 else "labels"
+        allowed = f"({len(x)}, {self.outputs}) targets or ({len(x)},) {other}"
         require(fitting, "y.shape", y.shape, allowed)
         require_all(np.isfinite(y), "y", y, "finite")
         return Examples(x, jnp.asarray(y.reshape(len(x), -1), float))
