@@ -59,9 +59,9 @@ def neural_collapse(
 
     No unit of features or weights matters. NC1 to NC3 are NaN if all class means coincide (NC3
     also if W = 0); all are NaN if a feature is. Raises `ValueError` on fewer than 2 classes, bad
-    labels or shapes, or a class without example (all NaN where labels are traced). NC1 to NC3 are differentiable as long as the rank
-    of M does not change (a pseudo-inverse jumps there); NC2 and NC3 have a kink at collapse, with
-    slope 0 given; NC4 is piecewise constant.
+    labels or shapes, or a class without example (all NaN where labels are traced). NC1 to NC3 are
+    differentiable as long as the rank of M does not change (a pseudo-inverse jumps there); NC2 and
+    NC3 have a kink at collapse, with slope 0 given; NC4 is piecewise constant.
     """
     require_integer("classes", classes, 2)
     features, weights = checked_rows(features, "features"), checked_rows(weights, "weights")

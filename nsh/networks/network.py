@@ -22,9 +22,9 @@ from nsh._checks import (
     require_labels,
     require_numeric,
 )
+from nsh.networks.plain import CALLED, require_no_use_of_key, require_plain
 from nsh.system import System
 
-CALLED = "called as module(x), without a key or state: no Dropout, no BatchNorm"
 Module = Callable[[Array], Array]
 Probe = Callable[[Any, Array], tuple[Array, ...]]
 
@@ -57,8 +57,9 @@ class Network(System):
     without either no levels: `nsh.measure.observe` then gives logits alone, and measurements of a
     level refuse.
 
-    Modules are called as ``module(x)``, without a key or a state: no Dropout and no BatchNorm
-    (LayerNorm is fine).
+    Modules are called as ``module(x)``, without a key or a state. Dropout and BatchNorm are
+    refused, and so is a module whose value depends on a ``key`` that it can be given. LayerNorm is
+    fine.
 
     Functions are compared by identity: Networks made from the same ones share compilations, and
     a fresh ``lambda`` or ``partial`` compiles anew. Cross `jit` as an argument of
@@ -91,7 +92,7 @@ class Network(System):
         _check_functions(make, optimiser, loss)
         shapes = eqx.filter_eval_shape(make, jax.random.key(0))
         require(callable(shapes), "make(key)", shapes, "a module, callable on one example")
-        _require_called_on_x_alone(shapes)
+        require_plain(shapes)
         trained = [leaf for leaf in jax.tree.leaves(shapes) if _is_trained(leaf)]
         require(trained, "make(key)", shapes, "a module with floating-point arrays to train")
         self.make, self.optimiser, self.loss, self.probe = make, optimiser, loss, features
@@ -126,6 +127,7 @@ class Network(System):
                 f"[n, ...] with examples that the module takes ({CALLED}), but it says: {complaint}"
             )
             require(False, "x.shape", x.shape, allowed)
+        require_no_use_of_key(self.make, example)
         vector = _is_shape(logits) and len(logits.shape) == 1
         require(vector, "make(key)(x)", logits, "one vector of logits [classes]")
         return logits.shape[0]
@@ -248,15 +250,6 @@ def _check_functions(make: Any, optimiser: Any, loss: Any) -> None:
     allowed = "a function of the hyperparameters: give `optax.sgd`, not `optax.sgd(0.1)`"
     require(callable(optimiser), "optimiser", name, allowed)
     require(callable(loss), "loss", loss, "callable")
-
-
-def _require_called_on_x_alone(module: Any) -> None:
-    try:
-        inspect.signature(module).bind(None)
-    except TypeError as complaint:
-        require(False, "make(key)", type(module).__name__, f"a module {CALLED}, but: {complaint}")
-    except ValueError:  # no signature to be had
-        pass
 
 
 def _require_samples(batch: Any) -> None:

@@ -42,8 +42,9 @@ def magnitude_mask(params: PyTree, keep: float | Float[Array, ""], scope: str = 
     else:
         kept = [_largest(row, keep) for row in rows]
     chosen = iter(kept)
-    masks = [next(chosen).reshape(leaf.shape) if _is_weight(leaf) else _all(leaf) for leaf in leaves]
-    return jax.tree.unflatten(structure, masks)
+    masks = [next(chosen) if _is_weight(leaf) else jnp.ones(leaf.size, bool) for leaf in leaves]
+    shaped = [mask.reshape(leaf.shape) for mask, leaf in zip(masks, leaves, strict=True)]
+    return jax.tree.unflatten(structure, shaped)
 
 
 def random_mask(key: Key[Array, ""], mask: PyTree) -> PyTree:
@@ -141,10 +142,6 @@ def _require_alike(field: str, tree: PyTree, params: PyTree) -> None:
 
 def _is_weight(leaf: Any) -> bool:
     return jnp.ndim(leaf) >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating)
-
-
-def _all(leaf: Array) -> Bool[Array, "..."]:
-    return jnp.ones(leaf.shape, bool)
 
 
 def _largest(sizes: Float[Array, " n"], keep: Any) -> Bool[Array, " n"]:

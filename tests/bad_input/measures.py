@@ -26,7 +26,7 @@ MEASURES = {
     ),
     "labels: not whole": (lambda: accuracy([0.5, 1, 1]), "labels[0]", "0.5", "a whole number"),
     "labels: bools": (
-        lambda: accuracy([False, True, True]), "labels.dtype", "bool", "labels.astype(int) of bools",
+        lambda: accuracy([False, True, True]), "labels.dtype", "bool", "labels.astype(int)",
     ),
     "labels: names": (
         lambda: accuracy(["no", "yes", "no"]), "labels.dtype", "<U3", "np.unique(labels, return_i",
@@ -35,11 +35,11 @@ MEASURES = {
         lambda: accuracy(np.eye(2)[LABELS]), "labels.shape", "(3, 2)", "rows labels.argmax(1)",
     ),
     "labels: from one": (
-        lambda: accuracy([1, 2, 2]), "labels[1]", "2", "0..1; of labels that count from 1: labels - 1",
+        lambda: accuracy([1, 2, 2]), "labels[1]", "2", "count from 1: labels - 1",
     ),
     "labels: too many": (lambda: accuracy([0, 1, 1, 0]), "labels.shape", "(4,)", "(3,)"),
     "labels: a class without end": (
-        lambda: measure.pathway_overlap(ACTIVE, [0, 1, 2**40]), "labels[2]", str(2**40), "a class in",
+        lambda: measure.pathway_overlap(ACTIVE, [0, 1, 2**40]), "labels[2]", str(2**40), "a class",
     ),
     "logits: of an ensemble": (
         lambda: accuracy(LABELS, np.zeros((5, 3, 2))), "logits.shape", "(5, 3, 2)", "jax.vmap",
@@ -59,10 +59,10 @@ MEASURES = {
         "features.shape", "(5, 3, 2)", "vmap",
     ),
     "pathways of features": (
-        lambda: measure.pathway_overlap(LOGITS, LABELS), "active.dtype", "float", "bool, as active_",
+        lambda: measure.pathway_overlap(LOGITS, LABELS), "active.dtype", "float", "bool, as",
     ),
     "collapse: weights the other way": (
-        lambda: collapse(weights=np.ones((3, 2)).T), "weights.shape", "(2, 3)", "(2, 2), classes fir",
+        lambda: collapse(weights=np.ones((3, 2)).T), "weights.shape", "(2, 3)", "(2, 2), class",
     ),
     "collapse: bias": (lambda: collapse(bias=np.zeros(1)), "bias.shape", "(1,)", "(2,)"),
     "readout: other examples": (
@@ -73,7 +73,8 @@ MEASURES = {
         "subclasses.shape", "(1,)", "(3,)",
     ),
     "contrast: not square": (
-        lambda: measure.elasticity_contrast(np.ones((3, 2)), LABELS), "matrix.shape", "(3, 2)", "(3, 3",
+        lambda: measure.elasticity_contrast(np.ones((3, 2)), LABELS),
+        "matrix.shape", "(3, 2)", "(3, 3)",
     ),
     "bounds: not square": (
         lambda: measure.information_bounds(np.ones((3, 1)), LABELS, classes=2),

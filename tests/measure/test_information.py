@@ -238,7 +238,8 @@ def test_traced_labels_out_of_range_give_nan():
     numbers = [leaf for leaf in jax.tree.leaves(found) if leaf.dtype != bool]
     assert len(numbers) == 8
     assert np.isnan(numbers).all()
-    assert not (found.consistent or found.saturated)
+    assert not found.consistent
+    assert not found.saturated
 
 
 def test_bad_input_is_refused():

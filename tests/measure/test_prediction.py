@@ -111,7 +111,5 @@ def test_labels_outside_the_classes_are_refused(function):
 
 
 def test_logits_of_an_ensemble_are_refused():
-    with pytest.raises(
-        ValueError, match=r"shape = \(5, 1, 3\): must be two axes, .*; for an ens"
-    ):
+    with pytest.raises(ValueError, match=r"shape = \(5, 1, 3\): must be two axes, .*; for an ens"):
         tools.checked_predictions(jnp.zeros((5, 1, 3)), jnp.zeros(5, int))

@@ -2,6 +2,8 @@
 
 # wrong types are the point here
 # pyright: reportArgumentType=false
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -35,8 +37,47 @@ class WithKey(eqx.Module):
         return self.linear(x)
 
 
-def with_dropout(key):
-    return eqx.nn.Sequential([eqx.nn.Linear(3, 4, key=key), eqx.nn.Dropout(0.5)])
+def with_dropout(key, p=0.5):
+    return eqx.nn.Sequential([eqx.nn.Linear(3, 4, key=key), eqx.nn.Dropout(p)])
+
+
+class OfKey(eqx.Module):
+    """Another value with a key than without, as its `change` says."""
+
+    linear: Linear
+    change: Any = eqx.field(static=True)
+
+    def __call__(self, x, *, key=None):
+        logits = self.linear(x)
+        return logits if key is None else self.change(logits, key)
+
+
+def noisy(logits, key):
+    return logits + jax.random.normal(key, logits.shape)
+
+
+def dropped(logits, key):
+    return eqx.nn.Dropout(0.5)(logits, key=key)
+
+
+def unused(logits, key):
+    jax.random.split(key)
+    return jax.jit(lambda logits, key: logits)(logits, key)
+
+
+class WithState(eqx.Module):
+    linear: Linear
+    norm: eqx.nn.BatchNorm
+
+    def __init__(self, key):
+        self.linear, self.norm = make_linear(key), eqx.nn.BatchNorm(4, "batch", mode="batch")
+
+    def __call__(self, x, state=None):
+        return self.linear(x)
+
+
+def of_key(change):
+    return lambda key: OfKey(make_linear(key), change)
 
 
 def with_entry(array, value):
@@ -86,13 +127,37 @@ def with_entry(array, value):
         (lambda: Network(lambda key: jnp.tanh, optax.sgd), r"make\(key\) = .*to train"),
         (lambda: Network(make_linear(KEY), optax.sgd), "make = 'Linear': .*not a module"),
         (lambda: Network(WithKey, optax.sgd), r"make\(key\) = 'WithKey': .*no Dropout.*'key'"),
-        (lambda: prepare(X[:, 0], Y, with_dropout), "no Dropout.*Dropout requires a key"),
+        (
+            lambda: Network(with_dropout, optax.sgd),
+            r"make\(key\) = 'Sequential with Dropout': must be .*leave it out",
+        ),
+        (lambda: Network(WithState, optax.sgd), "'WithState with StateIndex': .*no BatchNorm"),
+        (
+            lambda: prepare(X, Y, of_key(noisy)),
+            r"make\(key\)\(x, key=\.\.\.\) = .*trained without what it does at random; .*wrap it",
+        ),
+        (lambda: prepare(X, Y, of_key(dropped)), r"make\(key\)\(x, key=\.\.\.\) = .*at random"),
         (lambda: Network(make_linear, optax.sgd, Unhashable()), "loss = .*hashable"),
     ],
 )
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        of_key(unused),
+        of_key(lambda logits, key: logits[key[:0]]),  # some other key
+        lambda key: eqx.nn.MLP(3, 4, 5, 1, key=key),
+        lambda key: with_dropout(key, 0.0),
+        lambda key: eqx.nn.inference_mode(with_dropout(key)),
+    ],
+)
+def test_modules_may_take_a_key_that_they_do_not_use(make):
+    x = X if isinstance(make(KEY), OfKey) else X[:, 0]
+    assert len(prepare(x, Y, make).x) == len(X)
 
 
 class Unhashable:

@@ -88,7 +88,9 @@ def test_pruning_in_rounds(params, scope):
         inside = jax.tree.map(lambda now, then: bool(np.all(then | ~now)), mask, before)
         assert all(jax.tree.leaves(inside))
         # any training that keeps the pruned weights at 0
-        moved = jax.tree.map(lambda leaf: leaf + jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), params)
+        moved = jax.tree.map(
+            lambda leaf: leaf + jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), params
+        )
         trained, before = masked(moved, mask), mask
 
 
