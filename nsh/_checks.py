@@ -8,8 +8,10 @@ from typing import Any
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 
+GENERATOR = "threefry2x32"
 MOST_CLASSES = np.iinfo(np.int32).max
 
 
@@ -83,6 +85,26 @@ def require_labels(labels: Any, count: int, classes: int = MOST_CLASSES, field: 
         inside = (labels >= 0) & (labels < classes)
         require_all(inside, field, labels, f"a class in 0..{classes - 1}{hint}")
     return labels.astype(np.int32)
+
+
+def require_key(key: Any) -> None:
+    """Raise `ValueError` unless `key` is one JAX key, new-style or raw, of the threefry generator.
+
+    Others (rbg, unsafe_rbg) draw other numbers under `vmap`: then a seed would depend on how many
+    are computed together, and a mini-batch on how many are drawn at once.
+    """
+    try:
+        generator, axes = str(jax.random.key_impl(key)), jnp.ndim(key)
+    except Exception:  # TypeError or AttributeError, as it happens
+        generator, axes = None, 0
+    require(generator is not None, "key", key, "a JAX key, jax.random.key(0)")
+    single = axes == (0 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 1)
+    require(single, "key.shape", key.shape, "one key; for several use jax.vmap")
+    allowed = (
+        f"{GENERATOR!r}, which draws the same alone and under vmap: "
+        f"jax.random.key(0, impl={GENERATOR!r})"
+    )
+    require(generator == GENERATOR, "generator of key", generator, allowed)
 
 
 def checked_levels(levels: Any) -> Sequence[Any]:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from nsh._checks import require_integer
+from nsh._checks import require_integer, require_key
 from nsh.measure._tools import (
     checked_labels,
     checked_rows,
@@ -80,6 +80,7 @@ def information(
     n, d = features.shape
     labels, inside = checked_labels(labels, n, classes)
     require_integer("samples", samples, 2)
+    require_key(key)
     scale, sigma = scaled_noise_level(features, noise, log_unit)
     members = jax.nn.one_hot(labels, classes, dtype=features.dtype)
 

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Key, PyTree
 
-from nsh._checks import require
+from nsh._checks import require, require_key
 from nsh.system import System
 from nsh.training.derivatives import Differentiated, Objective, Slopes
 from nsh.training.differentiable import Differentiable, differentiable, usable
 from nsh.training.hypergradient import Hypergradient
 from nsh.training.modes import Choice
-from nsh.training.plan import as_arrays, require_key
+from nsh.training.plan import as_arrays
 
 
 class Curvature(eqx.Module):

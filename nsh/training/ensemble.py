@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
-from nsh._checks import is_concrete, require, require_integer
+from nsh._checks import is_concrete, require, require_integer, require_key
 from nsh.system import System
 from nsh.training.batches import Sampler
 from nsh.training.layout import Layout
 from nsh.training.loop import Run, as_run, checked_method, make_plan
 from nsh.training.members import Device, shares
 from nsh.training.method import Method
-from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays, require_key
+from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays
 
 # within 1.7 times the best on 2 CPU cores (experiments/benchmarks/lanes.py), and few enough for
 # small ensembles to be shared out among devices

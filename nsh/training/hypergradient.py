@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from nsh._checks import require_key
 from nsh.system import System
 from nsh.training.batches import Sampler
 from nsh.training.derivatives import Differentiated, Objective, Slopes
@@ -14,7 +15,7 @@ from nsh.training.differentiable import MEMORY, Differentiable, differentiable, 
 from nsh.training.members import Device
 from nsh.training.method import Method
 from nsh.training.modes import Choice, Mode
-from nsh.training.plan import SaveAt, require_key
+from nsh.training.plan import SaveAt
 
 
 class Hypergradient(eqx.Module):

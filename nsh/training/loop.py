@@ -8,11 +8,11 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
-from nsh._checks import require
+from nsh._checks import require, require_key
 from nsh.system import System
 from nsh.training.batches import Sampler, WithReplacement
 from nsh.training.method import Method
-from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays, require_key
+from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays
 from nsh.training.sequential import Sequential
 
 

@@ -152,13 +152,6 @@ class Plan(eqx.Module):
         self.save.times(self.steps)
 
 
-def require_key(key: Any) -> None:
-    """Raise `ValueError` unless `key` is one of JAX's, new-style or raw `uint32`."""
-    kinds = (jax.dtypes.prng_key, jnp.uint32)
-    fits = eqx.is_array_like(key) and any(jnp.issubdtype(jnp.result_type(key), k) for k in kinds)
-    require(fits, "key", key, "a JAX key, jax.random.key(0)")
-
-
 def as_arrays(hyper: PyTree) -> PyTree:
     """Hyperparameters as arrays of a definite type.
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from nsh._checks import require, require_integer
+from nsh._checks import require, require_integer, require_key
 from nsh.bounds import from_reals, to_reals
 from nsh.system import System
 from nsh.training.batches import Sampler
@@ -21,7 +21,7 @@ from nsh.training.differentiable import MEMORY, Differentiable, differentiable, 
 from nsh.training.members import Device
 from nsh.training.method import Method
 from nsh.training.modes import Mode
-from nsh.training.plan import DIVERGED, HEALTHY, SaveAt, require_key
+from nsh.training.plan import DIVERGED, HEALTHY, SaveAt
 from nsh.training.sensitivity import mean_over_seeds
 
 

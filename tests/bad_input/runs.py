@@ -2,9 +2,10 @@
 
 # wrong types are the point here
 # pyright: reportArgumentType=false
+import jax
 import numpy as np
 import optax
-from bad_input.good import EXAMPLES, GRAPH, MODEL, RULES, X, Y, many, trained
+from bad_input.good import EXAMPLES, GRAPH, KEY, MODEL, RULES, X, Y, many, trained
 
 from nsh import (
     Epochs,
@@ -51,6 +52,24 @@ RUNS = {
         "prepare(x, y)",
     ),
     "train: key": (lambda: train(MODEL, EXAMPLES, RULES, 0, steps=3), "key", "0", "jax.random.key"),
+    "train: keys": (
+        lambda: train(MODEL, EXAMPLES, RULES, jax.random.split(KEY), steps=3),
+        "key.shape", "(2,)", "one key; for several use jax.vmap",
+    ),
+    "train: no raw key": (
+        lambda: train(MODEL, EXAMPLES, RULES, np.zeros(4, np.uint32), steps=3),
+        "key", "0", "JAX key",
+    ),
+    "train: rbg": (
+        lambda: train(MODEL, EXAMPLES, RULES, jax.random.key(0, impl="rbg"), steps=3),
+        "generator of key", "rbg", "'threefry2x32', which draws the same",
+    ),
+    "ensemble: rbg": (
+        lambda: ensemble(
+            MODEL, EXAMPLES, RULES, jax.random.key(0, impl="unsafe_rbg"), steps=3, seeds=2
+        ),
+        "generator of key", "unsafe_rbg", "impl='threefry2x32'",
+    ),
     "ensemble: key": (
         lambda: ensemble(MODEL, EXAMPLES, RULES, None, steps=3, seeds=2), "key", "None", "JAX key",
     ),
