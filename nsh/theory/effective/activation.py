@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -14,9 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import require
-
-Elementwise = Callable[[Array], Array]
-WIDEST = 20.0  # kinks are looked for in [-WIDEST, WIDEST]
+from nsh.theory.effective.kinks import look_at
+from nsh.theory.effective.program import Elementwise, Program, derivative
 
 
 class Activation(eqx.Module):
@@ -40,12 +39,8 @@ class Activation(eqx.Module):
         """The derivative of s of the given order, elementwise, by automatic differentiation."""
         function = self.function
         for _ in range(order):
-            function = _derivative(function)
+            function = derivative(function)
         return function(z)
-
-
-def _derivative(function: Elementwise) -> Elementwise:
-    return lambda z: jax.jvp(function, (z,), (jnp.ones_like(z),))[1]
 
 
 def leaky_relu(slope: float = 0.01) -> Activation:
@@ -97,63 +92,24 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 def as_activation(given: Any) -> Activation:
     """An `Activation` from a name of `ACTIVATIONS` or any elementwise JAX function.
 
-    Of a function, kinks and scale invariance are found numerically (once, outside any trace): a
-    kink is a jump of s' in [-20, 20] that does not shrink as the interval around it is halved.
-    Raises `ValueError` for unknown names, functions that are not elementwise, that jump, or whose
-    value or derivative is not finite somewhere in that interval.
+    Functions that compute the same give equal activations, which share compiled programs: also a
+    lambda that is made anew each time. Of a function, kinks and scale invariance are found
+    numerically (once, outside any trace): jumps of s' in [-100, 100]. Warns where a function
+    varies too fast for the theory's quadrature.
+
+    Raises `ValueError` for unknown names, and for functions that JAX cannot trace, that are not
+    elementwise, that jump, whose value or derivative is not finite somewhere in [-20, 20], whose
+    derivative grows without bound (the NTK of sqrt |z| is infinite), or with more than 32 kinks.
     """
     if isinstance(given, Activation):
         return given
     if isinstance(given, str):
         require(given in ACTIVATIONS, "activation", given, f"one of {', '.join(ACTIVATIONS)}")
         return ACTIVATIONS[given]
-    name = getattr(given, "__name__", type(given).__name__)
     require(callable(given), "activation", given, "a name, an elementwise function or Activation")
-    with jax.ensure_compile_time_eval():
-        kinks = _kinks(name, given)
-        slopes = _slopes(given, kinks)
-    return Activation(name, given, kinks, slopes)
-
-
-def _kinks(name: str, function: Elementwise) -> tuple[float, ...]:
-    """Where s' jumps, by bisection of every interval of a grid at once."""
-    # 0, where most kinks are, is no point of the grid, nor is any simple fraction
-    grid = jnp.linspace(-WIDEST, WIDEST, 4096) + 1.2345e-4
-
-    def look(z: Array) -> tuple[np.ndarray, np.ndarray]:
-        value, slope = jax.jvp(function, (z,), (jnp.ones_like(z),))
-        require(value.shape == z.shape, f"activation {name}", value.shape, f"of shape {z.shape}")
-        for what, found in (("value", value), ("derivative", slope)):
-            at = np.asarray(z)[~np.isfinite(np.asarray(found))]
-            require(at.size == 0, f"{what} of activation {name} at z", at[:1], "finite everywhere")
-        return np.asarray(value, float), np.asarray(slope, float)
-
-    low, high = np.asarray(grid[:-1], float), np.asarray(grid[1:], float)
-    value, slope = look(grid)
-    left, right = np.stack([value, slope])[:, :-1], np.stack([value, slope])[:, 1:]
-    for _ in range(12):  # down to 2e-6 wide; narrower, the rounding of 32 bits shows
-        middle = (low + high) / 2
-        between = np.stack(look(jnp.asarray(middle, grid.dtype)))
-        goes_left = np.abs(between - left).sum(0) > np.abs(right - between).sum(0)
-        low, high = np.where(goes_left, low, middle), np.where(goes_left, middle, high)
-        left, right = np.where(goes_left, left, between), np.where(goes_left, between, right)
-    jump = np.abs(right - left)
-    scale = np.max(np.abs(slope))
-    steps = (low + high)[jump[0] > 1e-3 * max(np.max(np.abs(value)), scale)] / 2
-    require(steps.size == 0, f"activation {name} jumps at z", steps[:1], "continuous")
-    places = (low + high)[jump[1] > 1e-3 * scale] / 2
-    return tuple(float(np.round(place, 4)) + 0.0 for place in places)
-
-
-def _slopes(function: Elementwise, kinks: tuple[float, ...]) -> tuple[float, float] | None:
-    """(a-, a+) of a scale-invariant function, else None."""
-    if any(kinks):
-        return None
-    z = jnp.asarray([0.01, 0.3, 1.0, 1e3])
-    below, above = (np.asarray(function(sign * z), float) / float(sign) for sign in (-1.0, 1.0))
-    slopes = below[2], above[2]
-    straight = all(
-        np.allclose(side, slope * np.asarray(z), rtol=1e-5, atol=1e-7)
-        for side, slope in zip((below, above), slopes, strict=True)
-    )
-    return (float(slopes[0]) + 0.0, float(slopes[1]) + 0.0) if straight else None
+    for known in ACTIVATIONS.values():
+        if given is known.function:
+            return known
+    program = Program(getattr(given, "__name__", type(given).__name__), given)
+    kinks, slopes, _ = look_at(program)
+    return Activation(program.name, program, kinks, slopes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,7 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require_all
-from nsh.theory.effective.activation import Activation
+
+if TYPE_CHECKING:
+    from nsh.theory.effective.activation import Activation
 
 NODES = 200  # of each piece between two kinks
 TAIL = 12.0  # standard deviations; what lies beyond weighs 4e-33
