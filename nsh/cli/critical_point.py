@@ -36,6 +36,8 @@ class UnknownActivation(ValueError):
 def report(activation: Activation, out: Path | None) -> None:
     """Print the critical point of an activation; with `out`, draw it too."""
     critical = criticality(activation)
+    if critical.universality == "family":  # the member on the scale of the kinks
+        critical = criticality(activation, K=max(map(abs, activation.kinks)) ** 2)
     console = Console(highlight=False, width=100)
     console.print(f"{activation.name}: {_described(critical)}\n", markup=False)
     for label, value in _numbers(critical):
@@ -75,6 +77,7 @@ def _described(critical: Criticality) -> str:
         "scale-invariant": "scale-invariant; at criticality every kernel stays as it is",
         "K* = 0": "class K* = 0; at criticality kernels fall slowly towards 0",
         "half-stable": f"half-stable; at criticality kernels come to K* {critical.stable} only",
+        "family": f"a family, every K* with its own critical C_b, C_W; shown is {critical.K:.6g}",
         "none": "no critical initialisation",
     }[critical.universality]
 
@@ -84,10 +87,10 @@ def _numbers(critical: Criticality) -> list[tuple[str, str]]:
     if critical.C_W > 0:
         rows = [("critical C_b, C_W", f"{critical.C_b:.7g}, {critical.C_W:.7g}")]
         K = "any" if np.isnan(critical.K) else f"{critical.K:.7g}"
-        rows += [
-            ("fixed point K*", K),
-            ("Var(K)/K^2 at depth l, width n", f"{critical.nu:.4g} l/n"),
-        ]
+        rows.append(("fixed point K*", K))
+        if np.isfinite(critical.nu):
+            deep = ", deep down" if critical.universality == "K* = 0" else ""
+            rows.append(("Var(K)/K^2 at depth l, width n", f"{critical.nu:.4g} l/n{deep}"))
     near = critical.near_zero
     if near is not None and critical.universality != "scale-invariant":
         q = "" if near.order == 1 else f"^{near.order:g}"

@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Array
 from numpy.polynomial import Chebyshev
 
+from nsh._checks import require
 from nsh.theory.effective.activation import Activation, Elementwise, as_activation
 from nsh.theory.effective.critical.small_kernels import SmallKernels, small_kernels
 from nsh.theory.effective.gaussian import gaussian
 
-Universality = Literal["scale-invariant", "K* = 0", "half-stable", "none"]
+Universality = Literal["scale-invariant", "K* = 0", "half-stable", "family", "none"]
 LOWEST, HIGHEST, POINTS = 1e-4, 1e6, 256  # kernels searched
 CLEAR = 1e-4  # departures below it may be rounding
 
@@ -30,12 +31,17 @@ class Criticality:
     - "scale-invariant": (C_b, C_W) = (0, 1/A2), and every K is fixed (`K` NaN);
     - "K* = 0": (0, 1/A2), K = 0, where variances fall with depth l as (p_K / (-a1 l))^p_K;
     - "half-stable": K > 0, approached from one side only, `stable` "from above" or "from below";
+    - "family": every K is half-stable with its own (C_b, C_W), C_W = 1 / <s'^2>, as of relu(z - c)
+      and soft thresholds, where s = 0 at all kinks and s'' = 0 elsewhere: <s s''> = 0 at every K
+      (derived). Numbers are those of the member asked for, else NaN;
     - "none": no critical point with C_b >= 0 (all numbers NaN).
 
     `near_zero`: the expansion at K = 0, where there is one. `nu`: at criticality V / (n K^2), the
     relative variance of a width-n layer's kernel, grows as nu l / n: 3 rho - 1 if scale-invariant,
     (3 rho - 1) / 3 in the K* = 0 class, which is 2/3 for smooth s (where rho != 1, as for SELU,
-    this is derived, not held against networks), and C_W^2 Var(s^2) / K^2 if half-stable.
+    this is derived, not held against networks), and C_W^2 Var(s^2) / K^2 if half-stable. In the
+    K* = 0 class it holds deep down only; NaN if a1 = 0 (hard_tanh, relu6), where it would take
+    exp(1/K) layers. At a given depth take `fluctuations`.
     """
 
     activation: Activation
@@ -50,7 +56,7 @@ class Criticality:
     @property
     def p_K(self) -> float:
         """At criticality K ~ l^-p_K: 1 or 2 in the K* = 0 class (NaN if no power), else 0."""
-        if self.universality in ("scale-invariant", "half-stable"):
+        if self.universality in ("scale-invariant", "half-stable", "family"):
             return 0.0
         if self.universality == "none" or self.near_zero is None or not self.near_zero.a1:
             return np.nan
@@ -64,25 +70,37 @@ class Criticality:
         return self.p_K
 
 
-def criticality(activation: str | Elementwise | Activation) -> Criticality:
+def criticality(activation: str | Elementwise | Activation, K: float | None = None) -> Criticality:
     """The critical point of any activation, to a relative 1e-6 in 32-bit floats.
 
     Scale-invariant functions are known by their slopes; K* = 0 is critical where s(0) = 0, s has a
     slope there and K' < K just above; else chi_par / chi_perp = 1 is solved for K in
-    [1e-4, 1e6], and the lowest K with C_b = K - C_W g(K) >= 0 taken. A search on the host, done at
-    once under `jit` too: its result depends on the function alone, so there is nothing to
-    differentiate by. Raises `ValueError` as `as_activation`.
+    [1e-4, 1e6], and the lowest K with C_b = K - C_W g(K) >= 0 taken. `K`: which member of a
+    "family". A search on the host, done at once under `jit` too: its result depends on the
+    function alone, so there is nothing to differentiate by. Raises `ValueError` as
+    `as_activation`, and for a K where there is no family or its C_b would be negative.
     """
     activation = as_activation(activation)
+    found = _found(activation)
+    if K is None:
+        return found
+    allowed = "None: only a family, in which every K is critical, has a K to choose"
+    require(found.universality == "family", "K", K, allowed)
+    return _member(activation, found.near_zero, K)
+
+
+def _found(activation: Activation) -> Criticality:
     near_zero = small_kernels(activation)
     if activation.slopes is not None:
         return _scale_invariant(activation, near_zero)
     moments = _moments(activation, np.geomspace(LOWEST, HIGHEST, POINTS))
     if near_zero is not None and _shrinks(moments, near_zero):
         # V gains (3 rho - 1) K^2 a layer and is carried on by chi_par = 1 - (1 + p_K)/l
-        nu = (3 * near_zero.rho - 1) / 3
+        nu = (3 * near_zero.rho - 1) / 3 if near_zero.a1 else np.nan
         C_W = 1 / near_zero.A2
         return Criticality(activation, "K* = 0", 0.0, 0.0, C_W, "from both sides", nu, near_zero)
+    if _is_family(moments):
+        return _without_numbers(activation, "family", near_zero)
     return _half_stable(activation, near_zero, moments)
 
 
@@ -117,15 +135,39 @@ def _moments(activation: Activation, K: np.ndarray) -> _Moments:
 
 def _scale_invariant(activation: Activation, near_zero: SmallKernels | None) -> Criticality:
     if near_zero is None:  # s = 0
-        return _none(activation, near_zero)
+        return _without_numbers(activation, "none", near_zero)
     return Criticality(
         activation, "scale-invariant", np.nan, 0.0, 1 / near_zero.A2, "marginal",
         3 * near_zero.rho - 1, near_zero,
     )  # fmt: skip
 
 
-def _none(activation: Activation, near_zero: SmallKernels | None) -> Criticality:
-    return Criticality(activation, "none", np.nan, np.nan, np.nan, None, np.nan, near_zero)
+def _without_numbers(
+    activation: Activation, universality: Universality, near_zero: SmallKernels | None
+) -> Criticality:
+    return Criticality(activation, universality, np.nan, np.nan, np.nan, None, np.nan, near_zero)
+
+
+def _is_family(moments: _Moments) -> bool:
+    """Whether chi_par = chi_perp at every K that reaches beyond where s' = 0, some with C_b >= 0."""
+    reaches = moments.perpendicular > 1e-6 * np.nanmax(moments.perpendicular)
+    K, g, parallel, perpendicular, _ = (part[reaches] for part in moments)
+    equal = np.abs(parallel / perpendicular - 1) < CLEAR
+    return bool(reaches.any() and equal.all() and np.any(K * perpendicular >= g))
+
+
+def _member(activation: Activation, near_zero: SmallKernels | None, K: float) -> Criticality:
+    require(np.ndim(K) == 0 and np.isfinite(K) and K > 0, "K", K, "a finite number > 0")
+    around = _moments(activation, float(K) * np.asarray([0.99, 1.0, 1.01]))
+    _, g, _, perpendicular, fourth = (float(part[1]) for part in around)
+    allowed = "one at which s' is seen: <s'^2> > 0"
+    require(np.all(np.isfinite(around)) and perpendicular > 0, "K", K, allowed)
+    C_W = 1 / perpendicular
+    C_b = float(K) - C_W * g
+    require(C_b >= 0, "K", K, f"one whose critical C_b is not negative; here it is {C_b:.6g}")
+    stable = "from below" if around.perpendicular[2] > around.perpendicular[0] else "from above"
+    nu = C_W**2 * (fourth - g**2) / float(K) ** 2
+    return Criticality(activation, "family", float(K), C_b, C_W, stable, nu, near_zero)
 
 
 def _shrinks(moments: _Moments, near_zero: SmallKernels) -> bool:
@@ -147,7 +189,7 @@ def _half_stable(
             K, C_b, C_W, rising, nu = found
             side = "from below" if rising else "from above"
             return Criticality(activation, "half-stable", K, C_b, C_W, side, nu, near_zero)
-    return _none(activation, near_zero)
+    return _without_numbers(activation, "none", near_zero)
 
 
 def _crossing(

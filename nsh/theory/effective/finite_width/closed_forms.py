@@ -112,9 +112,12 @@ def vanishing_kernel_asymptotics(
     ``K_l = (p_K / (-a1 l))^p_K`` and ``V_l = nu (l / n) K_l^2``, with p_K = 1 and nu = 2/3 for
     smooth s (see `criticality` for these and a1), at C_b = 0, C_W = 1 / A2, for large l, whatever
     the input; corrections are of relative order log(l) / l. Source: arXiv 2106.10165, section
-    5.4. Raises `ValueError` for activations of other classes.
+    5.4. Raises `ValueError` for activations of other classes, and where kernels fall slower than
+    any power (hard_tanh, relu6).
     """
     critical = vanishing_criticality(as_activation(activation))
+    allowed = "one whose kernels fall as a power of depth: a1 != 0 (see criticality)"
+    require(np.isfinite(critical.p_K), "activation", critical.activation.name, allowed)
     require_integer("depth", depth, 1)
     require_integer("width", width, 1)
     assert critical.near_zero is not None

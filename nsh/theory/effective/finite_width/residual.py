@@ -46,11 +46,15 @@ def naive_residual_growth(
     Scale-invariant: ``(1 - gamma^2) [(1 - gamma^2) nu + 4 gamma^2]``, nu = 3 rho - 1; K* = 0
     class: ``nu (1 - gamma^4)``. Source: arXiv 2106.10165, appendix B. Refuted for ReLU and leaky
     ReLU (see `residual_vertex`); right for linear and, deep, for tanh. Differentiable by gamma.
+    Raises `ValueError` for other classes, and where nu is not known (hard_tanh, relu6).
     """
     activation = as_activation(activation)
     gamma2 = jnp.asarray(gamma, float) ** 2
     if activation.slopes is None:
-        return vanishing_criticality(activation).nu * (1 - gamma2**2)
+        nu = vanishing_criticality(activation).nu
+        allowed = "one whose kernels fall as a power of depth: a1 != 0 (see criticality)"
+        require(np.isfinite(nu), "activation", activation.name, allowed)
+        return nu * (1 - gamma2**2)
     A2, A4 = slope_moments(activation)
     return (1 - gamma2) * ((1 - gamma2) * (3 * A4 / A2**2 - 1) + 4 * gamma2)
 

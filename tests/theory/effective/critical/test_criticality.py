@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.stats import norm
 
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import criticality
@@ -152,13 +153,53 @@ def test_kernel_variance_grows_as_nu():
     )
 
 
+def shrunk(z):
+    """The soft threshold at 1/2."""
+    return jnp.sign(z) * jax.nn.relu(jnp.abs(z) - 0.5)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("activation", "c", "sides"), [(lambda z: jax.nn.relu(z - 1), 1.0, 1), (shrunk, 0.5, 2)]
+)
+def test_every_kernel_is_critical_where_the_kinks_are_zeros(activation, c, sides):
+    whole = criticality(activation)
+    assert whole.universality == "family"
+    assert np.isnan([whole.K, whole.C_b, whole.C_W, whole.nu]).all()
+    for K in (0.3, 2.0):
+        member = criticality(activation, K=K)
+        # <(z - c)_+^p> of z ~ N(0, K)
+        h, root = c / np.sqrt(K), np.sqrt(K)
+        tail, bell = norm.sf(h), norm.pdf(h)
+        square = K * ((1 + h**2) * tail - h * bell)
+        fourth = K**2 * ((h**4 + 6 * h**2 + 3) * tail - (h**3 + 5 * h) * bell)
+        C_W = 1 / (sides * tail)
+        exact = (K, K - C_W * sides * square, C_W)
+        np.testing.assert_allclose((member.K, member.C_b, member.C_W), exact, rtol=3e-6)
+        variance = sides * fourth - (sides * square) ** 2
+        assert member.nu == pytest.approx(C_W**2 * variance / K**2, rel=1e-5)
+        assert member.stable == "from below"
+        # <z s s'> / K = <s'^2>: chi_par = chi_perp = 1
+        assert K * tail == pytest.approx(square + c * (root * bell - c * tail), rel=1e-12)
+    with pytest.raises(ValueError, match=r"K = -1.0: must be a finite number > 0"):
+        criticality(activation, K=-1.0)
+
+
+@pytest.mark.core
+def test_a_kernel_to_choose_needs_a_family():
+    with pytest.raises(ValueError, match="K = 1.0: must be None: only a family"):
+        criticality("gelu", K=1.0)
+    # of relu(z + 1) every K would need C_b < 0
+    assert criticality(lambda z: jax.nn.relu(z + 1)).universality == "none"
+
+
 def test_no_power_law_without_curvature():
     critical = found("hard_tanh")
     assert critical.universality == "K* = 0"
     assert pytest.approx(1) == critical.C_W
     assert critical.near_zero is not None
     assert critical.near_zero.a1 == 0
-    assert np.isnan(critical.p_perp)
+    assert np.isnan([critical.p_perp, critical.nu]).all()
 
 
 @pytest.mark.core

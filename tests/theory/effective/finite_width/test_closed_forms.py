@@ -61,7 +61,7 @@ def test_vanishing_kernels_deep():
     found = fluctuations(Architecture("tanh", depth, 100), 1.0)
     np.testing.assert_allclose(found.K[-1], K[-1], rtol=5e-3)
     np.testing.assert_allclose(found.V[-1] / found.K[-1] ** 2, V[-1] / K[-1] ** 2, rtol=5e-3)
-    for name in ("relu", "gelu", "softplus"):
+    for name in ("relu", "gelu", "softplus", "hard_tanh"):
         with pytest.raises(ValueError, match=f"activation = '{name}'"):
             vanishing_kernel_asymptotics(name, 3, 10)
 
@@ -71,8 +71,32 @@ def test_growth_and_ratio():
     architecture = Architecture("relu", 4, (10, 20, 40))
     assert depth_to_width(architecture) == pytest.approx(0.175)
     assert effective_complexity(architecture) == pytest.approx(0.875)
-    with pytest.raises(ValueError, match="activation = 'softplus': must be one that has a crit"):
-        effective_complexity(Architecture("softplus", 4, 10))
+    with pytest.raises(ValueError, match="widths = None"):
+        effective_complexity(Architecture("relu", 4))
+
+
+def test_complexity_is_that_of_the_depth_asked():
+    """relu6 differs from ReLU where kernels reach 6: its nu/3 comes after 10^7 layers."""
+    K, v, u = 2.0, 0.0, np.linspace(-9, 9, 20_001)
+    bell = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi) * (u[1] - u[0])
+    for _ in range(50):
+        z = np.sqrt(K) * u
+        s2, ramp = np.clip(z, 0, 6) ** 2, np.where((z > 0) & (z < 6), z**2, 0)
+        g = bell @ s2
+        v = ((bell @ s2**2 - g**2) / 100 + (bell @ ramp) ** 2 * v) / g**2
+        K = 2 * g
+    assert 2.4 < v < 2.5
+    found = [
+        effective_complexity(Architecture(jax.nn.relu6, 51, 100, C_W=2.0), x2) for x2 in (1.0, 0.1)
+    ]
+    np.testing.assert_allclose(found, [v, 5 * 0.5], rtol=2e-4)
+
+
+def test_complexity_of_kernels_out_of_range():
+    deep = Architecture("relu", 400, 10, C_W=0.5)
+    if deep.C_W.dtype == jnp.float32:
+        with pytest.raises(ValueError, match="K of the output = 0.0: must be in the range"):
+            effective_complexity(deep)
 
 
 @pytest.mark.core
