@@ -149,7 +149,7 @@ def _without_numbers(
 
 
 def _is_family(moments: _Moments) -> bool:
-    """Whether chi_par = chi_perp at every K that reaches beyond where s' = 0, some with C_b >= 0."""
+    """Whether chi_par = chi_perp at every K where s' is seen, at some K with C_b >= 0."""
     reaches = moments.perpendicular > 1e-6 * np.nanmax(moments.perpendicular)
     K, g, parallel, perpendicular, _ = (part[reaches] for part in moments)
     equal = np.abs(parallel / perpendicular - 1) < CLEAR

@@ -187,7 +187,7 @@ def test_every_kernel_is_critical_where_the_kinks_are_zeros(activation, c, sides
 
 @pytest.mark.core
 def test_a_kernel_to_choose_needs_a_family():
-    with pytest.raises(ValueError, match="K = 1.0: must be None: only a family"):
+    with pytest.raises(ValueError, match=r"K = 1\.0: must be None: only a family"):
         criticality("gelu", K=1.0)
     # of relu(z + 1) every K would need C_b < 0
     assert criticality(lambda z: jax.nn.relu(z + 1)).universality == "none"

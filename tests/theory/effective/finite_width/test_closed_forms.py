@@ -95,7 +95,7 @@ def test_complexity_is_that_of_the_depth_asked():
 def test_complexity_of_kernels_out_of_range():
     deep = Architecture("relu", 400, 10, C_W=0.5)
     if deep.C_W.dtype == jnp.float32:
-        with pytest.raises(ValueError, match="K of the output = 0.0: must be in the range"):
+        with pytest.raises(ValueError, match=r"K of the output = 0\.0: must be in the range"):
             effective_complexity(deep)
 
 
