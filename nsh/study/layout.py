@@ -13,10 +13,11 @@ from nsh.study.blocks import Blocks
 from nsh.study.measurement import Variable
 from nsh.study.study import Study
 
+STATUS, NOT_COMPUTED = "status", -1
 FLAGS = {
     "long_name": "0 healthy, 1 diverged; -1 not computed yet",
     "units": "1",
-    "flag_values": [0, 1, -1],
+    "flag_values": [0, 1, NOT_COMPUTED],
 }
 CHECKSUM, BYTES = "checksum", 32
 OBJECTIVE, TUNED, TUNING_STATUS = "objective", "tuned.", "tuning_status"
@@ -35,7 +36,7 @@ class ArraySpec:
     @property
     def fill(self) -> Any:
         """What stands for numbers that are not computed yet."""
-        return {"f": float("nan"), "c": complex("nan"), "i": -1}.get(self.dtype.kind, 0)
+        return {"f": float("nan"), "c": complex("nan"), "i": NOT_COMPUTED}.get(self.dtype.kind, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Layout:
     def block_dims(self) -> tuple[str, ...]:
         """Axes that number the blocks."""
         return tuple(f"{dim}_block" for dim in self.member_dims)
+
+    def words(self, block: tuple[int, ...]) -> str:
+        """A block's members, in words."""
+        parts = zip(self.member_dims, self.blocks.region(block), strict=True)
+        return ", ".join(f"{dim} {part.start}..{part.stop - 1}" for dim, part in parts)
 
     def digest(self, arrays: Arrays) -> np.ndarray:
         """SHA-256 of a block: names, shapes, types and bytes of its arrays."""
@@ -68,7 +74,7 @@ def layout(study: Study) -> Layout:
     shape = (*study.grid_shape, study.seeds)
     times = study.save.times(study.steps)
     known = getattr(study.save.what, "variables", dict)()
-    arrays = {"status": ArraySpec(member_dims, shape, np.dtype(np.int32), FLAGS)}
+    arrays = {STATUS: ArraySpec(member_dims, shape, np.dtype(np.int32), FLAGS)}
     for name, leaf in study.recorded().items():
         inner = tuple(f"{name}_{axis}" for axis in range(len(leaf.shape)))
         variable = known.get(name, Variable(name, "1", inner))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 
 from nsh import training
 from nsh.bounds import REALS, Interval, intervals
-from nsh.study.layout import OBJECTIVE, TUNED, TUNING_STATUS, Layout
+from nsh.study.layout import OBJECTIVE, STATUS, TUNED, TUNING_STATUS, Layout
 from nsh.study.study import Study, Tune, hyper_names
 from nsh.training import Run, SaveAt, ensemble
 
@@ -28,16 +29,23 @@ def train_block(study: Study, plan: Layout, block: tuple[int, ...]) -> dict[str,
         [min(part.start + i, part.stop - 1) for i in range(length)]
         for part, length in zip(region[:-1], size[:-1], strict=True)
     ]
-    hyper = study.points(axes)
-    found = {}
-    if study.tune is not None:
-        hyper, found = _tune(study, hyper, first_seed=region[-1].start, seeds=size[-1])
-    found |= _train(study, hyper, first_seed=region[-1].start, seeds=size[-1])
+    found = train_members(study, axes, first_seed=region[-1].start, seeds=size[-1])
     kept = tuple(slice(part.stop - part.start) for part in region)
     return {
-        name: np.asarray(array)[kept if "seed" in plan.arrays[name].dims else kept[:-1]]
-        for name, array in jax.device_get(found).items()
+        name: array[kept if "seed" in plan.arrays[name].dims else kept[:-1]]
+        for name, array in found.items()
     }
+
+
+def train_members(
+    study: Study, axes: Sequence[Sequence[int]], *, first_seed: int, seeds: int
+) -> dict[str, np.ndarray]:
+    """All arrays of some places along each axis of the grid, for some seeds in a row."""
+    hyper, found = study.points(axes), {}
+    if study.tune is not None:
+        hyper, found = _tune(study, hyper, first_seed=first_seed, seeds=seeds)
+    found |= _train(study, hyper, first_seed=first_seed, seeds=seeds)
+    return {name: np.asarray(array) for name, array in jax.device_get(found).items()}
 
 
 def _train(study: Study, hyper: PyTree, *, first_seed: int, seeds: int) -> dict[str, Any]:
@@ -50,7 +58,7 @@ def _train(study: Study, hyper: PyTree, *, first_seed: int, seeds: int) -> dict[
             seeds=count, first_seed=first, steps=study.steps, sampler=study.sampler,
             save=study.save, method=study.method, grid=grid, lanes=lanes,
         )  # fmt: skip
-        return {"status": run.status, **(run.saved or {})}
+        return {STATUS: run.status, **(run.saved or {})}
 
     if study.tune is None or not study.tune.per_seed:
         return trained(hyper, first_seed, seeds, None)

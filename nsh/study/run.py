@@ -12,7 +12,8 @@ import xarray as xr
 
 from nsh._checks import require
 from nsh.study.files import locked, save_figure
-from nsh.study.identity import described
+from nsh.study.description import Description
+from nsh.study.extension import opened, train_missing
 from nsh.study.layout import CHECKSUM, layout
 from nsh.study.members import train_block
 from nsh.study.progress import Progress, silent
@@ -50,22 +51,29 @@ def run_study(
     store = Store(directory / STORE, plan)
     with locked(directory):
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        for name in store.prepare(identity(study), {"device": device(), "started_utc": now}):
-            report(f"{store.path / name} was damaged and has been restored")
-        whole, damaged = store.finished()
+        description = Description()
+        begun_with = identity(study, description)
+        for name, kind in description.unseen.items():
+            report(f"cannot be checked for changes: {name} ({kind})")
+        for message in opened(study, store, begun_with, {"device": device(), "started_utc": now}):
+            report(message)
+        known, damaged = store.known()
         for block in damaged:
-            report(f"{_where(plan, block)}: damaged in {store.path}, computed again")
-        missing = [block for block in plan.blocks if block not in whole]
-        if whole:
-            report(f"{len(whole)} of {len(plan.blocks)} chunks are there already")
-        done = len(whole)
+            report(f"{plan.words(block)}: damaged in {store.path}, computed again")
+        missing = [b for b in plan.blocks if not known[plan.blocks.region(b)].all()]
+        done = len(plan.blocks) - len(missing)
+        if done:
+            report(f"{done} of {len(plan.blocks)} chunks are there already")
         try:
-            total = sum(map(plan.blocks.members, missing))
-            with progress("training members", total) as advance:
+            with progress("training members", int((~known).sum())) as advance:
                 for block in missing:
-                    store.write(block, train_block(study, plan, block))
+                    there = known[plan.blocks.region(block)]
+                    if there.any():
+                        store.write(block, train_missing(study, store, block, there))
+                    else:
+                        store.write(block, train_block(study, plan, block))
                     done += 1
-                    advance(plan.blocks.members(block))
+                    advance(int((~there).sum()))
             dataset = open_study(directory)
             save_figure(draw(dataset), directory)
         except BaseException as problem:
@@ -83,17 +91,15 @@ def open_study(directory: str | Path) -> xr.Dataset:
     return dataset[sorted(map(str, dataset.data_vars.keys() - {CHECKSUM}))]
 
 
-def identity(study: Study) -> dict[str, Any]:
+def identity(study: Study, description: Description | None = None) -> dict[str, Any]:
     """What must be the same for two runs to give the same bits and the same store."""
+    description = Description() if description is None else description
+    # the order of the axes is that of the arrays
+    configuration = description.of(study) | {"axes": list(study.grid)}
     return {
-        "configuration": described(study),
-        "versions": versions(),
         "settings": settings(),
+        "versions": versions() | description.releases,
         "device_kind": device_kind(),
+        "configuration": configuration,
+        "code": description.code,
     }
-
-
-def _where(plan: Any, block: tuple[int, ...]) -> str:
-    """A block's members, in words."""
-    parts = zip(plan.member_dims, plan.blocks.region(block), strict=True)
-    return ", ".join(f"{dim} {part.start}..{part.stop - 1}" for dim, part in parts)

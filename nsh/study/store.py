@@ -15,18 +15,19 @@ import xarray as xr
 import zarr
 
 from nsh.study.files import atomic, sync
-from nsh.study.identity import canonical, differences
-from nsh.study.layout import BYTES, CHECKSUM, Arrays, ArraySpec, Layout
+from nsh.study.identity import canonical
+from nsh.study.layout import BYTES, CHECKSUM, NOT_COMPUTED, STATUS, Arrays, ArraySpec, Layout
 
 ROOT = "zarr.json"
-# what must be the same for a store to be gone on with, and what it is called in messages
-IDENTITY = {
-    "configuration": "configuration",
-    "versions": "version",
-    "settings": "JAX setting",
-    "device_kind": "kind of device",
-}
+FORMAT = 2
+"""Number of the stores' format: what their attributes, arrays and checksums mean."""
+# what must be the same for a store to be gone on with; of what comes first, the rest may follow
+CONFIGURATION = "configuration"
+IDENTITY = ("settings", "versions", "device_kind", CONFIGURATION, "code")
 PARTIAL = "*.partial"
+
+
+LEFT = "it is left as it is: choose another directory, or move it away"
 
 
 class StoreRefused(ValueError):
@@ -38,38 +39,83 @@ class Store:
     """The Zarr store at `path`, of a study with this layout.
 
     Every block of members is one chunk of each array. Its checksum is written only when the
-    block's data are on the disk, so a block with a right checksum is whole.
+    block's data are on the disk, so a block with a right checksum is whole. A member whose status
+    there is -1 is still to be computed, as in a block that a store was extended by.
     """
 
     path: Path
     layout: Layout
 
-    def prepare(self, identity: Mapping[str, Any], notes: Mapping[str, Any]) -> list[str]:
-        """Make the store, or check the one that is there; what was repaired, in words.
-
-        `identity`: JSON that must be equal in a store already there, else `StoreRefused`; `notes`:
-        further attributes. Metadata and coordinates that were damaged are made anew.
-        """
+    def create(self, identity: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+        """Make the store with no member in it. `notes`: attributes besides the identity."""
         with self._template(identity, notes) as template:
-            if not self.path.exists():
-                template.replace(self.path)
-                sync([self.path], self.path.parent)
-                return []
-            self._check_identity(identity)
-            return self._repair(template)
+            template.path.replace(self.path)
+            sync([self.path], self.path.parent)
 
-    def finished(self) -> tuple[set[tuple[int, ...]], list[tuple[int, ...]]]:
-        """Blocks that are whole, and blocks that have a checksum but not the data to it."""
-        whole, damaged = set(), []
+    @contextlib.contextmanager
+    def replaced(self, identity: Mapping[str, Any], notes: Mapping[str, Any]) -> Iterator[Store]:
+        """An empty store to be filled, which takes the place of the one there if all goes well."""
+        with self._template(identity, notes) as template:
+            yield template
+            sync((path for path in template.path.rglob("*") if path.is_file()), template.path)
+            self.path.replace(self._aside)
+            template.path.replace(self.path)
+            sync([self.path], self.path.parent)
+        shutil.rmtree(self._aside)
+
+    def recover(self) -> None:
+        """End what a run that was killed while it replaced the store has begun."""
+        if self._aside.exists():
+            if self.path.exists():
+                shutil.rmtree(self._aside)
+            else:
+                self._aside.replace(self.path)
+
+    def identity(self) -> dict[str, Any]:
+        """What the store that is there was begun with.
+
+        Raises `StoreRefused` if it has another format, or is no store of a study.
+        """
+        try:
+            attributes = json.loads((self.path / ROOT).read_text())["attributes"]
+            written = attributes.get("format", 1 if CONFIGURATION in attributes else None)
+            if written in (None, FORMAT):
+                return {name: json.loads(attributes[name]) for name in IDENTITY}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise StoreRefused(
+                f"{self.path} is there, but is not the store of a study, or its {ROOT} is damaged "
+                f"({type(problem).__name__}: {problem}); {LEFT}"
+            ) from problem
+        raise StoreRefused(
+            f"{self.path} has another format: {written} there, {FORMAT} here; it can be read, but "
+            f"only the nsh that wrote it goes on with it; {LEFT}"
+        )
+
+    def known(self) -> tuple[np.ndarray, list[tuple[int, ...]]]:
+        """Which members are there, and blocks that have a checksum but not the data to it."""
+        known, damaged = np.zeros(self.layout.blocks.shape, bool), []
         for block in self.layout.blocks:
             checksum = self._checksum(block)
             if checksum is not None and not checksum.any():
                 continue
-            if checksum is not None and self._matches(block, checksum):
-                whole.add(block)
-            else:
+            region = self.layout.blocks.region(block)
+            arrays = self._checked(block, checksum)
+            if arrays is None:
                 damaged.append(block)
-        return whole, damaged
+            else:
+                known[region] = arrays[STATUS] != NOT_COMPUTED
+        return known, damaged
+
+    def members(self, places: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """All arrays of some members, by their places along each axis."""
+        return {
+            name: np.asarray(
+                zarr.open_array(self.path / name, mode="r").oindex[
+                    tuple(places.get(dim, slice(None)) for dim in spec.dims)
+                ]
+            )
+            for name, spec in self.layout.arrays.items()
+        }
 
     def write(self, block: tuple[int, ...], arrays: Arrays) -> None:
         """Write a block, then (once it is on the disk) its checksum.
@@ -116,17 +162,19 @@ class Store:
         """A block's checksum, zeros if it has none; None if it cannot be read."""
         return self._read(CHECKSUM, (*(slice(i, i + 1) for i in block), slice(None)))
 
-    def _matches(self, block: tuple[int, ...], checksum: np.ndarray) -> bool:
+    def _checked(self, block: tuple[int, ...], checksum: np.ndarray | None) -> Arrays | None:
+        """A block's arrays, if they are those of the checksum."""
         region = dict(zip(self.layout.member_dims, self.layout.blocks.region(block), strict=True))
         arrays = {}
         for name, spec in self.layout.arrays.items():
-            if not self._chunk(name, block).exists():
-                return False
+            if checksum is None or not self._chunk(name, block).exists():
+                return None
             array = self._read(name, tuple(region.get(dim, slice(None)) for dim in spec.dims))
             if array is None:
-                return False
+                return None
             arrays[name] = array
-        return bool((self.layout.digest(arrays) == checksum.ravel()).all())
+        same = checksum is not None and (self.layout.digest(arrays) == checksum.ravel()).all()
+        return arrays if same else None
 
     def _read(self, name: str, region: tuple[slice, ...]) -> np.ndarray | None:
         try:
@@ -135,48 +183,35 @@ class Store:
         except Exception:  # whatever a codec says to bytes that it has not written
             return None
 
-    def _check_identity(self, identity: Mapping[str, Any]) -> None:
-        try:
-            attributes = json.loads((self.path / ROOT).read_text())["attributes"]
-            there = {name: json.loads(attributes[name]) for name in IDENTITY}
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise StoreRefused(
-                f"{self.path} is there, but is not the store of a study, or its {ROOT} is damaged "
-                f"({type(problem).__name__}: {problem}); it is left as it is: choose another "
-                "directory, or move it away"
-            ) from problem
-        for name, words in IDENTITY.items():
-            found = differences(there[name], identity[name])
-            if found:
-                shown = "; ".join(found[:5]) + ("; ..." if len(found) > 5 else "")
-                raise StoreRefused(
-                    f"{self.path} was begun with another {words}: {shown}. It is left as it is: "
-                    "choose another directory, or move it away"
-                )
-
-    def _repair(self, template: Path) -> list[str]:
-        """Put back what the template has and the store has not; away with half-written files."""
+    def repair(self, identity: Mapping[str, Any], notes: Mapping[str, Any]) -> list[str]:
+        """Put back metadata and coordinates that are damaged, by name; away with half-written files."""
         for leftover in self.path.rglob(PARTIAL):
             leftover.unlink()
         damaged = []
-        for right in sorted(path for path in template.rglob("*") if path.is_file()):
-            name = right.relative_to(template)
-            here = self.path / name
-            if name == Path(ROOT) or (here.is_file() and here.read_bytes() == right.read_bytes()):
-                continue
-            damaged.append(str(name))
-            with atomic(here) as temporary:
-                temporary.write_bytes(right.read_bytes())
-            sync([here], self.path)
+        with self._template(identity, notes) as template:
+            for right in sorted(path for path in template.path.rglob("*") if path.is_file()):
+                name = right.relative_to(template.path)
+                here, content = self.path / name, right.read_bytes()
+                if name == Path(ROOT) or (here.is_file() and here.read_bytes() == content):
+                    continue
+                damaged.append(str(name))
+                with atomic(here) as temporary:
+                    temporary.write_bytes(content)
+                sync([here], self.path)
         return damaged
 
+    @property
+    def _aside(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.old")
+
     @contextlib.contextmanager
-    def _template(self, identity: Mapping[str, Any], notes: Mapping[str, Any]) -> Iterator[Path]:
+    def _template(self, identity: Mapping[str, Any], notes: Mapping[str, Any]) -> Iterator[Store]:
         """A store with no block written, on the disk beside the place where it belongs."""
         template = self.path.with_name(f".{self.path.name}.new")
         shutil.rmtree(template, ignore_errors=True)  # of a run that was killed
         try:
-            attributes = {name: canonical(identity[name]) for name in IDENTITY} | dict(notes)
+            attributes = {name: canonical(identity[name]) for name in IDENTITY}
+            attributes |= {"format": FORMAT, **notes}
             group = zarr.create_group(template, zarr_format=3, attributes=attributes)
             blocks = self.layout.blocks
             sizes = dict(zip(self.layout.member_dims, blocks.size, strict=True))
@@ -193,7 +228,7 @@ class Store:
             for name, (spec, values) in self.layout.coordinates.items():
                 _create(group, name, spec, spec.shape)[...] = values
             sync((path for path in template.rglob("*") if path.is_file()), template)
-            yield template
+            yield Store(template, self.layout)
         finally:
             shutil.rmtree(template, ignore_errors=True)
 

@@ -1,12 +1,15 @@
 """A store that is another study's, or none, is refused in words, and left as it is."""
 
 import json
+import threading
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from studies import Swelling, files, number, swelling
 
 from nsh import Epochs, SaveAt
-from nsh.study import StoreRefused, run_study
+from nsh.study import StoreRefused, open_study, provenance, run_study
 from nsh.study import run as run_module
 
 STUDY = swelling(seeds=6)
@@ -31,10 +34,9 @@ class Else(Swelling):
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [
-        ({"seeds": 7}, "seeds: 6 there, 7 here"),
-        ({"steps": 30}, "steps: 20 there, 30 here"),
+        ({"seeds": 5}, "seeds: 6 there, 5 here; seeds can be added, not removed"),
+        ({"steps": 30}, "steps: 20 there, 30 here; no states are kept"),
         ({"key": 1}, "key: 0 there, 1 here"),
-        ({"chunk": 2}, "chunk: 64 there, 2 here"),
         ({"hyper": {"threshold": 1.5}}, "hyper.threshold: 1.0 there, 1.5 here"),
         ({"grid": {"threshold": [1.0, 2.0]}}, "grid.threshold: nothing there, [1.0, 2.0] here"),
         ({"sampler": Epochs(2)}, "sampler.size: 1 there, 2 here"),
@@ -71,6 +73,59 @@ def test_another_version_setting_or_device_is_refused(
         run_study(STUDY, begun)
     assert difference in str(refused.value)
     assert files(begun) == before
+
+
+def test_settings_come_before_what_follows_from_them(begun, monkeypatch):
+    now = run_module.settings()
+    there = now | {"jax_enable_x64": not now["jax_enable_x64"]}
+    monkeypatch.setattr(run_module, "settings", lambda: there)
+    double = np.array(1.0, np.float64)
+    with pytest.raises(StoreRefused, match="another JAX setting: jax_enable_x64: ") as refused:
+        run_study(swelling(seeds=6, hyper={"threshold": double}, steps=30), begun)
+    assert "threshold" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "number"), [({"configuration": "{}"}, 1), ({"format": 99}, 99)]
+)
+def test_another_format_is_not_damage(begun, attributes, number):
+    root = begun / "data.zarr" / "zarr.json"
+    content = json.loads(root.read_text())
+    root.write_text(json.dumps(content | {"attributes": attributes}))
+    before = files(begun)
+    with pytest.raises(StoreRefused, match=f"has another format: {number} there, 2 here"):
+        run_study(STUDY, begun)
+    assert files(begun) == before
+    assert open_study(begun)["number"].shape == (6, 3)
+
+
+def test_an_edited_step_is_refused(begun, monkeypatch):
+    def step(self, state, batch, hyper, key):
+        return jnp.where(state > hyper["threshold"], state * 1e20, state)
+
+    monkeypatch.setattr(Swelling, "step", step)
+    with pytest.raises(StoreRefused, match=r"begun with other code: .*Swelling.step: changed"):
+        run_study(STUDY, begun)
+
+
+def test_an_edited_nsh_is_refused(begun, monkeypatch):
+    monkeypatch.setattr(provenance, "source", lambda: "0" * 64)
+    with pytest.raises(StoreRefused, match="another version: nsh's source: "):
+        run_study(STUDY, begun)
+
+
+def test_what_cannot_be_seen_is_told(begun, monkeypatch):
+    def step(self, state, batch, hyper, key):
+        return state + len(LOCKS)
+
+    LOCKS = [threading.Lock()]
+    monkeypatch.setattr(Swelling, "step", step)
+    told = []
+    with pytest.raises(StoreRefused):
+        run_study(STUDY, begun, report=told.append)
+    (line,) = told
+    assert line.startswith("cannot be checked for changes: ")
+    assert line.endswith(".step (_thread.lock)")
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", '{"attributes": {}}', "[]"])
