@@ -8,7 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 from nsh._checks import nearest
-from nsh.cli.exits import BAD_INPUT, DONE, EXIT_CODES, Failure, explained, needs
+from nsh.cli.exits import (
+    BAD_INPUT,
+    DONE,
+    EXIT_CODES,
+    PIPE_CLOSED,
+    Failure,
+    explained,
+    needs,
+    readers_may_leave,
+)
 
 COMMANDS = ("study", "criticality", "reproduce", "completion")
 HELP = f"""\
@@ -41,15 +50,16 @@ examples, in a copy of the repository:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
     first, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
-    if first in ("-h", "--help", "--version"):
-        print(f"nsh {importlib.metadata.version('nsh')}" if first == "--version" else HELP)
-        return DONE
     try:
-        with explained():
+        with explained(), readers_may_leave():
+            if first in ("-h", "--help", "--version"):
+                print(f"nsh {importlib.metadata.version('nsh')}" if first == "--version" else HELP)
+                return DONE
             return _main_of(first)(rest)
     except Failure as failure:
-        where = f"nsh {first}" if first in COMMANDS else "nsh"
-        print(f"{where}: {failure}", file=sys.stderr, flush=True)
+        if failure.code != PIPE_CLOSED:
+            where = f"nsh {first}" if first in COMMANDS else "nsh"
+            print(f"{where}: {failure}", file=sys.stderr, flush=True)
         return failure.code
 
 

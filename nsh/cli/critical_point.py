@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from nsh._checks import nearest
 from nsh.figures import Course, criticality_figure
+from nsh.study import own
 from nsh.study.files import save_figure
 from nsh.theory.effective.activation import ACTIVATIONS, Activation, as_activation
 from nsh.theory.effective.architecture import Architecture
@@ -53,16 +53,18 @@ def named(name: str) -> Activation:
 
     Raises `UnknownActivation` with all that there is to say in one line.
     """
-    module, colon, function = name.partition(":")
-    if not colon:
+    if ":" not in name:
         if name not in ACTIVATIONS:
             allowed = f"MODULE:FUNCTION or one of {', '.join(ACTIVATIONS)}"
             raise UnknownActivation(_must(name, allowed) + nearest(name.lower(), ACTIVATIONS))
         return ACTIVATIONS[name]
     try:
-        return as_activation(getattr(importlib.import_module(module), function))
-    except (ImportError, AttributeError) as problem:
+        function = own.imported(name, Path.cwd())
+    except ValueError as problem:
         raise UnknownActivation(_must(name, "a function to be imported", problem)) from problem
+    try:
+        with own.explained(f"{name} fails"):
+            return as_activation(function)
     except (ValueError, TypeError) as problem:
         raise UnknownActivation(_must(name, "an activation", problem)) from problem
 

@@ -5,24 +5,29 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from nsh._extras import what_is_missing
 
 DONE, BAD_INPUT, REFUSED, DISK_FULL = 0, 2, 3, 4
-INTERRUPTED, TERMINATED = 130, 143
+INTERRUPTED, PIPE_CLOSED, TERMINATED = 130, 141, 143
 FULL = (errno.ENOSPC, errno.EDQUOT)
+FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 EXIT_CODES = """\
 exit codes:
   0    done
   1    an error not listed here; of `nsh reproduce`: an experiment ended in one
   2    bad command line or input, such as a study file or an activation
-  3    not possible here: something is not installed, or the results in DIR are
-       another study's, version's or device's, damaged beyond repair, or in use
+  3    not possible here: something is not installed, DIR cannot be written to,
+       or the results in it are another study's, version's or device's, damaged
+       beyond repair, or in use
   4    disk full
   130  stopped by Ctrl-C
+  141  nobody reads what is printed any more, as after `| head`
   143  stopped by SIGTERM"""
 
 
@@ -47,11 +52,43 @@ def explained(out: Path | None = None) -> Iterator[None]:
         code = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
         raise Failure(code, _and_on("stopped", stop)) from stop
     except OSError as problem:
-        if problem.errno not in FULL:
-            raise
         where = "" if out is None else f": {out}"
-        said = _and_on(f"the disk is full{where}", problem, "make room, and the")
-        raise Failure(DISK_FULL, said) from problem
+        if problem.errno in FULL:
+            said = _and_on(f"the disk is full{where}", problem, "make room, and the")
+            raise Failure(DISK_FULL, said) from problem
+        if problem.errno in FORBIDDEN:
+            what = problem.filename or out or "something"
+            said = f"{what} cannot be read or written: {problem.strerror}"
+            raise Failure(REFUSED, _and_on(said, problem)) from problem
+        raise
+
+
+@contextlib.contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """Output to a pipe that nobody reads any more ends a command, without a word to say."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        left = [stream for stream in (sys.stdout, sys.stderr) if not _is_read(stream)]
+        if not left:  # it was another pipe
+            raise
+        # what is in the buffers is written when Python ends, which would complain
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in left:
+            os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        raise Failure(PIPE_CLOSED, "nobody reads what is printed") from None
+
+
+def _is_read(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def directory(out: Path) -> Path:
@@ -60,7 +97,9 @@ def directory(out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         if not os.access(out, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as problem:
+    except OSError as problem:
+        if problem.errno in FULL:
+            raise
         said = f"--out = {str(out)!r}: must be a directory to write to; {problem.strerror}"
         raise Failure(BAD_INPUT, said) from problem
     return out

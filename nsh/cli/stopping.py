@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -15,8 +16,12 @@ from nsh.study.progress import Advance, Progress
 def stoppable(progress: Progress) -> Iterator[Progress]:
     """Stop on Ctrl-C and SIGTERM: at once or, where Python loses an exception, at next progress.
 
-    It loses those raised in destructors and callbacks of the garbage collector.
+    It loses those raised in destructors and callbacks of the garbage collector. Signals come to
+    the main thread only: a command in another one is left to whoever started that.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield progress
+        return
     asked: list[type[KeyboardInterrupt]] = []
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

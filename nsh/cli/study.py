@@ -53,6 +53,7 @@ def _run(asked: Study) -> int:
     with needs("study"):
         from nsh import study
         from nsh.cli.stopping import stoppable
+        from nsh.study import own
         from nsh.study.progress import shown_on, silent
 
     out = Path("results") / asked.file.stem if asked.out is None else asked.out
@@ -61,13 +62,18 @@ def _run(asked: Study) -> int:
     with explained(out), shown as progress, stoppable(progress) as watched:
         try:
             described = study.read_study(asked.file)
-            dataset = study.run_study(described, directory(out), progress=watched, report=report)
+            with own.explained("code of your own fails"):
+                dataset = study.run_study(
+                    described, directory(out), progress=watched, report=report
+                )
         except study.StudyFileError as problem:
             raise Failure(BAD_INPUT, f"{problem}") from problem
         except study.StoreRefused as problem:
             raise Failure(REFUSED, f"{problem}") from problem
+        except ValueError as problem:
+            raise Failure(BAD_INPUT, f"{asked.file}: {problem}") from problem
         except BlockingIOError as problem:
-            raise Failure(REFUSED, f"{out} is in use by another run of this study") from problem
+            raise Failure(REFUSED, f"{problem}") from problem
     diverged = int((dataset["status"] == 1).sum())
     runs = f"{dataset['status'].size} runs, {diverged} of them diverged"
     print(f"{runs}; data.zarr, figure.png and figure.pdf are in {out}/")

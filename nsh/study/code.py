@@ -1,7 +1,9 @@
-"""What code does and which names it reads, from its bytecode; and what is of an installed package."""
+"""What code does and which names it reads, from its bytecode; whether a package brought it."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import dis
 import functools
 import hashlib
@@ -17,11 +19,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 import nsh
 
 GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 SILENT = ("CACHE", "EXTENDED_ARG", "PRECALL", "PUSH_NULL", "NOT_TAKEN")
+METHODS = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
+BY_PYTHON = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)
+GENERATED = (
+    "__init__", "__repr__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__",
+    "__setattr__", "__delattr__", "__replace__",
+)  # fmt: skip
+"""Methods that `dataclasses` writes, which say nothing but what the fields are."""
+NOWHERE = types.ModuleType("nowhere")
 # their releases are recorded with every study; nsh's own source is, too
 RECORDED = ("jax", "jaxlib", "numpy", "optax", "equinox", "nsh")
 
@@ -86,6 +98,42 @@ def has_installed_name(value: Any) -> bool:
 def is_installed_module(module: types.ModuleType) -> bool:
     """Whether a module belongs to Python, to an installed package or to nsh."""
     return is_installed(_file(module))
+
+
+def is_of_package(kind: type) -> bool:
+    """Whether a class is one of an installed package or nsh, or is made by one."""
+    if has_installed_name(kind):
+        return True
+    own = [v for v in vars(kind).values() if isinstance(v, types.FunctionType)]
+    of_package = is_installed_module(sys.modules.get(kind.__module__, NOWHERE))
+    return of_package and all(is_installed(v.__code__.co_filename) for v in own)
+
+
+def body(kind: type) -> Iterator[tuple[str, Any]]:
+    """What a class adds to its bases, but for what Python and `dataclasses` put there."""
+    for name, value in vars(kind).items():
+        hidden = name[:2] == "__" or name == "_abc_impl"
+        if isinstance(value, METHODS) if hidden else not isinstance(value, BY_PYTHON):
+            code = getattr(value, "__code__", None)
+            if name not in GENERATED or code is None or code.co_filename != "<string>":
+                yield name, value
+    for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
+        if field.default_factory is not dataclasses.MISSING:
+            yield f"{field.name}, made by", field.default_factory
+
+
+def slots(value: Any) -> dict[str, Any]:
+    """What an object keeps in slots."""
+    kinds = [kind for kind in type(value).__mro__ if "__slots__" in vars(kind)]
+    names = {name for kind in kinds for name in np.atleast_1d(vars(kind)["__slots__"]).tolist()}
+    return {n: getattr(value, n) for n in names if n[:2] != "__" and hasattr(value, n)}
+
+
+def closed_over(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """The variables around a function that it uses, by name."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # nothing is in it yet
+            yield name, cell.cell_contents
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import decimal
 import enum
@@ -15,9 +14,9 @@ import json
 import math
 import pathlib
 import re
-import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -32,11 +31,8 @@ WRITTEN = (
     types.UnionType, fractions.Fraction, decimal.Decimal, pathlib.PurePath, re.Pattern, np.dtype,
 )  # fmt: skip
 """Types whose values are told apart by what `repr` writes."""
-NOWHERE = types.ModuleType("nowhere")
 DYNAMIC = ("eval", "exec", "globals", "open", "input", "__import__")
 """Built-in functions by which code reaches what nobody can see in it."""
-METHODS = (types.FunctionType, staticmethod, classmethod, property, functools.cached_property)
-BY_PYTHON = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)
 
 
 class Description:
@@ -120,6 +116,8 @@ class Description:
             bound = {"args": self._of(value.args, reader)}
             bound |= {"keywords": self._of(value.keywords, reader)}
             return {"function": self._of(value.func, reader)} | bound
+        if isinstance(value, weakref.ReferenceType):
+            return self._of(value(), reader)
         if isinstance(value, types.MethodType):
             own = self._of(value.__self__, reader)
             return {"function": self._of(value.__func__, reader), "self": own}
@@ -145,8 +143,8 @@ class Description:
         if dataclasses.is_dataclass(value):
             return [(f.name, getattr(value, f.name, None)) for f in dataclasses.fields(value)]
         within = dict(getattr(value, "__dict__", {}))
-        if not _is_of_package(type(value)):
-            return sorted((within | _slots(value)).items())
+        if not code.is_of_package(type(value)):
+            return sorted((within | code.slots(value)).items())
         if not callable(value) or not hasattr(value, "__wrapped__"):
             return None
         # by `jax.jit`, `jax.custom_jvp`, `functools.cache`, ...
@@ -159,7 +157,7 @@ class Description:
         name, of_package = _name(value), code.is_installed(value.__code__.co_filename)
         found: dict[str, Any] = {"function": name}
         if value.__closure__:
-            found["closure"] = {n: self._of(v, name) for n, v in _closed_over(value)}
+            found["closure"] = {n: self._of(v, name) for n, v in code.closed_over(value)}
         if of_package:
             self._meet(value.__globals__.get("__name__") or value.__module__)
             if hasattr(value, "__wrapped__"):
@@ -224,14 +222,14 @@ class Description:
         return {"module": name}
 
     def _class(self, kind: type) -> str:
-        """A class's name; it and its bases are looked at unless they are of an installed package."""
-        if _is_of_package(kind):
+        """A class's name; it and its bases are looked at unless a package brought them."""
+        if code.is_of_package(kind):
             return self._named(kind)
         name = self._unique(_name(kind), kind)
 
         def describe() -> Any:
             bases = [self._class(base) for base in (*kind.__bases__, type(kind))]
-            return {"bases": bases} | {n: self._of(v, name) for n, v in sorted(_body(kind))}
+            return {"bases": bases} | {n: self._of(v, name) for n, v in sorted(code.body(kind))}
 
         self._later(f"class {name}", describe)
         return name
@@ -277,41 +275,11 @@ def array(value: Any) -> dict[str, Any]:
         exact = entries.astype(str).astype(float) if entries.dtype.kind == "f" else entries
         return {"dtype": kind, "values": Description().of(exact.tolist())}
     content = np.ascontiguousarray(entries).tobytes()
-    return {"dtype": kind, "shape": list(entries.shape), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _is_of_package(kind: type) -> bool:
-    """Whether a class is one of an installed package or nsh, or is made by one."""
-    if code.has_installed_name(kind):
-        return True
-    own = [v for v in vars(kind).values() if isinstance(v, types.FunctionType)]
-    of_package = code.is_installed_module(sys.modules.get(kind.__module__, NOWHERE))
-    return of_package and all(code.is_installed(v.__code__.co_filename) for v in own)
-
-
-def _body(kind: type) -> Iterator[tuple[str, Any]]:
-    """What a class adds to its bases, but for what Python and `dataclasses` put there."""
-    for name, value in vars(kind).items():
-        hidden = name[:2] == "__" or name == "_abc_impl"
-        if isinstance(value, METHODS) if hidden else not isinstance(value, BY_PYTHON):
-            by_dataclass = isinstance(value, types.FunctionType) and hidden
-            if not by_dataclass or value.__code__.co_filename != "<string>":
-                yield name, value
-    for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
-        if field.default_factory is not dataclasses.MISSING:
-            yield f"{field.name}, made by", field.default_factory
-
-
-def _slots(value: Any) -> dict[str, Any]:
-    kinds = [kind for kind in type(value).__mro__ if "__slots__" in vars(kind)]
-    names = {name for kind in kinds for name in np.atleast_1d(vars(kind)["__slots__"]).tolist()}
-    return {n: getattr(value, n) for n in names if n[:2] != "__" and hasattr(value, n)}
-
-
-def _closed_over(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # nothing is in it yet
-            yield name, cell.cell_contents
+    return {
+        "dtype": kind,
+        "shape": list(entries.shape),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
 
 
 def _name(value: Any) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from nsh._checks import require
 from nsh.networks import Network
 from nsh.neurashed import Neurashed
+from nsh.study import own
 from nsh.study.catalogue import CATALOGUE
 from nsh.study.measurement import TEST, Measurement, View
 from nsh.study.record import measurements
@@ -60,9 +61,13 @@ def own_measurement(function: Callable[..., Any], options: Mapping[str, Any]) ->
     require_takes(function, None, **options)
     name = getattr(function, "__name__", "recorded")
 
-    def measured(view: View) -> dict[str, Array]:
+    def measured(view: View) -> dict[str, Any]:
         found = function(view.now, **options)
-        return found if isinstance(found, dict) else {name: jnp.asarray(found)}
+        if isinstance(found, dict):
+            return found
+        with contextlib.suppress(TypeError):  # it is no number, which `Study` says
+            found = jnp.asarray(found)
+        return {name: found}
 
     return Measurement(measured, {})
 
@@ -144,11 +149,8 @@ def read_study(path: str | Path) -> Study:
     """
     path = Path(path)
     values, place = load(path)
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
+    with own.looking_in(path.parent):
         table: StudyTable = construct(StudyTable, values, place)
-    finally:
-        sys.path.pop(0)
     problem = table.system
     hyper = _hyper(problem, table.hyper, place / "hyper")
     grid = dict(_flat(table.grid, ""))
@@ -163,20 +165,21 @@ def read_study(path: str | Path) -> Study:
     except ValueError as complaint:
         raise (place / "record").of(complaint) from complaint
     try:
-        return Study(
-            system=problem.system,
-            examples=problem.system.prepare(problem.x, problem.y),
-            hyper=hyper,
-            save=SaveAt(what, every=table.record.every, steps=table.record.steps),
-            seeds=table.seeds,
-            steps=table.steps,
-            grid=grid,
-            sampler=table.batches,
-            method=table.method,
-            tune=None if table.tune is None else table.tune.value(),
-            key=table.key,
-            chunk=table.chunk,
-        )
+        with own.explained("code of your own fails"):
+            return Study(
+                system=problem.system,
+                examples=problem.system.prepare(problem.x, problem.y),
+                hyper=hyper,
+                save=SaveAt(what, every=table.record.every, steps=table.record.steps),
+                seeds=table.seeds,
+                steps=table.steps,
+                grid=grid,
+                sampler=table.batches,
+                method=table.method,
+                tune=None if table.tune is None else table.tune.value(),
+                key=table.key,
+                chunk=table.chunk,
+            )
     except ValueError as complaint:
         in_file = ValueError(re.sub("^save[.]", "record.", str(complaint)))
         raise place.of(in_file, ELSEWHERE) from complaint

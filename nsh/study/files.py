@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from matplotlib.figure import Figure
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # on Windows, where directories are neither locked nor synchronised
+    fcntl = None
+
+UNLOCKABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # as some network file systems are
 
 
 @contextlib.contextmanager
@@ -38,7 +45,7 @@ def sync(paths: Iterable[Path], root: Path) -> None:
     """Make files below `root`, and the names of the directories they are in, survive a crash."""
     paths = set(paths)
     folders = {parent for path in paths for parent in path.parents if parent.is_relative_to(root)}
-    for path in sorted(paths) + sorted(folders, reverse=True):
+    for path in sorted(paths) + (sorted(folders, reverse=True) if fcntl else []):
         number = os.open(path, os.O_RDONLY)
         try:
             os.fsync(number)
@@ -47,14 +54,31 @@ def sync(paths: Iterable[Path], root: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[bool]:
     """Keep other processes from `directory`; the lock ends with the process, however it ends.
 
-    Raises `BlockingIOError` if one is there already.
+    Yields whether there is such a lock: Windows and some network file systems have none. Raises
+    `BlockingIOError` if another process, or this one, is there already.
     """
+    if fcntl is None:
+        yield False
+        return
     number = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield _lock(number, directory)
     finally:
         os.close(number)
+
+
+def _lock(number: int, directory: Path) -> bool:
+    assert fcntl is not None
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as problem:
+        said = f"{directory} is in use by another run of a study"
+        raise BlockingIOError(said) from problem
+    except OSError as problem:
+        if problem.errno not in UNLOCKABLE:
+            raise
+        return False
+    return True

@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from nsh import training
-from nsh.bounds import REALS, Interval, intervals
 from nsh.study.layout import OBJECTIVE, STATUS, TUNED, TUNING_STATUS, Layout
-from nsh.study.study import Study, Tune, hyper_names
+from nsh.study.study import Study, hyper_names
 from nsh.training import Run, SaveAt, ensemble
 
 
@@ -82,7 +81,7 @@ def _tune(
         save=SaveAt(study.save.what, steps=(study.steps,)), optimiser=tune.optimiser,
         iterations=tune.iterations, grid=len(study.grid), per_seed=tune.per_seed,
         tuned=jax.tree.unflatten(structure, [name in tune.parameters for name in names]),
-        bounds=jax.tree.unflatten(structure, [_bounds(study, tune, name) for name in names]),
+        bounds=study.bounds(),
     )  # fmt: skip
     went = dict(zip(names, jax.tree.leaves(tuned.hypers), strict=True))
     parameters = {TUNED + name: went[name] for name in tune.parameters}
@@ -99,14 +98,3 @@ class _Objective:
 
     def __call__(self, run: Run) -> Float[Array, ""]:
         return self.sign * run.saved[self.name][-1]
-
-
-def _bounds(study: Study, tune: Tune, name: str) -> Interval:
-    """Those given, or the system's own; none for what is not tuned: it may lie on an end."""
-    if name not in tune.parameters:
-        return REALS
-    if name in tune.bounds:
-        low, high = map(float, tune.bounds[name])
-        return low, high
-    known = intervals(study.hyper, study.system.bounds(study.hyper))
-    return known[hyper_names(study.hyper).index(name)]

@@ -11,9 +11,9 @@ import jax
 import xarray as xr
 
 from nsh._checks import require
-from nsh.study.files import locked, save_figure
 from nsh.study.description import Description
 from nsh.study.extension import opened, train_missing
+from nsh.study.files import locked, save_figure
 from nsh.study.layout import CHECKSUM, layout
 from nsh.study.members import train_block
 from nsh.study.progress import Progress, silent
@@ -49,7 +49,9 @@ def run_study(
     directory.mkdir(parents=True, exist_ok=True)
     plan = layout(study)
     store = Store(directory / STORE, plan)
-    with locked(directory):
+    with locked(directory) as alone:
+        if not alone:
+            report(f"{directory} cannot be locked here: let no other run work on it")
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         description = Description()
         begun_with = identity(study, description)

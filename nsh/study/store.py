@@ -184,7 +184,7 @@ class Store:
             return None
 
     def repair(self, identity: Mapping[str, Any], notes: Mapping[str, Any]) -> list[str]:
-        """Put back metadata and coordinates that are damaged, by name; away with half-written files."""
+        """Put back damaged metadata and coordinates, and name them; no half-written file stays."""
         for leftover in self.path.rglob(PARTIAL):
             leftover.unlink()
         damaged = []

@@ -15,6 +15,7 @@ import optax
 from jaxtyping import PyTree
 
 from nsh._checks import nearest, require, require_all, require_integer
+from nsh.bounds import REALS, intervals, to_reals
 from nsh.study.blocks import Blocks
 from nsh.system import System
 from nsh.training import Method, Sampler, SaveAt, Sequential, Snapshot, WithReplacement
@@ -93,6 +94,8 @@ class Study:
         recorded = self.recorded()
         if self.tune is not None:
             _check_tune(self.tune, self.hyper, recorded)
+            for index in np.ndindex(self.grid_shape):
+                to_reals(self.point(index), self.bounds())
         names = [*self.grid, *recorded]
         reserved = {
             "seed", "step", "status", "objective", "tuning_status", "iteration", "checksum",
@@ -135,6 +138,19 @@ class Study:
         """The hyperparameter with this name, at one point of the grid."""
         point = self.point((0,) * len(self.grid))
         return jax.tree.leaves(point)[hyper_names(point).index(name)]
+
+    def bounds(self) -> PyTree:
+        """The open intervals in which hyperparameters are tuned: those given, or the system's own.
+
+        None for what is not tuned: it may lie on an end.
+        """
+        tune = self.tune
+        assert tune is not None
+        names, structure = hyper_names(self.hyper), jax.tree.structure(self.hyper)
+        known = dict(zip(names, intervals(self.hyper, self.system.bounds(self.hyper)), strict=True))
+        known |= {name: (float(low), float(high)) for name, (low, high) in tune.bounds.items()}
+        chosen = [known[name] if name in tune.parameters else REALS for name in names]
+        return jax.tree.unflatten(structure, chosen)
 
     def recorded(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shape and type of what is recorded at one step of one member, by name."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import re
 import tomllib
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nsh._checks import nearest
+from nsh.study import own
 
 WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
@@ -186,14 +186,15 @@ def choose(choice: Choice, value: Any, place: Place) -> Any:
     if choice.user is not None and ":" in name:
         function = _imported(name, place)
         try:
-            return choice.user(function, options)
+            with own.explained(f"{name} fails"):
+                return choice.user(function, options)
         except ValueError as problem:
             raise place.of(problem) from problem
     prefix = next((p for p in choice.prefixes if name.startswith(p)), "")
     plain = name.removeprefix(prefix)
     if plain not in choice.make:
-        own = ' or "module:function"' if choice.user is not None else ""
-        allowed = f"one of {', '.join(choice.make)}{own}{nearest(name, choice.make)}"
+        users = ' or "module:function"' if choice.user is not None else ""
+        allowed = f"one of {', '.join(choice.make)}{users}{nearest(name, choice.make)}"
         raise place.wrong(name, allowed)
     made = construct(choice.make[plain], options, place)
     return choice.prefixes[prefix](made) if prefix else made
@@ -217,10 +218,9 @@ def _one_of(value: Any, hints: list[Any], place: Place) -> Any:
 
 
 def _imported(name: str, place: Place) -> Callable[..., Any]:
-    module, _, function = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as problem:
+        found = own.imported(name, Path(place.file).parent)
+    except ValueError as problem:
         raise place.wrong(name, f"a function that can be imported, but: {problem}") from problem
     if not callable(found):
         raise place.wrong(name, "a function")

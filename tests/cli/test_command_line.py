@@ -1,7 +1,9 @@
 """What all commands share: help, errors of one style, exit codes; and completion by shells."""
 
 import contextlib
+import os
 import subprocess
+import sys
 
 import pytest
 
@@ -10,7 +12,7 @@ from experiments.harness import command_line
 from nsh import __version__, cli
 from nsh._extras import extra
 from nsh.cli import reproduce
-from nsh.cli.exits import EXIT_CODES, Failure, needs
+from nsh.cli.exits import EXIT_CODES, Failure, needs, readers_may_leave
 
 pytestmark = pytest.mark.core
 
@@ -121,8 +123,23 @@ def test_missing_extras_are_named_and_other_missing_modules_are_errors():
         extra("study", "nsh.study"),
     ):
         raise ModuleNotFoundError("No module named 'xarray.core'", name="xarray")
-    with pytest.raises(ModuleNotFoundError), needs("study"):
-        raise ModuleNotFoundError("No module named 'nsh.absent'", name="nsh.absent")
+    for missing in ("nsh.absent", "fcntl"):  # ours, and Python's own that a platform lacks
+        with pytest.raises(ModuleNotFoundError, match=r"^No module"), needs("study"):
+            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["study", "--help"], ["--version"]])
+def test_a_reader_that_leaves_ends_a_command_quietly(arguments, monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert cli.main(arguments) == 141
+
+
+def test_another_broken_pipe_is_no_reader_that_left():
+    with pytest.raises(BrokenPipeError), readers_may_leave():
+        raise BrokenPipeError
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,15 @@ def test_takes_any_function(capsys):
     assert "figure" not in shown
 
 
+def test_looks_in_the_current_folder(tmp_path, monkeypatch, capsys):
+    (tmp_path / "here_of_cli.py").write_text("def word(z): return 'z'\ndef adds(z): return z + 'a'")
+    monkeypatch.chdir(tmp_path)
+    for name, said in [("word", "must be an activation, but: "), ("adds", ".py, line 2)")]:
+        assert cli.main(["criticality", f"here_of_cli:{name}"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+
+
 def test_says_where_there_is_none(capsys):
     assert cli.main(["criticality", "sigmoid"]) == 0
     shown = capsys.readouterr().out

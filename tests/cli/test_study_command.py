@@ -3,6 +3,9 @@
 import contextlib
 import errno
 import signal
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 from studies import write
@@ -43,9 +46,9 @@ def test_runs_and_goes_on(tmp_path, capsys, monkeypatch):
     assert shown.err.startswith("training members ...\n")
     assert cli.main(["study", str(file)]) == 0
     assert "nsh study: 3 of 3 chunks are there already" in capsys.readouterr().err
-    file.write_text(TEXT.replace("seeds = 3", "seeds = 4"))
+    file.write_text(TEXT.replace("seeds = 3", "seeds = 2"))
     assert cli.main(["study", str(file)]) == 3
-    assert "seeds: 3 there, 4 here" in capsys.readouterr().err
+    assert "seeds: 3 there, 2 here" in capsys.readouterr().err
     assert cli.main(["study", str(file), "--out", str(tmp_path / "other")]) == 0
 
 
@@ -65,16 +68,22 @@ def test_bad_file_takes_one_line(tmp_path, capsys):
         (OSError(errno.EDQUOT, "x"), 4, "the disk is full"),
         (KeyboardInterrupt(), 130, "stopped; 2 of 6 chunks of members are saved; the same"),
         (Terminated(), 143, "stopped; 2 of 6"),
-        (BlockingIOError(errno.EAGAIN, "x"), 3, "OUT is in use by another run"),
+        (BlockingIOError("OUT is in use"), 3, "OUT is in use"),
+        (OSError(errno.EROFS, "Read-only file system", "a/b"), 3, "a/b cannot be read or written: "
+         "Read-only file system; 2 of 6 chunks of members are saved; the same"),
+        (ValueError("a = 1: must be 2"), 2, "FILE: a = 1: must be 2"),
         (StoreRefused("it is another's"), 3, "it is another's"),
     ],
 )  # fmt: skip
 def test_failures_have_codes(tmp_path, capsys, monkeypatch, problem, code, said):
+    problem.args = tuple(
+        a.replace("OUT", str(tmp_path / "out")) if isinstance(a, str) else a for a in problem.args
+    )
     monkeypatch.setattr(study, "run_study", raising(problem))
     file, out = write(tmp_path, TEXT), tmp_path / "out"
     assert cli.main(["study", str(file), "--out", str(out)]) == code
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("nsh study: " + said.replace("OUT", str(out)))
+    assert line.startswith("nsh study: " + said.replace("OUT", str(out)).replace("FILE", str(file)))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -101,6 +110,67 @@ def test_other_errors_are_not_hidden(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "run_study", raising(OSError(errno.EIO, "broken disk")))
     with pytest.raises(OSError, match="broken disk"):
         cli.main(["study", str(write(tmp_path, TEXT))])
+
+
+def test_another_thread_gets_an_exit_code(tmp_path, capsys):
+    codes = []
+    arguments = ["study", str(write(tmp_path, TEXT)), "--out", str(tmp_path / "out"), "--quiet"]
+    thread = threading.Thread(target=lambda: codes.append(cli.main(arguments)))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+    assert "3 runs, 0 of them diverged" in capsys.readouterr().out
+
+
+def test_a_disk_that_cannot_be_written_to_is_refused(tmp_path, capsys, monkeypatch):
+    def mkdir(*arguments, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    file = write(tmp_path, TEXT)
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    assert cli.main(["study", str(file), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith("must be a directory to write to; Read-only file system\n")
+
+
+OWN = """
+from studies import Swelling, for_file, number
+def fails():
+    return 1 + "a"
+def word(now):
+    return "high"
+def breaks(now):
+    return now.state + [
+        "a"]
+class Late(Swelling):
+    def step(self, state, batch, hyper, key):
+        return state + "a"
+def late():
+    return Late(), *for_file()[1:]
+"""
+
+
+@pytest.mark.parametrize(
+    ("system", "what", "said"),
+    [
+        ("own_of_cli:fails", "studies:number", ", line 4: system: own_of_cli:fails fails: "
+         "TypeError: unsupported operand type(s) for +: 'int' and 'str' (PATH, line 4)"),
+        ("studies:for_file", "own_of_cli:word", "['word'] = 'high': must be an array of plain"),
+        ("studies:for_file", "own_of_cli:breaks", "code of your own fails: TypeError: "),
+        ("own_of_cli:late", "studies:number", "code of your own fails: TypeError: "),
+    ],
+)  # fmt: skip
+def test_errors_in_code_of_ones_own_take_one_line(tmp_path, capsys, system, what, said):
+    path = tmp_path / "own_of_cli.py"
+    path.write_text(OWN)
+    text = TEXT.replace("studies:for_file", system).replace("studies:number", what)
+    sys.modules.pop("own_of_cli", None)
+    file = write(tmp_path, text)
+    assert cli.main(["study", str(file), "--out", str(tmp_path / "out"), "--quiet"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"nsh study: {file}")
+    assert said.replace("PATH", str(path)) in line
+    assert what.endswith("word") or f"({path}, line " in line
 
 
 def test_quiet_says_only_where_results_are(tmp_path, capsys):

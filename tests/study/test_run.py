@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import shutil
 
 import jax
 import numpy as np
@@ -11,8 +12,8 @@ import xarray as xr
 from studies import GRID, assert_same_bytes, files, small_study, swelling, write
 
 from nsh import Geometric, Rules, SaveAt, ensemble, hyper_grid
-from nsh.study import StoreRefused, open_study, read_study, run_study
-from nsh.study import extension
+from nsh.study import StoreRefused, extension, open_study, read_study, run_study
+from nsh.study import files as files_module
 from nsh.study import run as run_module
 from nsh.study import store as store_module
 from nsh.study.progress import silent
@@ -211,15 +212,19 @@ def crash_everywhere(study, tmp_path, monkeypatch, total, begun):
 def test_crash_at_every_synchronisation_of_an_extension(tmp_path, monkeypatch):
     study, smaller = swelling(seeds=5, chunk=3), swelling(seeds=4, chunk=2)
     run_study(study, tmp_path / "whole")
+    run_study(smaller, tmp_path / "smaller")
+    shutil.copytree(tmp_path / "smaller", tmp_path / "counted")
     calls = crash_at(monkeypatch, None)
-    run_study(smaller, tmp_path / "counted")
-    calls.clear()
     run_study(study, tmp_path / "counted", report=lambda _: None)
     # two empty stores; two blocks filled; all of it, in place; the block that is not whole
     total = len(calls)
     assert total == 2 + 2 * 2 + 2 + 2
     crash_everywhere(
-        study, tmp_path, monkeypatch, total, lambda directory: run_study(smaller, directory)
+        study,
+        tmp_path,
+        monkeypatch,
+        total,
+        lambda directory: shutil.copytree(tmp_path / "smaller", directory),
     )
 
 
@@ -308,10 +313,30 @@ def test_diverged_seeds_are_flagged_and_harm_no_other(tmp_path):
     np.testing.assert_array_equal(end[~above], start[~above])
 
 
+@pytest.mark.usefixtures("no_figure")
+@pytest.mark.parametrize("why", ["Windows", "network"])
+def test_all_but_locking_works_where_there_are_no_locks(tmp_path, monkeypatch, why):
+    if why == "Windows":
+        monkeypatch.setattr(files_module, "fcntl", None)
+    else:
+        monkeypatch.setattr(files_module.fcntl, "flock", failing(errno.ENOLCK))
+    told = []
+    assert run_study(swelling(seeds=2), tmp_path, report=told.append)["status"].size == 2
+    assert told == [f"{tmp_path} cannot be locked here: let no other run work on it"]
+
+
+def failing(number):
+    def function(*arguments):
+        raise OSError(number, "it fails")
+
+    return function
+
+
 def test_two_runs_at_once_are_refused(tmp_path):
     def progress(label, total):
-        with pytest.raises(BlockingIOError):
+        with pytest.raises(BlockingIOError, match=r"is in use by another run of a study$") as stop:
             run_study(study, tmp_path)
+        assert str(stop.value).startswith(f"{tmp_path} ")
         return silent(label, total)
 
     study = swelling()

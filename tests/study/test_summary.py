@@ -39,9 +39,15 @@ def curves(ax):
     return {line.get_label(): np.asarray(line.get_xydata()) for line in ax.get_lines()}
 
 
-def legend(ax):
-    found = ax.get_legend()
-    return [] if found is None else found.get_texts()
+def legend(figure):
+    """Texts of the one legend, with the colours of their lines."""
+    assert not [ax for ax in figure.axes if ax.get_legend() is not None]
+    assert len(figure.legends) <= 1
+    return {
+        text.get_text(): line.get_color()
+        for one in figure.legends
+        for text, line in zip(one.get_texts(), one.get_lines(), strict=True)
+    }
 
 
 def test_without_grid_against_time():
@@ -49,15 +55,42 @@ def test_without_grid_against_time():
     np.testing.assert_allclose(curves(ax)["value"], np.stack([STEPS, STEPS + 1.5], axis=1))
     assert ax.get_xlabel() == "training time (steps)"
     assert ax.get_ylabel() == "value (bits)"
-    assert ax.get_legend() is None
+    assert legend(figure) == {}
     assert figure.get_suptitle() == "4 seeds; no run diverged"
 
 
 def test_levels_are_told_apart():
-    _, (ax,) = drawn(dataset({}, level=[1, 2]))
+    figure, (ax,) = drawn(dataset({}, level=[1, 2]))
     assert set(curves(ax)) == {"level 1", "level 2"}
     np.testing.assert_allclose(curves(ax)["level 2"][:, 1], STEPS + 201.5)
-    assert [text.get_text() for text in legend(ax)] == ["level 1", "level 2"]
+    assert list(legend(figure)) == ["level 1", "level 2"]
+
+
+def test_choices_are_said():
+    figure, (ax,) = drawn(dataset({}, level=list(range(1, 12))))
+    assert set(curves(ax)) == {f"level {n}" for n in (1, 2, 4, 5, 7, 8, 10, 11)}
+    assert figure.legends[0].get_title().get_text() == "8 of 11 levels"
+    figure, _ = drawn(dataset({"a": np.arange(20.0), "b": [3.0, 1.0, 200.0]}))
+    assert figure.legends[0].get_title().get_text() == "8 of 20 values of a"
+    figure, _ = drawn(dataset({"a": [0.0, 1.0]}))
+    assert figure.legends[0].get_title().get_text() == ""
+
+
+def test_one_colour_stands_for_one_point_in_all_panels():
+    data = dataset({"a": [1.0, 2.0]})
+    other = data["value"].assign_attrs(long_name="other", units="1")
+    data["other"] = other.where(data["a"] != 1.0)
+    figure, (first, second) = drawn(data)
+    assert list(curves(first)) == ["a = 2"]
+    colours = {line.get_label(): line.get_color() for line in second.get_lines()}
+    assert legend(figure) == colours
+    assert first.get_lines()[0].get_color() == colours["a = 2"]
+    assert first.get_title() == ""
+    only_levels = dataset({}, level=[1, 2], loss=(("seed", "step"), np.ones((4, 3)),
+                          {"long_name": "loss", "units": "1"}))  # fmt: skip
+    figure, axes = drawn(only_levels)
+    assert len(axes) == 2
+    assert list(legend(figure)) == ["level 1", "level 2"]
 
 
 def test_small_grid_against_time():
@@ -83,9 +116,8 @@ def test_diverged_and_infinite_numbers_are_left_out_and_counted():
     data["status"][1] = 1
     data["value"][2, 1] = np.inf
     figure, (ax,) = drawn(data)
-    (label,) = curves(ax)
-    assert label == "value (2–3 of 4 seeds)"
-    np.testing.assert_allclose(curves(ax)[label][:, 1], [5 / 3, 11.5, 20 + 5 / 3])
+    assert ax.get_title() == "2–3 of 4 seeds"
+    np.testing.assert_allclose(curves(ax)["value"][:, 1], [5 / 3, 11.5, 20 + 5 / 3])
     assert figure.get_suptitle() == "4 seeds; 1 of 4 runs diverged, not drawn"
 
 
@@ -103,16 +135,18 @@ def test_standard_errors_and_status_have_no_panel_and_one_legend_serves_all():
     attributes = {"long_name": "standard error of value", "units": "bits"}
     shape = ("seed", "step"), np.ones((4, 3))
     many: dict[str, Any] = {
-        f"v{i}": (*shape, {"long_name": f"v{i}", "units": "1"}) for i in range(12)
+        f"v{i:02}": (*shape, {"long_name": f"v{i}", "units": "1"}) for i in range(25)
     }
-    _, axes = drawn(dataset({}, error=(*shape, attributes), **many))
-    assert len(axes) == MOST_PANELS
+    figure, axes = drawn(dataset({}, error=(*shape, attributes), **many))
+    assert len(axes) == MOST_PANELS == 24
+    said = "the first 24 of 26 quantities; the others are in the data"
+    assert figure.get_suptitle().endswith(f"\n{said}")
     data = dataset({"a": [1.0, 2.0]})
     for i in range(4):
         data[f"v{i}"] = data["value"].assign_attrs(long_name=f"v{i}", units="1")
     figure, axes = drawn(data)
     assert [ax.get_ylabel() for ax in axes] == ["v0", "v1", "v2", "v3", "value (bits)"]
-    assert len([ax for ax in figure.axes if ax.get_legend() is not None]) == 1
+    assert list(legend(figure)) == ["a = 1", "a = 2"]
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -120,7 +154,7 @@ def test_nothing_is_clipped(seeds):
     figure, axes = drawn(dataset({"growth.factor": [1.0, 2.0]}, seeds=seeds, level=[1, 2, 3]))
     width, height = figure.canvas.get_width_height()
     for ax in axes:
-        for text in (ax.xaxis.label, ax.yaxis.label, *legend(ax)):
+        for text in (ax.xaxis.label, ax.yaxis.label, *figure.legends[0].get_texts()):
             box = text.get_window_extent()
             assert box.x0 >= 0
             assert box.y0 >= 0

@@ -109,8 +109,7 @@ def test_figure_shows_objective_and_parameters_over_iterations(data):
     labels = [(ax.get_xlabel(), ax.get_ylabel()) for ax in figure.axes]
     assert labels[:2] == [("optimiser steps", "final loss"), ("optimiser steps", "rate")]
     assert labels[2] == ("training time (steps)", "loss")
-    legends = [ax.get_legend() for ax in figure.axes]
-    (legend,) = [legend for legend in legends if legend is not None]
+    (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
         f"first rate = {r:g}" for r in RATES
     ]
@@ -125,6 +124,7 @@ def test_figure_shows_objective_and_parameters_over_iterations(data):
         ({"iterations": 0}, "iterations = 0"),
         ({"bounds": {"drift": (0.0, 1.0)}}, "bounds.drift"),
         ({"bounds": {"rate": (1.0, 0.0)}}, "bounds.rate"),
+        ({"bounds": {"rate": (0.0, 1.5)}}, r"hyper\['rate'\] = 1.5: must be strictly inside"),
     ],
 )
 def test_bad_tuning(changes, field):
