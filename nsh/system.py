@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
+from nsh._shown import Shown
 from nsh.bounds import REALS
 
 
-class Scaled(eqx.Module):
+class Scaled(Shown):
     """Numbers that may leave the range of floating point: ``value * exp(log_scale)``.
 
     Neurashed's scores grow exponentially with training; a `System` whose numbers do that returns

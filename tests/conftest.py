@@ -24,6 +24,7 @@ quick = os.environ.get(QUICK.upper(), "1") != "0"
 install_import_hook("nsh", "beartype.beartype")
 as_users.no_promotion()
 jax.config.update(QUICK, quick)
+jax.config.update("jax_enable_compilation_cache", False)  # commands keep no programs of tests
 if quick:  # read by XLA when it compiles its first program
     os.environ["XLA_FLAGS"] = " ".join(filter(None, [users_flags, OLDER_EMITTERS]))
 gc.disable()

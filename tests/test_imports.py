@@ -16,7 +16,12 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ALWAYS_INSTALLED = {"jax", "equinox", "optax", "jaxtyping", "numpy"}
 # these need an extra of the package
 STUDY = {"matplotlib", "xarray", "zarr", "rich"}
-OPTIONAL = {"nsh.figures": {"matplotlib"}, "nsh.study": STUDY, "nsh.cli": {"tyro", "rich"}}
+COMMANDS = {"platformdirs", "tyro", "rich"}
+OPTIONAL = {"nsh.figures": {"matplotlib"}, "nsh.study": STUDY, "nsh.cli": COMMANDS}
+    "nsh.figures": {"matplotlib"},
+    "nsh.study": STUDY,
+    "nsh.cli": {"platformdirs", "tyro", "rich"},
+}
 
 
 def name_of(path):

@@ -41,6 +41,8 @@ class Options:
     """How many experiments run at once, each in a process of its own; 1 where they share a GPU."""
     quiet: Flag = False
     """Say nothing but errors, the claims and the last line."""
+    no_cache: Flag = False
+    """Compile all programs anew, and keep none in the user's cache folder."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from experiments.harness.command_line import Request, short_name
 from experiments.harness.progress import Progress, shown_on, silent
 from experiments.harness.report.page import write_report
 from experiments.harness.side_by_side import side_by_side
+from nsh.cli.caching import programs_kept
 from nsh.cli.exits import directory, explained
 from nsh.cli.stopping import stoppable
 
@@ -47,7 +48,8 @@ def reproduce(
     ]
     shown = contextlib.nullcontext(silent) if asked.quiet else shown_on(sys.stderr)
     claims_file = directory(asked.out) / "claims.json"
-    with explained(asked.out), shown as progress, stoppable(progress) as watched:
+    kept = programs_kept(not asked.no_cache)
+    with explained(asked.out), kept, shown as progress, stoppable(progress) as watched:
         write_claims(claims_file, outcomes, order)
         for outcome in _outcomes(tasks, asked.jobs, watched):
             known[outcome.experiment] = outcome

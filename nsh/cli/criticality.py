@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from nsh.cli.exits import BAD_INPUT, Failure, directory, explained, needs
+from nsh.cli.options import Flag
 from nsh.cli.parsing import parse
 
 EXAMPLES = """\
@@ -26,6 +27,8 @@ class Options:
         Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: no figure)")
     ] = None
     """Directory for figure.png and figure.pdf."""
+    no_cache: Flag = False
+    """Compile all programs anew, and keep none in the user's cache folder."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,8 +50,9 @@ def main(arguments: Sequence[str]) -> int:
     # here, and not above: --help does not wait for it
     with needs("study"):
         from nsh.cli import critical_point
+        from nsh.cli.caching import programs_kept
 
-    with explained(asked.out):
+    with explained(asked.out), programs_kept(not asked.no_cache):
         try:
             activation = critical_point.named(asked.activation)
         except critical_point.UnknownActivation as problem:

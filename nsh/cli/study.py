@@ -41,6 +41,8 @@ class Study:
     """Directory for the results."""
     quiet: Flag = False
     """Say nothing but errors and the last line."""
+    no_cache: Flag = False
+    """Compile all programs anew, and keep none in the user's cache folder."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,6 +54,7 @@ def _run(asked: Study) -> int:
     # here, and not above: --help does not wait for it
     with needs("study"):
         from nsh import study
+        from nsh.cli.caching import programs_kept
         from nsh.cli.stopping import stoppable
         from nsh.study import own
         from nsh.study.progress import shown_on, silent
@@ -59,7 +62,8 @@ def _run(asked: Study) -> int:
     out = Path("results") / asked.file.stem if asked.out is None else asked.out
     shown = contextlib.nullcontext(silent) if asked.quiet else shown_on(sys.stderr)
     report = (lambda _: None) if asked.quiet else _say
-    with explained(out), shown as progress, stoppable(progress) as watched:
+    kept = programs_kept(not asked.no_cache)
+    with explained(out), kept, shown as progress, stoppable(progress) as watched:
         try:
             described = study.read_study(asked.file)
             with own.explained("code of your own fails"):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from nsh._checks import require
+from nsh._shown import Shown
 from nsh.measure._tools import checked_labels, checked_rows, same_group, where_labelled
 
 
-class Bounds(eqx.Module):
+class Bounds(Shown):
     """Bounds, in bits, on I(T; X) (`input_`) and on I(T; Y) (`label_`)."""
 
     input_lower: Float[Array, ""]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from nsh._checks import is_concrete, require, require_integer
+from nsh._shown import Shown
 from nsh.measure._tools import (
     checked_labels,
     checked_rows,
@@ -24,7 +24,7 @@ from nsh.measure.observe import observe
 from nsh.system import System
 
 
-class Collapse(eqx.Module):
+class Collapse(Shown):
     """The four signs of neural collapse: each is 0 when collapse is complete.
 
     `nc1` variability within classes beside that between them; `nc2_norms` and `nc2_angles`

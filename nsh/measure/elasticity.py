@@ -5,12 +5,12 @@ H. He and W. J. Su, "The local elasticity of neural networks", arXiv 1910.06943 
 
 from __future__ import annotations
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from nsh._checks import require
+from nsh._shown import Shown
 from nsh.measure._tools import (
     checked_labels,
     checked_rows,
@@ -84,7 +84,7 @@ def elasticity_matrix(
     return _quotient(changes, jax.tree.map(lambda number: number[:, None], own))
 
 
-class Contrast(eqx.Module):
+class Contrast(Shown):
     """Mean local elasticity over pairs of different examples; NaN where there is no such pair.
 
     `within_subclass`: same class and subclass. `within_class`: same class, different subclass.

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from nsh._checks import require_integer, require_key
+from nsh._shown import Shown
 from nsh.measure._tools import (
     checked_labels,
     checked_rows,
@@ -30,7 +30,7 @@ _SATURATION = 0.99
 _STANDARD_ERRORS = 3
 
 
-class Information(eqx.Module):
+class Information(Shown):
     """I(T; X) (`input`) and I(T; Y) (`label`) in bits, with standard errors and bounds.
 
     `saturated`: I(T; X) is at least 99% of H(X) = log2 n. The estimate then says no more than that

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PyTree
 
+from nsh._shown import Shown
 from nsh.measure._tools import levels_of, logits_of
 from nsh.system import Scaled, System, finite_logits, in_common_unit
 
@@ -15,7 +15,7 @@ EXPECTED = (
 )
 
 
-class Observation(eqx.Module):
+class Observation(Shown):
     """Logits and features of n examples at one state.
 
     `logits` [n, classes] are plain finite numbers; `features[l]` [n, d_l] of level l are in units

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from nsh._checks import is_concrete, require, require_all
+from nsh._shown import Shown
 from nsh.measure._tools import (
     checked_labels,
     checked_rows,
@@ -73,7 +73,7 @@ def active_units(
     return size > jnp.asarray(threshold, size.dtype) * jnp.max(size, axis=1, keepdims=True)
 
 
-class Overlap(eqx.Module):
+class Overlap(Shown):
     """Mean overlap of pathways `within` and `across` classes; NaN where there is no such pair."""
 
     within: Float[Array, ""]

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
 from nsh._checks import is_concrete, require, require_all, require_labels, require_numeric
+from nsh._shown import Shown
 from nsh.neurashed.composition import NeurashedTransition
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.logspace import segment_logsumexp
@@ -24,7 +25,7 @@ from nsh.neurashed.update import map_of, updated
 from nsh.system import Scaled, System
 
 
-class NeurashedState(eqx.Module):
+class NeurashedState(Shown):
     """Log amplification factors (of nodes) and log weights of the edges to class nodes."""
 
     log_amplification: Float[Array, " factors"]

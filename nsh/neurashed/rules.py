@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nsh._checks import is_concrete, require, require_all
+from nsh._shown import Shown
 from nsh.bounds import REALS, Interval
 from nsh.neurashed.logspace import log_plus
 
@@ -32,7 +33,7 @@ def _parameter(value: Any) -> Any:
     return jnp.asarray(value, dtype=float)
 
 
-class Rule(eqx.Module):
+class Rule(Shown):
     """A map x -> g(x) of amplification factors, computed on log x so that nothing overflows.
 
     Every parameter is a scalar, an array with an entry for each node, or a schedule: any function
@@ -166,7 +167,7 @@ class PerLevel(Rule):
         return jax.tree.map(lambda values: values[level], self.rule.at(iteration, level))
 
 
-class Rules(eqx.Module):
+class Rules(Shown):
     """The hyperparameters of neurashed: g+ and g- of nodes and, if they differ, of class weights.
 
     `weight_growth`, `weight_decay`: for the weights eta of edges to class nodes; None: as nodes.

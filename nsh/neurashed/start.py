@@ -11,13 +11,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from nsh._checks import is_concrete, require
+from nsh._shown import Shown
 
 
 def _number(value: Any) -> Float[Array, ""]:
     return jnp.asarray(value, dtype=float)
 
 
-class Start(eqx.Module):
+class Start(Shown):
     """A distribution of factors before training (arXiv 2112.09741: zero, constant or random)."""
 
     @abc.abstractmethod

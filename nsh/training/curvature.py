@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Key, PyTree
 
 from nsh._checks import require, require_key
+from nsh._shown import Shown
 from nsh.system import System
 from nsh.training.derivatives import Differentiated, Objective, Slopes
 from nsh.training.differentiable import Differentiable, differentiable, usable
@@ -18,7 +19,7 @@ from nsh.training.modes import Choice
 from nsh.training.plan import as_arrays
 
 
-class Curvature(eqx.Module):
+class Curvature(Shown):
     """Second derivatives of every seed's objective, with what `hypergradient` gives.
 
     `first`: value, gradient and status. `second`: the Hessian [*grid, seeds, P, P] by the P

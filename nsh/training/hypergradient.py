@@ -8,6 +8,7 @@ import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from nsh._checks import require_key
+from nsh._shown import Shown
 from nsh.system import System
 from nsh.training.batches import Sampler
 from nsh.training.derivatives import Differentiated, Objective, Slopes
@@ -18,7 +19,7 @@ from nsh.training.modes import Choice, Mode
 from nsh.training.plan import SaveAt
 
 
-class Hypergradient(eqx.Module):
+class Hypergradient(Shown):
     """Objective and its gradient by the hyperparameters, of every seed.
 
     `value` [*grid, seeds]. `gradient`: like `hyper`, leaves [*grid, seeds, *leaf]; None in place of

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
 from nsh._checks import require, require_key
+from nsh._shown import Shown
 from nsh.system import System
 from nsh.training.batches import Sampler, WithReplacement
 from nsh.training.method import Method
@@ -16,7 +17,7 @@ from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays
 from nsh.training.sequential import Sequential
 
 
-class Run(eqx.Module):
+class Run(Shown):
     """A finished run. Under an ensemble every array has leading axes for grid and seeds.
 
     `state`: final state. `saved`: what was recorded, leading axis = recorded times. `steps`:

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from nsh._checks import require
+from nsh._shown import Shown
 from nsh.training.hypergradient import Hypergradient
 from nsh.training.plan import as_arrays
 
 
-class SeedMean(eqx.Module):
+class SeedMean(Shown):
     """Mean over seeds and its standard error, leaves [*grid, *leaf]; from `seeds` [*grid] seeds."""
 
     mean: PyTree

@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from nsh._checks import require, require_integer, require_key
+from nsh._shown import Shown
 from nsh.bounds import from_reals, to_reals
 from nsh.system import System
 from nsh.training.batches import Sampler
@@ -25,7 +26,7 @@ from nsh.training.plan import DIVERGED, HEALTHY, SaveAt
 from nsh.training.sensitivity import mean_over_seeds
 
 
-class Tuned(eqx.Module):
+class Tuned(Shown):
     """Hyperparameters along gradient descent, the start and the end included.
 
     `hyper`: the last, leaves [*grid, *leaf]; `hypers`: all, leaves [*grid, iterations + 1, *leaf].

@@ -4,14 +4,16 @@ import contextlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import jax
 import pytest
 
 from experiments import EXPERIMENTS
 from experiments.harness import command_line
 from nsh import __version__, cli
 from nsh._extras import extra
-from nsh.cli import reproduce
+from nsh.cli import caching, reproduce
 from nsh.cli.exits import EXIT_CODES, Failure, needs, readers_may_leave
 
 pytestmark = pytest.mark.core
@@ -137,6 +139,37 @@ def test_a_reader_that_leaves_ends_a_command_quietly(arguments, monkeypatch):
         assert cli.main(arguments) == 141
 
 
+def test_programs_are_kept_while_a_command_runs_and_only_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(caching.platformdirs, "user_cache_dir", lambda *a, **o: str(tmp_path))
+    names = (caching.DIRECTORY, *caching.EVERYTHING)
+
+    def state():
+        return [(getattr(jax.config, n), os.environ.get(n.upper())) for n in names]
+
+    before = state()
+    with caching.programs_kept(True):  # the tests are told to use none
+        assert state() == before
+    jax.config.update(caching.ENABLED, True)
+    try:
+        with caching.programs_kept(False):
+            assert state() == before
+        with caching.programs_kept(True):
+            folder = Path(getattr(jax.config, caching.DIRECTORY))
+            assert folder.parent == tmp_path
+            assert os.environ[caching.DIRECTORY.upper()] == str(folder)
+            with caching.programs_kept(True):  # there is one already
+                assert getattr(jax.config, caching.DIRECTORY) == str(folder)
+        assert state() == before
+        for i in range(4):
+            (folder / f"{i}").write_bytes(b"x" * 10)
+            os.utime(folder / f"{i}", (i, i))
+        monkeypatch.setattr(caching, "LIMIT", 25)
+        with caching.programs_kept(True):
+            assert {path.name for path in folder.iterdir()} == {"2", "3"}
+    finally:
+        jax.config.update(caching.ENABLED, False)
+
+
 def test_another_broken_pipe_is_no_reader_that_left():
     with pytest.raises(BrokenPipeError), readers_may_leave():
         raise BrokenPipeError
@@ -168,10 +201,10 @@ def test_bash_completes_commands_options_and_names(script):
     names = {command_line.short_name(module) for module in EXPERIMENTS}
     assert completed(script, "reproduce", "") == names | {"all"}
     assert completed(script, "reproduce", "local_elasticity", "--se") == {"--seed", "--seeds"}
-    options = {"--help", "--out", "--full", "--jobs", "--quiet"}
+    options = {"--help", "--out", "--full", "--jobs", "--quiet", "--no-cache"}
     assert completed(script, "reproduce", "all", "--") == options
     assert completed(script, "study", "") == {""}  # left to bash
-    assert completed(script, "study", "--") == {"--help", "--out", "--quiet"}
+    assert completed(script, "study", "--") == {"--help", "--out", "--quiet", "--no-cache"}
     assert completed(script, "criticality", "ge") == {"gelu"}
     assert completed(script, "completion", "") == {"bash", "zsh", "fish"}
 

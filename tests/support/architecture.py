@@ -1,14 +1,15 @@
 """Which part of nsh may import which; the diagram in the documentation is drawn from it."""
 
-CORE = {"nsh.system", "nsh.bounds", "nsh._checks", "nsh._extras"}
+CORE = {"nsh.system", "nsh.bounds", "nsh._checks", "nsh._extras", "nsh._shown"}
 
 # what each part of nsh may import of nsh, besides itself
 MAY_IMPORT = {
     "nsh._checks": set(),
     "nsh._extras": set(),
+    "nsh._shown": {"nsh._checks"},
     "nsh.bounds": {"nsh._checks"},
     "nsh.citing": {"nsh._checks"},
-    "nsh.system": {"nsh.bounds", "nsh._checks"},
+    "nsh.system": {"nsh.bounds", "nsh._checks", "nsh._shown"},
     "nsh.neurashed": CORE,
     "nsh.networks": CORE,
     "nsh.training": CORE,

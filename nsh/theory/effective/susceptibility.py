@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from nsh._shown import Shown
 from nsh.theory.effective.activation import Activation
 from nsh.theory.effective.gaussian import Gaussian
 
 
-class Susceptibilities(eqx.Module):
+class Susceptibilities(Shown):
     """``parallel = C_W dg/dK``, ``perpendicular = C_W <s'^2>``, ``h = (1/2) d perpendicular / dK``.
 
     With g(K) = <s(z)^2>, z ~ N(0, K). A change dK of the kernel becomes ``parallel dK`` one layer

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import require, require_integer
+from nsh._shown import Shown
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality
 from nsh.theory.effective.gaussian import gaussian
@@ -19,7 +20,7 @@ from nsh.theory.effective.means import first_layer, later_layers
 PerLayer = Float[Array, " layers"]
 
 
-class Contributions(eqx.Module):
+class Contributions(Shown):
     """What training each layer's biases and weights adds to the output's mean tangent kernel.
 
     The sum of all is Theta of layer L at infinite width.

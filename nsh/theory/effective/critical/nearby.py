@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from nsh._shown import Shown
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.gaussian import gaussian
 from nsh.theory.effective.means import later_layers, over_layers
 from nsh.theory.effective.susceptibility import susceptibilities
 
 
-class NearbyInputs(eqx.Module):
+class NearbyInputs(Shown):
     """The kernel of two inputs + and -: of their middle, and how they differ.
 
     ``K = (K_++ + K_-- + 2 K_+-) / 4``, ``norm = (K_++ - K_--) / 2`` and

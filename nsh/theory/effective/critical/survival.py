@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all
+from nsh._shown import Shown
 from nsh.theory.effective.activation import Activation, Elementwise, as_activation
 from nsh.theory.effective.gaussian import gaussian
 from nsh.theory.effective.susceptibility import susceptibilities
@@ -18,7 +18,7 @@ from nsh.theory.effective.susceptibility import susceptibilities
 DOWN, UP, POINTS = 1e-10, 1e8, 128  # search on either side of the start, as factors of it
 
 
-class Survival(eqx.Module):
+class Survival(Shown):
     """The fixed point K* of a layer's kernel map, its susceptibilities there, and depths.
 
     `K`: 0 or infinity where kernels vanish or explode. `xi_parallel`, `xi_perpendicular`

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require
+from nsh._shown import Shown
 from nsh.theory.effective.activation import Activation
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.moments import moments
@@ -17,7 +17,7 @@ from nsh.theory.effective.means import first_layer, later_layers, over_layers
 PerLayer = Float[Array, "*layers"]
 
 
-class Fluctuations(eqx.Module):
+class Fluctuations(Shown):
     """Means, and leading connected correlations in 1/width, of one input's z and NTK H.
 
     Of two different neurons (outputs) 1 and 2 of a layer, over networks at initialisation:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
+from nsh._shown import Shown
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.fluctuations import fluctuations
 
 
-class NearlyGaussian(eqx.Module):
+class NearlyGaussian(Shown):
     """Outputs of one input: zero mean, uncorrelated, but dependent and with heavier tails.
 
     To first order in 1/width, of any outputs i and j of the layer (and all higher cumulants 0)::

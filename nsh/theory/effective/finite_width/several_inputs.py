@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all
+from nsh._shown import Shown
 from nsh.theory.effective.activation import Activation
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.correlated import expectation, factor
@@ -63,7 +63,7 @@ def four_point_vertex(architecture: Architecture, x: Float[Array, "n n_0"]) -> V
     return V
 
 
-class Pairs(eqx.Module):
+class Pairs(Shown):
     """<s_a s_b>, its derivatives T[a, b, e, f] by K_ef, <s_a^3 s_b> and <s_a^2 s_b^2>."""
 
     g: Kernel

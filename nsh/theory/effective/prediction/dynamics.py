@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nsh._checks import is_concrete, require, require_all
+from nsh._shown import Shown
 from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.matrices import (
     MATMUL,
@@ -33,7 +33,7 @@ from nsh.theory.effective.prediction.spectral import (
 )
 
 
-class Course(eqx.Module):
+class Course(Shown):
     """Outputs on the training and test inputs through training, leading axes = those of `times`.
 
     `condition`: of the training NTK; `status`: see `nsh.theory.effective.prediction.conditioning`.
@@ -45,7 +45,7 @@ class Course(eqx.Module):
     status: Int[Array, ""]
 
 
-class EnsembleCourse(eqx.Module):
+class EnsembleCourse(Shown):
     """Over random initialisations: mean and spread on the test inputs through training.
 
     `mean` [*times, tests, ...] like y; `variance` [*times, tests], the same for all outputs and

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from nsh._shown import Shown
 from nsh.theory.effective.prediction.conditioning import Factor, Status, factorise
 from nsh.theory.effective.prediction.matrices import (
     MATMUL,
@@ -21,7 +21,7 @@ from nsh.theory.effective.prediction.matrices import (
 )
 
 
-class Prediction(eqx.Module):
+class Prediction(Shown):
     """A Gaussian process's posterior at the test inputs, and how well it was computed.
 
     `mean` is like y with a row for each test input. `variance`: of the noiseless function, the
@@ -39,7 +39,7 @@ class Prediction(eqx.Module):
     status: Int[Array, ""]
 
 
-class Regression(eqx.Module):
+class Regression(Shown):
     """Kernel regression: `mean` at the test inputs and `dual`, the weights of the training ones.
 
     ``mean = kernel_test_train dual``; `jitter`, `condition` and `status` as in `Prediction`.

@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
 from nsh._checks import require, require_integer
+from nsh._shown import Shown
 from nsh.networks import MLP
 from nsh.theory.effective.architecture import Architecture
 
@@ -20,7 +21,7 @@ JACOBIAN_BYTES = 2**27  # of the Jacobian of one block of inputs
 Module = Callable[[Array], Array]
 
 
-class KernelMean(eqx.Module):
+class KernelMean(Shown):
     """Mean kernel of random networks and its standard error, both as `empirical_ntk` shapes it."""
 
     mean: Float[Array, "..."]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from nsh._checks import require
+from nsh._shown import Shown
 from nsh.theory.effective.prediction.conditioning import factorise
 from nsh.theory.effective.prediction.matrices import (
     MATMUL,
@@ -23,7 +23,7 @@ from nsh.theory.two_layer.particles import Particles
 from nsh.theory.two_layer.start import Independent
 
 
-class Ridge(eqx.Module):
+class Ridge(Shown):
     """A linear readout of features, and how well it was computed.
 
     `weights` [features, ...] like y; `jitter`, `condition` and `status`: of the matrix solved

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all
+from nsh._shown import Shown
 from nsh.theory.effective.prediction.matrices import as_finite, as_numbers, as_symmetric
 
 
-class Rates(eqx.Module):
+class Rates(Shown):
     """Rates of full-batch gradient descent on mean squared error with a constant kernel K.
 
     Each mode of K / n (eigenvector v, eigenvalue lambda) contracts by itself:

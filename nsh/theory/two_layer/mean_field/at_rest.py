@@ -9,13 +9,14 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
+from nsh._shown import Shown
 from nsh.theory.two_layer.mean_field.grid import Grid
 from nsh.theory.two_layer.mean_field.strengths import Strengths
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
 
 
-class AtRest(eqx.Module):
+class AtRest(Shown):
     """A law of (u, theta) by places of theta: their masses and, at each, moments of u.
 
     `u`, `u_square`: mass times the mean of u, and of its squares. `log_partition`: log Z of

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import require, require_integer
+from nsh._shown import Shown
 from nsh.theory.effective.infinite_width.resources import available_bytes
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
@@ -86,7 +87,7 @@ class Grid(eqx.Module):
         require(free is None or needed <= free, "memory", f"{needed / 1e9:.3g} GB", allowed)
 
 
-class Density(eqx.Module):
+class Density(Shown):
     """A law p on a grid: the mass of each cell, ``p(node) volume``, in all 1.
 
     The axes are the coordinates of a particle: first u, then theta.
