@@ -16,8 +16,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ALWAYS_INSTALLED = {"jax", "equinox", "optax", "jaxtyping", "numpy"}
 # these need an extra of the package
 STUDY = {"matplotlib", "xarray", "zarr", "rich"}
-COMMANDS = {"platformdirs", "tyro", "rich"}
-OPTIONAL = {"nsh.figures": {"matplotlib"}, "nsh.study": STUDY, "nsh.cli": COMMANDS}
+OPTIONAL = {
     "nsh.figures": {"matplotlib"},
     "nsh.study": STUDY,
     "nsh.cli": {"platformdirs", "tyro", "rich"},
