@@ -180,7 +180,7 @@ def _ratios(ax: Axes, at: xr.Dataset) -> None:
     ax.axhline(1, color=MID_GREY, linewidth=0.6)
     for i, name in enumerate(at.activation.values):
         one = at.sel(activation=name)
-        # what is 0, or measured to worse than 20%, has no ratio to show
+        # what is 0, or measured to worse than 20%, has no ratio to show: it is written instead
         seen = 5 * one.first_order_error < np.abs(one.theory)
         theory = np.where(seen, one.theory, np.nan)
         shift = places + 0.17 * (i - (len(CASES) - 1) / 2)
@@ -190,6 +190,12 @@ def _ratios(ax: Axes, at: xr.Dataset) -> None:
                 shift - 0.04, raw, MARKERS[i], color=colour(i), fillstyle="none",
                 markersize=1 + 1.5 * scale, markeredgewidth=0.6, alpha=0.7,
             )  # fmt: skip
+        for place, there, exact in zip(shift, seen.values, one.theory.values, strict=True):
+            if not there:
+                ax.text(
+                    place, 0.02, "theory: 0" if exact == 0 else "SE > 20%", rotation=90, va="bottom",
+                    ha="center", fontsize=6, color=colour(i), transform=ax.get_xaxis_transform(),
+                )  # fmt: skip
         error = one.first_order_error / np.abs(theory)
         ax.errorbar(
             shift, one.first_order / theory, error, fmt=MARKERS[i], color=colour(i), capsize=2,
