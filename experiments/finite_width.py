@@ -170,8 +170,9 @@ def figure(dataset: xr.Dataset) -> Figure:
             at = dataset.isel(depth=place)
             _ratios(ratios, at)
             _table(table, at)
-            panel_label(ratios, "ab"[0] if rows == 1 else "aceg"[place])
-            panel_label(table, "b" if rows == 1 else "bdfh"[place])
+            if place == 0:
+                panel_label(ratios, "a")
+                panel_label(table, "b")
     return drawn
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from experiments.captions import CAPTIONS
 from experiments.harness.progress import silent
 from experiments.harness.results import save_dataset, save_figure
 from experiments.harness.statistics import over_seeds
@@ -100,13 +101,21 @@ def tiny(name):
     return module, config, module.run(config, silent).assign_attrs(attributes)
 
 
+def letters(figure):
+    """Of the panels that have one."""
+    texts = [text for ax in figure.axes for text in ax.texts if text.get_fontweight() == "bold"]
+    return {text.get_text() for text in texts if len(text.get_text()) == 1}
+
+
 @pytest.mark.parametrize("name", TINY)
 def test_runs_and_draws_and_claims(name, tmp_path):
     module, _, dataset = tiny(name)
     assert [str(v) for v in dataset.data_vars if "units" not in dataset[v].attrs] == []
     claims = module.claims(dataset)
     save_dataset(dataset, tmp_path, name)
-    save_figure(module.figure(dataset), tmp_path)
+    drawn = module.figure(dataset)
+    assert letters(drawn) == set(CAPTIONS[name])
+    save_figure(drawn, tmp_path)
     with xr.open_dataset(tmp_path / f"{name}.nc", engine="h5netcdf") as read:
         # claims can be drawn again from the data on disk, and are the same
         again = module.claims(read.load())

@@ -14,6 +14,7 @@ import xarray as xr
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
+from experiments.captions import CAPTIONS
 from experiments.harness.claim import Claim, Outcome, format_measured, read_outcomes
 from experiments.harness.command_line import docstring, short_name
 from nsh.study.files import atomic
@@ -30,6 +31,8 @@ class Section(NamedTuple):
     claims: Sequence[Claim]
     figure: str | None
     """The picture, as a data URI."""
+    captions: Mapping[str, str]
+    """What its panels show, by letter."""
     interactive: str | None
     """HTML of the picture that moves."""
     provenance: Mapping[str, str]
@@ -75,6 +78,7 @@ def _section(results: Path, outcome: Outcome, module: str | None) -> Section:
         error=outcome.error,
         claims=outcome.claims,
         figure=_data_uri(results / name / "figure.png"),
+        captions=CAPTIONS.get(name, {}),
         interactive=_interactive(results / name / "interactive.json"),
         provenance=provenance,
         configuration=configuration,
