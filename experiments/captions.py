@@ -36,9 +36,9 @@ CAPTIONS: Mapping[str, Mapping[str, str]] = {
         "d": "Row: the standard deviation of K over networks, over K.",
     },
     "finite_width": {
-        "a": "Each tensor as measured, over what theory says. Open symbols: at the two widths; full "
-        "ones, with their standard errors: extrapolated. No ratio is shown where theory says 0 or "
-        "the standard error is above 20%; this is written in its place.",
+        "a": "Each tensor as measured, over what theory says. Open symbols: at the two widths. "
+        "Full ones, with their standard errors: extrapolated. No ratio is shown where theory says "
+        "0 or the standard error is above 20%; this is written in its place.",
         "b": "What is measured less what theory says, in standard errors, of all tensors. There is "
         "a row of panels for each depth.",
     },

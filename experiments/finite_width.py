@@ -193,9 +193,10 @@ def _ratios(ax: Axes, at: xr.Dataset) -> None:
             )  # fmt: skip
         for place, there, exact in zip(shift, seen.values, one.theory.values, strict=True):
             if not there:
+                why = "theory: 0" if exact == 0 else "SE > 20%"
                 ax.text(
-                    place, 0.02, "theory: 0" if exact == 0 else "SE > 20%", rotation=90, va="bottom",
-                    ha="center", fontsize=6, color=colour(i), transform=ax.get_xaxis_transform(),
+                    place, 0.02, why, rotation=90, va="bottom", ha="center", fontsize=6,
+                    color=colour(i), transform=ax.get_xaxis_transform(),
                 )  # fmt: skip
         error = one.first_order_error / np.abs(theory)
         ax.errorbar(

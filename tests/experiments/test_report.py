@@ -78,9 +78,13 @@ def test_everything_is_in_it(page):
 
 def test_docstrings_introduce_experiments(tmp_path):
     write_claims(tmp_path / "claims.json", [Outcome("local_elasticity")], [])
+    figure = Figure()
+    figure.subplots().plot([0, 1])
+    save_figure(figure, tmp_path / "local_elasticity")
     text = write_report(tmp_path, ["experiments.local_elasticity"]).read_text()
     assert '<h2 id="local_elasticity">Local elasticity: Figures 5 and 6' in text
     assert "<p>Late in a run at batch size 1 neurashed loses it" in text
+    assert "<figcaption><b>a</b> Neurashed: density of local elasticity" in text
 
 
 def test_after_an_error_it_says_which_run_is_shown(tmp_path):
