@@ -162,7 +162,7 @@ def merged(
         # arrays without an axis of seeds belong to all of them together
         gone = tuple(axis for axis in range(chosen.ndim) if axis not in axes)
         places = np.ix_(*(within[axis] for axis in axes))
-        mask = chosen.any(axis=gone)[places]
+        mask = np.asarray(chosen.any(axis=gone))[places]
         mask = mask.reshape(*mask.shape, *(1,) * len(inner))
         whole[places] = np.where(mask, arrays[name], whole[places])
         found[name] = whole

@@ -39,10 +39,19 @@ def run_study(
     arrays that an uninterrupted run gives, bit for bit: chunks that are not whole are computed
     again. `report`: what to do with messages, of chunks found damaged for example.
 
+    A store is extended where the study has more seeds, more values on its grid or other chunks:
+    what is there is kept, bit for bit. Runs are not made longer: no states are kept.
+
     Returns the data, as `open_study`. Raises `StoreRefused` (a `ValueError`) if the store there
-    was begun with another configuration, version, JAX setting or kind of device; `BlockingIOError`
-    if another process is at work on it; `OSError` on a full disk. Every exception that stops a
-    run has a note that says how much is saved.
+    has another format, or was begun with another configuration, version (nsh's source included),
+    JAX setting, kind of device, or with other code; `BlockingIOError` if another run is at work
+    on it; `OSError` on a full disk. Every exception that stops a run has a note that says how
+    much is saved.
+
+    The code is all that the study's functions and classes lead to outside Python, nsh and
+    installed packages, of which the releases count: what they close over, default arguments,
+    methods, and what they read from modules. `report` names what code reads and nobody can see
+    into. Files, environment variables and names looked up by text are not seen at all.
     """
     require(jax.process_count() == 1, "jax.process_count()", jax.process_count(), "1 for a study")
     directory = Path(directory)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nsh import FullBatch, Geometric, Neurashed, Rules, SaveAt, WithReplacement, train
+from nsh import FullBatch, Geometric, Neurashed, Rules, Run, SaveAt, WithReplacement, train
 from nsh.neurashed import figure4
 
 pytestmark = pytest.mark.core
@@ -120,3 +120,15 @@ def test_jit_and_vmap():
     one_by_one = jnp.stack([alone(*pair) for pair in zip(keys, factors, strict=True)])
     together = jax.jit(jax.vmap(final))(keys, factors)
     np.testing.assert_allclose(together, one_by_one, rtol=1e-5)
+
+
+def test_results_print_small_numbers_and_the_shapes_of_large_arrays():
+    made = Run({"w": jnp.zeros((3, 6)), "k": jax.random.key(0)}, None, np.array([0, 4]),
+               jnp.array([0, 1, 0], jnp.int32))  # fmt: skip
+    kind = jnp.zeros(()).dtype.itemsize * 8
+    text = " ".join(repr(made).split())
+    assert "steps=[0, 4]" in text
+    assert "status=[0, 1, 0]" in text
+    assert f"f{kind}[3,6]" in text
+    assert repr(RULES) == "Rules(growth=Geometric(factor=1.1), decay=Geometric(factor=0.9))"
+    jax.eval_shape(lambda run: (repr(run), run.status)[1], made)  # what has no numbers yet
