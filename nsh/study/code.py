@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import nsh
-
+ROOT = str(Path(__file__).parents[1])
 GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 SILENT = ("CACHE", "EXTENDED_ARG", "PRECALL", "PUSH_NULL", "NOT_TAKEN")
@@ -149,8 +148,7 @@ def release(module: str) -> str | None:
 @functools.cache
 def source() -> str:
     """SHA-256 of nsh's own source files."""
-    assert nsh.__file__ is not None
-    root, found = Path(nsh.__file__).parent, hashlib.sha256()
+    root, found = Path(ROOT), hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         text = path.read_text(encoding="utf-8")  # whatever ends its lines
         found.update(f"{path.relative_to(root).as_posix()} {len(text)}\n{text}".encode())
@@ -188,5 +186,5 @@ def _file(module: types.ModuleType) -> str:
 def _installed() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    folders += [*site.getsitepackages(), site.getusersitepackages(), *nsh.__path__]
+    folders += [*site.getsitepackages(), site.getusersitepackages(), ROOT]
     return tuple({os.path.realpath(folder) for folder in folders})

@@ -186,6 +186,8 @@ def _draw(ax: Axes, panel: Panel, colours: dict[str, str]) -> None:
         )
         for label, values in groups.items()
     ]
+    for label, one in zip(groups, bands, strict=True):
+        one.line.set_label(label)  # without the number of seeds: it is in the title
     ax.margins(x=0)
     means = np.concatenate([one.statistics.mean for one in bands])
     means = means[np.isfinite(means)]

@@ -1,21 +1,19 @@
 """Running a study: the right numbers, whatever the chunks, crashes, damage and full disks."""
 
-import contextlib
 import dataclasses
 import errno
-import shutil
 
 import jax
 import numpy as np
 import pytest
 import xarray as xr
 from studies import GRID, assert_same_bytes, files, small_study, swelling, write
+from watched import count_blocks, crash_at, crash_everywhere, truncate
 
 from nsh import Geometric, Rules, SaveAt, ensemble, hyper_grid
-from nsh.study import StoreRefused, extension, open_study, read_study, run_study
 from nsh.study import files as files_module
+from nsh.study import open_study, read_study, run_study
 from nsh.study import run as run_module
-from nsh.study import store as store_module
 from nsh.study.progress import silent
 
 STUDY = small_study()
@@ -57,13 +55,6 @@ def test_figure_is_written_beside_the_store(finished):
     assert names == {"data.zarr", "figure.png", "figure.pdf"}
 
 
-@pytest.fixture
-def no_figure(monkeypatch):
-    """Figures take their time, and are tested elsewhere."""
-    monkeypatch.setattr(run_module, "save_figure", lambda figure, directory: None)
-    monkeypatch.setattr(run_module, "draw", lambda dataset: None)
-
-
 @pytest.mark.parametrize("chunk", [1, 7, 100])
 @pytest.mark.usefixtures("no_figure")
 def test_numbers_do_not_depend_on_chunks(finished, tmp_path, chunk):
@@ -94,98 +85,6 @@ def test_all_blocks_run_one_program(tmp_path):
     assert len(traced) <= 3  # one compilation, not one for each block
 
 
-LARGE = swelling(seeds=5, chunk=4, grid={"threshold": [0.5, 1.0, 1.5]})
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory):
-    """The directory of a study that was as large from the start."""
-    directory = tmp_path_factory.mktemp("large")
-    run_study(LARGE, directory)
-    return directory
-
-
-@contextlib.contextmanager
-def stopped_after_two(label, total):
-    """Progress that ends a run after two blocks."""
-    blocks = []
-
-    def advance(count):
-        blocks.append(count)
-        if len(blocks) == 2:
-            raise KeyboardInterrupt
-
-    yield advance
-
-
-@pytest.mark.usefixtures("no_figure")
-@pytest.mark.parametrize(
-    ("sizes", "progress", "computed"),
-    [
-        ({"seeds": 3}, silent, 6),  # 2 more seeds of 3 points
-        ({"grid": {"threshold": [1.5, 0.5]}}, silent, 5),
-        ({"grid": {"threshold": [1.5]}, "seeds": 2, "chunk": 1}, silent, 13),
-        ({"chunk": 3}, silent, 0),
-        ({"seeds": 4, "chunk": 2}, stopped_after_two, 11),
-    ],
-)
-def test_extended_store_is_that_of_a_study_as_large_from_the_start(
-    large, tmp_path, sizes, progress, computed
-):
-    with contextlib.suppress(KeyboardInterrupt):
-        run_study(dataclasses.replace(LARGE, **sizes), tmp_path, progress=progress)
-    told, trained = [], []
-    count_blocks(LARGE, tmp_path, told, trained)
-    assert sum(trained) == computed
-    assert told[0] == f"extended, with {15 - computed} runs that were there"
-    assert files(tmp_path) == files(large)
-    assert {path.name for path in tmp_path.iterdir()} == {"data.zarr"}
-
-
-@pytest.mark.usefixtures("no_figure")
-def test_what_is_damaged_is_not_taken_over_and_what_differs_is_refused(
-    large, tmp_path, monkeypatch
-):
-    run_study(dataclasses.replace(LARGE, seeds=4), tmp_path)
-    truncate(tmp_path / "data.zarr" / "status/c/1/0")
-    told, trained = [], []
-    count_blocks(LARGE, tmp_path, told, trained)
-    assert told[0].startswith("threshold 1..1, seed 0..3: damaged in ")
-    assert told[1] == "extended, with 8 runs that were there"
-    assert sum(trained) == 7
-    assert files(tmp_path) == files(large)
-
-    def otherwise(*arguments, **options):
-        found = train_members(*arguments, **options)
-        return found | {"number": found["number"] + 1}
-
-    directory = tmp_path / "other"
-    run_study(dataclasses.replace(LARGE, seeds=2, grid={"threshold": [1.5]}), directory)
-    train_members = extension.train_members
-    monkeypatch.setattr(extension, "train_members", otherwise)
-    with pytest.raises(StoreRefused, match="came out otherwise when they were computed again"):
-        run_study(dataclasses.replace(LARGE, chunk=15), directory, report=lambda _: None)
-
-
-class Crash(BaseException):
-    """The process ends here."""
-
-
-def crash_at(monkeypatch, number):
-    """Crash at the given disk synchronisation; how often the disk was synchronised so far."""
-    calls = []
-    true_sync = store_module.sync
-
-    def sync(paths, root):
-        calls.append(root)
-        if len(calls) == number:
-            raise Crash
-        true_sync(paths, root)
-
-    monkeypatch.setattr(store_module, "sync", sync)
-    return calls
-
-
 @pytest.mark.usefixtures("no_figure")
 def test_crash_at_every_synchronisation(tmp_path, monkeypatch):
     study = swelling(seeds=5, chunk=3)
@@ -194,42 +93,6 @@ def test_crash_at_every_synchronisation(tmp_path, monkeypatch):
     total = len(calls)
     assert total == 2 + 2 * len(study.blocks) == 6
     crash_everywhere(study, tmp_path, monkeypatch, total, lambda directory: None)
-
-
-def crash_everywhere(study, tmp_path, monkeypatch, total, begun):
-    for number in range(1, total + 1):
-        directory = tmp_path / str(number)
-        begun(directory)
-        with monkeypatch.context() as patch:
-            crash_at(patch, number)
-            with pytest.raises(Crash):
-                run_study(study, directory, report=lambda _: None)
-        run_study(study, directory, report=lambda _: None)
-        assert files(directory) == files(tmp_path / "whole"), number
-
-
-@pytest.mark.usefixtures("no_figure")
-def test_crash_at_every_synchronisation_of_an_extension(tmp_path, monkeypatch):
-    study, smaller = swelling(seeds=5, chunk=3), swelling(seeds=4, chunk=2)
-    run_study(study, tmp_path / "whole")
-    run_study(smaller, tmp_path / "smaller")
-    shutil.copytree(tmp_path / "smaller", tmp_path / "counted")
-    calls = crash_at(monkeypatch, None)
-    run_study(study, tmp_path / "counted", report=lambda _: None)
-    # two empty stores; two blocks filled; all of it, in place; the block that is not whole
-    total = len(calls)
-    assert total == 2 + 2 * 2 + 2 + 2
-    crash_everywhere(
-        study,
-        tmp_path,
-        monkeypatch,
-        total,
-        lambda directory: shutil.copytree(tmp_path / "smaller", directory),
-    )
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:-3])
 
 
 def flip(path):
@@ -254,19 +117,6 @@ def test_damaged_chunk_is_reported_and_recomputed(finished, tmp_path, damage, na
         assert told[0].startswith("growth.factor 1..1, seed 4..4: damaged in ")
     assert "5 of 6 chunks are there already" in told
     assert files(tmp_path) == files(finished)
-
-
-def count_blocks(study, directory, told, computed):
-    """Run a study, noting its messages and the number of members of each block computed."""
-
-    class Advance:
-        def __enter__(self):
-            return computed.append
-
-        def __exit__(self, *problem):
-            pass
-
-    run_study(study, directory, progress=lambda label, total: Advance(), report=told.append)
 
 
 @pytest.mark.usefixtures("no_figure")
