@@ -1,4 +1,4 @@
-"""A store that is extended is that of a study as large from the start; nothing is lost on the way."""
+"""A store that is extended is that of a study as large from the start; nothing is lost."""
 
 import contextlib
 import dataclasses
