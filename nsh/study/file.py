@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import inspect
 import re
@@ -13,7 +12,7 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from nsh._checks import require
 from nsh.networks import Network
@@ -61,13 +60,14 @@ def own_measurement(function: Callable[..., Any], options: Mapping[str, Any]) ->
     require_takes(function, None, **options)
     name = getattr(function, "__name__", "recorded")
 
-    def measured(view: View) -> dict[str, Any]:
+    def measured(view: View) -> dict[str, Array]:
         found = function(view.now, **options)
-        if isinstance(found, dict):
-            return found
-        with contextlib.suppress(TypeError):  # it is no number, which `Study` says
-            found = jnp.asarray(found)
-        return {name: found}
+        try:
+            arrays = found if isinstance(found, dict) else {name: found}
+            return {key: jnp.asarray(value) for key, value in arrays.items()}
+        except TypeError as problem:
+            allowed = "an array of numbers, or a dict of them by name"
+            raise ValueError(f"{name}(...) = {found!r}: must be {allowed}") from problem
 
     return Measurement(measured, {})
 

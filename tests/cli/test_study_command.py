@@ -155,7 +155,7 @@ def late():
     [
         ("own_of_cli:fails", "studies:number", ", line 4: system: own_of_cli:fails fails: "
          "TypeError: unsupported operand type(s) for +: 'int' and 'str' (PATH, line 4)"),
-        ("studies:for_file", "own_of_cli:word", "['word'] = 'high': must be an array of plain"),
+        ("studies:for_file", "own_of_cli:word", "word(...) = 'high': must be an array of numbers"),
         ("studies:for_file", "own_of_cli:breaks", "code of your own fails: TypeError: "),
         ("own_of_cli:late", "studies:number", "code of your own fails: TypeError: "),
     ],
