@@ -27,7 +27,10 @@ class Start(Shown):
 
 
 class Constant(Start):
-    """The same value >= 0 for all; 0 suits only rules whose g+(0) > 0, such as `Additive`."""
+    """The same value >= 0 for all; 0 suits only rules whose g+(0) > 0, such as `Additive`.
+
+    Differentiable where the value is > 0. At 0 derivatives are NaN: states hold logarithms.
+    """
 
     value: Float[Array, ""] = eqx.field(converter=_number)
 

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from nsh._deviance import deviance
+
 LARGEST_N = 2**31 - 1
 # half the width of the region that ratios of uniforms are drawn from: scale and offset
 SCALE, OFFSET = math.sqrt(2 / math.e), 1.5 - math.sqrt(3 / math.e)
 STIRLING_1 = 1 - math.log(2 * math.pi) / 2
 STIRLING_2 = 2 - 2 * math.log(2) - math.log(math.pi) / 2
-# relative distance from the mean up to which the deviance is a series, and terms of that
-NEAR, TERMS = 0.1, 7
 FARTHEST = 1e9
 
 
@@ -64,8 +64,8 @@ def _log_weight(
     """
     least = 1 / (2 * math.pi)  # which makes Stirling's formula right at 0
     root = 0.5 * jnp.log(jnp.maximum(k, least) * jnp.maximum(rest, least))
-    deviance = _deviance(k, excess) + _deviance(rest, -excess)
-    return -(root + deviance + _stirling_error(k) + _stirling_error(rest))
+    distance = deviance(k, excess) + deviance(rest, -excess)
+    return -(root + distance + _stirling_error(k) + _stirling_error(rest))
 
 
 def _stirling_error(k: Float[Array, ""]) -> Float[Array, ""]:
@@ -75,15 +75,3 @@ def _stirling_error(k: Float[Array, ""]) -> Float[Array, ""]:
     series = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square / 1680)))
     few = jnp.where(k < 1, 0, jnp.where(k < 2, STIRLING_1, STIRLING_2))
     return jnp.where(k < 3, few, series)
-
-
-def _deviance(x: Float[Array, ""], excess: Float[Array, ""]) -> Float[Array, ""]:
-    """x log(x/M) + M - x for a mean M = x - excess."""
-    mean = x - excess
-    v = excess / (x + mean)
-    square, series = v * v, jnp.zeros_like(v)
-    for term in range(TERMS, 0, -1):
-        series = square * (series + 1 / (2 * term + 1))
-    near = excess * v + 2 * x * v * series
-    far = jnp.where(x > 0, x * jnp.log(x / mean), 0) - excess
-    return jnp.where(jnp.abs(v) < NEAR, near, far)

@@ -37,6 +37,16 @@ def wired(edges, fires=None, /, **levels):
     return from_networkx(network)
 
 
+def ordered(*edges, nodes=(0, 1)):
+    """Two nodes below a third, with an `order` of these edges and nodes."""
+    network = networkx.DiGraph()
+    for name, place, order in zip("ab", nodes, edges, strict=True):
+        network.add_node(name, level=1, order=place)
+        network.add_edge(name, "c", **({} if order is None else {"order": order}))
+    network.add_node("c", level=2)
+    return from_networkx(network)
+
+
 GRAPHS = {
     "no inputs": (lambda: from_nodes(inputs=0), "inputs", "0", ">= 1"),
     "empty level": (lambda: from_nodes(()), "level 2", "[]", "not empty"),
@@ -175,6 +185,32 @@ GRAPHS = {
     "networkx: one level": (lambda: wired([], a=1), "number of levels", "1", "at least 2"),
     "networkx: nothing": (lambda: wired([]), "number of levels", "0", "at least 2"),
     "networkx: level left out": (lambda: wired([], a=1, b=3), "level 2", "[]", "not empty"),
+    "networkx: order NaN": (
+        lambda: ordered(1.0, np.nan), "edge 'b' -> 'c': order", "nan", "an integer >= 0",
+    ),
+    "networkx: order twice": (
+        lambda: ordered(1, "1.0"), "edge 'b' -> 'c': order", "1", "another than edge 'a' -> 'c'",
+    ),
+    "networkx: order for some": (
+        lambda: ordered(1, None), "edge 'b' -> 'c': order", "None", "an integer >= 0",
+    ),
+    "networkx: order a fraction": (
+        lambda: ordered(0, 1.5), "edge 'b' -> 'c': order", "1.5", "an integer >= 0",
+    ),
+    "networkx: order of nodes twice": (
+        lambda: ordered(0, 1, nodes=(2, 2)), "node 'b': order", "2", "another than node 'a'",
+    ),
+    "networkx: level a bool": (
+        lambda: wired([("a", "b")], a=True, b=2), "node 'a': level", "True", ">= 1",
+    ),
+    "networkx: a table in digits": (
+        lambda: wired([("a", "b"), ("b", "c")], {"b": "01"}, a=1, b=2, c=3),
+        "node 'b': fires", "01", "TFFT",
+    ),
+    "networkx: fires NaN": (
+        lambda: wired([("a", "b"), ("b", "c")], {"b": np.nan}, a=1, b=2, c=3),
+        "level 2, node 0: fires", "nan", "integer",
+    ),
     "networkx: an edge skips a level": (
         lambda: wired([("a", "b"), ("a", "c"), ("b", "c")], a=1, b=2, c=3),
         "edge 'a' -> 'c'", "2", "1",

@@ -121,6 +121,9 @@ RULES = {
     "exact: steps": (
         lambda: exact_law(exact.survival_probability, steps=-1.0), "steps", "-1.0", ">= 0",
     ),
+    "exact: half a step": (
+        lambda: exact_law(exact.survival_probability, steps=2.5), "steps", "2.5", "whole number",
+    ),
     "start negative": (lambda: Constant(-1.0), "value", "-1.0", ">= 0"),
     "start NaN": (lambda: Constant(np.nan), "value", "nan", ">= 0"),
     "start infinite": (lambda: Constant(np.inf), "value", "inf", "finite"),

@@ -1,5 +1,9 @@
 """Exact laws against scipy and against thousands of simulated seeds."""
 
+from decimal import Decimal
+from fractions import Fraction
+from math import comb
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,6 +86,56 @@ def test_survival_is_the_binomial_tail(relative_tolerance):
         np.testing.assert_allclose(survival, wanted, atol=20 * relative_tolerance)
 
 
+def as_decimal(array):
+    return [Decimal(float(value)) for value in np.ravel(array)]
+
+
+def test_survival_of_long_runs_near_the_critical_line(relative_tolerance):
+    # q* near 0, 1/12 and 1; for each T five q within 3 standard deviations of the line
+    growth, decay = floats([1.4, 1.022**2.75, 1.00002], [0.9999996, 1.022**-0.25, 0.8])
+    steps = jnp.asarray([1e2, 1e4, 1e5, 123_457, 1e6, 1e8, 1e10, 1e12], float)
+    logs = [(a.ln(), b.ln()) for a, b in zip(as_decimal(growth), as_decimal(decay), strict=True)]
+    critical = np.array([[float(-b / (a - b))] for a, b in logs])
+    even = [[t * -b / (a - b) for t in as_decimal(steps)] for a, b in logs]
+    spread = np.sqrt(critical * (1 - critical) / np.asarray(steps, np.float64))
+    places = critical[None] + np.array([-3, -1, 0, 1, 3])[:, None, None] * spread
+    q = jnp.asarray(np.clip(places, 0, 1), float)
+    found = exact.survival_probability(
+        q, growth[None, :, None], decay[None, :, None], steps[None, None]
+    )
+    most = np.array([[int(x) for x in row] for row in even], np.float64)
+    wanted = stats.binom.sf(most, np.asarray(steps, np.float64), np.asarray(q, np.float64))
+    # SciPy's own error, from 1 - q in its incomplete beta function, is 2e-8 here
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=max(relative_tolerance / 10, 5e-8))
+
+
+def tail(q, trials, least, order):
+    """P(n >= least) or one of its derivatives, by the polynomial in exact fractions."""
+    x = np.polynomial.Polynomial([Fraction(0), Fraction(1)])
+    terms = [comb(trials, n) * x**n * (1 - x) ** (trials - n) for n in range(least, trials + 1)]
+    return float(sum(terms[1:], terms[0]).deriv(order)(Fraction(float(q))))
+
+
+def test_slopes_of_survival_at_certainty_too(relative_tolerance):
+    q = jnp.asarray([0.0, 0.0, 0.0, 0.3, 0.3, 0.9, 1.0, 1.0, 1.0, 1.0])
+    trials = [1, 10, 5, 1, 10, 10, 1, 10, 9, 10]
+    least = [1, 1, 2, 1, 2, 9, 1, 9, 9, 10]
+    # decay such that T q* is just below `least`
+    decay = np.exp(-np.log(1.05) / (np.array(trials) / (np.array(least) - 0.5) - 1))
+    decay[np.array(least) == 1] = 1.0
+    others = jnp.full(10, 1.05), jnp.asarray(decay, float), jnp.asarray(trials, float)
+
+    def law(q):
+        return exact.survival_probability(q, *others)
+
+    def by_q(function):
+        return lambda q: jax.jvp(function, (q,), (jnp.ones_like(q),))[1]
+
+    for order, function in enumerate([law, by_q(law), by_q(by_q(law))]):
+        wanted = [tail(*case, order) for case in zip(q, trials, least, strict=True)]
+        np.testing.assert_allclose(function(q), wanted, rtol=relative_tolerance, atol=1e-6)
+
+
 @pytest.mark.parametrize("periods", [1, 5, 100])
 def test_survival_where_growth_and_decay_cancel_exactly(periods):
     # one growth undoes eleven decays: after 12 k steps with k firings lambda is where it began
@@ -90,7 +144,7 @@ def test_survival_where_growth_and_decay_cancel_exactly(periods):
         *floats(1 / 12, base ** (11 / 4), base ** (-1 / 4), 12 * periods)
     )
     wanted = stats.binom.sf(periods, 12 * periods, 1 / 12)
-    np.testing.assert_allclose(survival, wanted, rtol=2e-3)
+    np.testing.assert_allclose(survival, wanted, rtol=1e-5)
 
 
 def test_critical_probability_divides_growing_from_fading():
@@ -102,6 +156,23 @@ def test_critical_probability_divides_growing_from_fading():
     above = exact.log_moments(critical + 0.01, growth, decay, jnp.full(3, 9.0))
     assert np.all(above.mean > 0)
     assert exact.critical_firing_probability(*floats(1.5, 1.0)) == 0
+
+
+def test_what_nearly_cancels_keeps_its_digits(relative_tolerance):
+    # near the critical line the mean is a small difference of large terms
+    growth, decay = floats([1.022**2.75, 1.3], [1.022**-0.25, 0.8])
+    logs = [(a.ln(), b.ln()) for a, b in zip(as_decimal(growth), as_decimal(decay), strict=True)]
+    q = jnp.asarray([float(-b / (a - b)) + 1e-6 for a, b in logs], float)
+    wanted = [10**12 * (p * a + (1 - p) * b) for p, (a, b) in zip(as_decimal(q), logs, strict=True)]
+    mean = exact.log_moments(q, growth, decay, jnp.full(2, 1e12)).mean
+    np.testing.assert_allclose(mean, np.array(wanted, float), rtol=10 * relative_tolerance)
+    # q* near 1: of its distance from 1 nothing may be lost
+    growth, decay, size = floats(1 + 2.0**-20, 0.5, 3)
+    (a,), (b,) = as_decimal(growth), as_decimal(decay)
+    rare = a.ln() / (a.ln() - b.ln())
+    wanted = 1 - float(rare) ** (1 / 3)
+    found = exact.critical_firing_share(size, growth, decay)
+    np.testing.assert_allclose(1 - found, 1 - wanted, rtol=10 * relative_tolerance)
 
 
 @pytest.mark.thorough
@@ -146,9 +217,11 @@ def test_derivatives_three_ways():
         lambda q: exact.survival_probability(q, *map(jnp.asarray, (growth, decay, steps))), 2 * p
     )
     with x64(True):
-        certain = jax.grad(exact.batch_firing_probability)(*floats(1.0, 3.0))
-        assert np.isfinite(certain)
-        np.testing.assert_allclose(jax.grad(exact.batch_firing_probability)(*floats(0.0, 3.0)), 3)
+        p, size = floats([0.0, 0.0, 0.3, 1.0, 1.0, 1.0, 0.5], [1, 3, 4, 1, 2, 3, np.inf])
+        slope = jax.vmap(jax.grad(exact.batch_firing_probability))
+        np.testing.assert_allclose(slope(p, size), [1, 3, 4 * 0.7**3, 1, 0, 0, 0])
+        bend = jax.vmap(jax.grad(jax.grad(exact.batch_firing_probability)))
+        np.testing.assert_allclose(bend(p, size), [0, -6, -12 * 0.7**2, 0, -2, 0, 0], atol=1e-12)
 
 
 def test_jit_and_vmap():

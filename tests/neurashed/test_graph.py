@@ -1,6 +1,9 @@
 """Graphs: NetworkX and back, size in memory, and sharing of compiled programs."""
 
+import io
+import json
 import tracemalloc
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -30,20 +33,67 @@ pytestmark = pytest.mark.core
 BUILDERS = [figure1, figure2, figure3, figure4, figure6]
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_networkx_and_back(seed):
-    graph = to_nsh(oracle.random_graph(seed, (6, 5, 4), (3, 2), 2, 3))
-    network = to_networkx(graph)
-    assert eqx.tree_equal(from_networkx(network), graph)
-    # the edges of a truth table are told apart by `order`, not by where they stand
-    shuffled = networkx.DiGraph()
-    shuffled.add_nodes_from(network.nodes(data=True))
-    edges = list(network.edges(data=True))
-    shuffled.add_edges_from(edges[i] for i in np.random.default_rng(seed).permutation(len(edges)))
-    again = from_networkx(shuffled)
-    same_firing = [again.sources, again.strides, again.tables, again.thresholds, again.table_starts]
-    wanted = [graph.sources, graph.strides, graph.tables, graph.thresholds, graph.table_starts]
-    assert eqx.tree_equal(same_firing, wanted)
+def by_file(write, read, network):
+    file = io.BytesIO()
+    write(network, file)
+    file.seek(0)
+    return read(file)
+
+
+def by_json(network):
+    data = networkx.node_link_data(network, edges="links")
+    return networkx.node_link_graph(json.loads(json.dumps(data)), edges="links")
+
+
+def mixed_up(network, seed=0):
+    """The same nodes and edges, listed in another order."""
+    random = np.random.default_rng(seed)
+    nodes, edges = list(network.nodes(data=True)), list(network.edges(data=True))
+    result = networkx.DiGraph()
+    result.add_nodes_from(nodes[i] for i in random.permutation(len(nodes)))
+    result.add_edges_from(edges[i] for i in random.permutation(len(edges)))
+    return result
+
+
+def retyped(convert):
+    """Every whole number of a network as another tool writes it."""
+
+    def change(network):
+        for _, attributes in [
+            *network.nodes(data=True),
+            *((0, e[2]) for e in network.edges.data()),
+        ]:
+            attributes |= {
+                key: convert(int(value))
+                for key, value in attributes.items()
+                if str(value).isdecimal()
+            }
+        return network
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        lambda network: network,
+        mixed_up,
+        by_json,
+        partial(by_file, networkx.write_graphml, networkx.read_graphml),
+        partial(by_file, networkx.write_gexf, networkx.read_gexf),
+        partial(by_file, partial(networkx.write_gml, stringizer=str), networkx.read_gml),
+        *map(retyped, (str, float, lambda i: f"{i}.0", np.int16, np.float32)),
+    ],
+    ids=[*("memory", "mixed", "JSON", "GraphML", "GEXF", "GML"), *map(str, range(5))],
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_networkx_and_back(exchange, seed):
+    graph = to_nsh(oracle.random_graph(seed, (12, 11, 4), (3, 2), 2, 3))
+    # weights belong to class edges by their number
+    order = np.lexsort((np.random.default_rng(seed).random(graph.class_edges), graph.class_targets))
+    graph = eqx.tree_at(lambda g: g.class_sources, graph, graph.class_sources[order])
+    assert graph.tables.size > 1
+    assert eqx.tree_equal(from_networkx(exchange(mixed_up(to_networkx(graph), seed))), graph)
 
 
 @pytest.mark.parametrize("build", BUILDERS, ids=lambda build: build.__name__)
@@ -75,8 +125,16 @@ def test_networkx_written_by_hand():
     )
     assert eqx.tree_equal(from_networkx(network), wanted)
     exported = to_networkx(wanted)
-    assert exported.nodes[2, 1] == {"level": 2, "fires": 2}
-    assert exported.nodes[2, 2] == {"level": 2, "fires": (False, True, True, False)}
+    assert exported.nodes[2, 1] == {"level": 2, "order": 1, "fires": "2"}
+    assert exported.nodes[2, 2] == {"level": 2, "order": 2, "fires": "FTTF"}
+    for table in (
+        [0, 1, 1, 0],
+        "[False, True, True, False]",
+        "(0, 1, 1, 0)",
+        np.array([0.0, 1, 1, 0]),
+    ):
+        network.nodes["odd"]["fires"] = table
+        assert eqx.tree_equal(from_networkx(network), wanted)
     assert list(exported.predecessors((3, 0))) == [(2, 0), (2, 2)]
     assert exported.edges[(1, 3), (2, 2)] == {"order": 1}
 
