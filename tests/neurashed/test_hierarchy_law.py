@@ -1,6 +1,6 @@
 """What fires in random hierarchies: against exact sums, and graphs drawn at random."""
 
-from itertools import combinations
+from itertools import combinations, product
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,36 @@ def test_agrees_with_random_graphs(drawn, name, levels):
     assert np.all(error < 0.03)
 
 
+def counted_within(shared, own, fan_in, active):
+    """Chance that an own node of level 2 tells two prototypes apart, over all that may happen."""
+    width, m = shared + own, min(fan_in, shared + own)
+    bits = np.array(list(product([0, 1], repeat=width)))
+    chance = np.prod(np.where(bits, active, 1 - active), axis=1)
+    mine = range(shared, width)
+    law = np.zeros(2**width)  # of a prototype, by the number that its bits make
+    for forced in mine:
+        fired = bits | (np.arange(width) == forced)
+        np.add.at(law, fired @ (2 ** np.arange(width))[::-1], chance / own)
+    sets = [
+        (first, *rest)
+        for first in mine
+        for rest in combinations(sorted({*range(width)} - {first}), m - 1)
+    ]
+    counts = np.array([bits[:, chosen].sum(1) for chosen in sets])
+    apart = np.abs(counts[:, :, None] - counts[:, None]) / m
+    return np.mean(np.einsum("sij,i,j->s", apart, law, law))
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "fan_in"), [(1, 1, 2), (0, 2, 2), (2, 3, 3), (3, 1, 3), (1, 4, 4), (4, 2, 1)]
+)
+@pytest.mark.parametrize("active", [0.0, 0.3, 0.5, 1.0])
+def test_within_at_level_2_is_the_sum_over_all_prototypes(shared, own, fan_in, active):
+    law = hierarchy_firing((shared, shared), (own, own), fan_in, active)
+    expected = counted_within(shared, own, fan_in, active)
+    np.testing.assert_allclose(law.within[1], expected, rtol=2e-5, atol=1e-7)
+
+
 def test_within_is_near_in_the_next_level(drawn):
     # a limit of wide levels: not exact, and from below, for dependents are had in common
     law = hierarchy_firing(SHARED, SPECIFIC, FAN_IN, ACTIVE).within[2]
@@ -65,16 +95,15 @@ def test_within_is_near_in_the_next_level(drawn):
 
 @pytest.mark.parametrize("fan_in", [1, 2, 5, 40, 1500])
 def test_imbalance_of_dependents_is_the_sum_over_all_outcomes(fan_in):
-    # own nodes alone, which fire independently of each other: m signs, each 0 with chance 1 - d
-    active, own = 0.3, 2000
-    law = hierarchy_firing((0, 0), (own, 1), fan_in, active)
-    p = active + (1 - active) / own
-    d = 2 * p * (1 - p)
+    # own nodes alone, each drawn as active or forced: m signs, each 0 with chance 1 - d
+    s, own = 0.3, 2000
+    law = hierarchy_firing((0, 0), (own, 1), fan_in, s)
+    v = fan_in / own
     walk = np.ones(1)  # the law of the sum, step by step
-    for _ in range(fan_in):
+    for d in [2 * (1 - s) * (s * (1 - v) ** 2 + v * (1 - v))] + [2 * s * (1 - s)] * (fan_in - 1):
         walk = np.convolve(walk, [d / 2, 1 - d, d / 2])
     expected = walk @ np.abs(np.arange(-fan_in, fan_in + 1)) / fan_in
-    np.testing.assert_allclose(law.within[1], expected, rtol=2e-4)
+    np.testing.assert_allclose(law.within[1], expected, rtol=2e-5)
 
 
 def test_contrast_of_classes_falls_geometrically_in_wide_graphs():

@@ -50,9 +50,16 @@ def hierarchy_firing(
     classes apart.
 
     `within`: ``E|sum of m signs| / m`` where each dependent adds -1, 0 or 1 as it fires for one of
-    the two prototypes alone. Exact at level 2; above, the limit of wide levels, where dependents
-    are independent. For large m it is ``sqrt(2 within / (pi m))``, so of order
-    ``m^-(1 - 2^-(level-1))``: subclasses are lost as fan-in grows, the sooner the higher the level.
+    the two prototypes alone. At level 2, m - 1 of the signs are not 0 with chance 2 s (1 - s) and
+    one with chance
+
+        2 (1 - s) [s E(1 - v)^2 + E v (1 - v)],
+
+    v the share of the class's own nodes that are dependents: one of them fires in each prototype
+    whatever is drawn. That is exact. Above, the dependents' chances are those of their own level
+    and they are taken as independent, which is the limit of wide levels. For large m it is
+    ``sqrt(2 within / (pi m))``, so of order ``m^-(1 - 2^-(level-1))``: subclasses are lost as
+    fan-in grows, the sooner the higher the level.
 
     Ours, for the random hierarchies of this package. Raises `ValueError` on numbers that fit no
     graph. Differentiable in `active`.
@@ -73,9 +80,14 @@ def hierarchy_firing(
     for common_below, own_below in zip(shared[:-1], specific[:-1], strict=True):
         m = min(fan_in, common_below + own_below)
         r = common_below / max(common_below + own_below - 1, 1)
+        if len(levels) == 1:
+            each, last = differ_common, _of_the_forced(s, common_below, own_below, m)
+        else:
+            each = last = _mixed(differ, differ_common, r, m)
         own, other = _mixed(own, s, r, m), _mixed(other, s, r, m)
-        differ = _mean_imbalance(_mixed(differ, differ_common, r, m), m)
-        differ_common = _mean_imbalance(differ_common, max(min(fan_in, common_below), 1))
+        differ = _mean_imbalance(each, last, m)
+        m_common = max(min(fan_in, common_below), 1)
+        differ_common = _mean_imbalance(differ_common, differ_common, m_common)
         levels.append((own, other, differ))
     own, other, within = (jnp.stack(parts) for parts in zip(*levels, strict=True))
     return HierarchyFiring(jnp.full_like(own, s), own, other, within)
@@ -86,20 +98,37 @@ def _mixed(own: Array, common: Array, r: float, m: int) -> Array:
     return (own + (m - 1) * (r * common + (1 - r) * own)) / m
 
 
-def _mean_imbalance(differ: Array, m: int) -> Array:
-    """E|W| / m, W the sum of m independent numbers, each -1 or 1 with chance differ / 2, else 0.
+def _of_the_forced(s: Array, common: int, own: int, m: int) -> Array:
+    """What the own nodes that fire whatever is drawn add to the m - 1 plain signs at level 2.
 
-    By ``|n| = mean over angles t of (1 - cos n t) / (1 - cos t)``: what is averaged is a polynomial
-    of degree m - 1 in cos t, for which any m equidistant angles are exact, and more as well.
+    Of n own dependents, each prototype's forced node is one with chance v = n / own. Averaged over
+    where the two are, the sum of signs has ``E cos = c^(m-1) (1 - x (1 - cos t))``, c that of a
+    plain sign, x the number returned. n is 1 and a hypergeometric number.
     """
-    return _over_angles(differ, jnp.asarray(m, differ.dtype), max(LEAST_ANGLES, m))
+    others, rest = max(common + own - 1, 1), m - 1
+    chance = (own - 1) / others
+    mean = 1 + rest * chance
+    variance = rest * chance * (1 - chance) * (others - rest) / max(others - 1, 1)
+    v, square = mean / own, (mean**2 + variance) / own**2
+    return 2 * (1 - s) * (s * (1 - 2 * v + square) + v - square)
+
+
+def _mean_imbalance(each: Array, last: Array, m: int) -> Array:
+    """E|W| / m, W the sum of m independent numbers -1, 0 or 1, as often -1 as 1.
+
+    m - 1 of them are not 0 with chance `each`, one with chance `last`. By ``|n| = mean over angles
+    t of (1 - cos n t) / (1 - cos t)``: what is averaged is a polynomial of degree m - 1 in cos t,
+    for which any m equidistant angles are exact, and more as well.
+    """
+    return _over_angles(each, last, jnp.asarray(m, each.dtype), max(LEAST_ANGLES, m))
 
 
 @partial(jax.jit, static_argnames="angles")
-def _over_angles(differ: Array, m: Array, angles: int) -> Array:
-    u = 1 - jnp.cos(2 * jnp.pi * jnp.arange(1, angles, dtype=differ.dtype) / angles)
-    step = differ * u
+def _over_angles(each: Array, last: Array, m: Array, angles: int) -> Array:
+    u = 1 - jnp.cos(2 * jnp.pi * jnp.arange(1, angles, dtype=each.dtype) / angles)
+    step = each * u
     small = step < 0.5
-    near_0 = -jnp.expm1(m * jnp.log1p(-jnp.where(small, step, 0)))
-    terms = jnp.where(small, near_0, 1 - jnp.where(small, 0.5, 1 - step) ** m) / u
-    return (m * differ + jnp.sum(terms)) / (m * angles)
+    near_0 = -jnp.expm1((m - 1) * jnp.log1p(-jnp.where(small, step, 0)))
+    gone = jnp.where(small, near_0, 1 - jnp.where(small, 0.5, 1 - step) ** (m - 1))
+    terms = gone / u + (1 - gone) * last
+    return ((m - 1) * each + last + jnp.sum(terms)) / (m * angles)

@@ -6,6 +6,8 @@ compiler rounds a product before it is added (T. J. Dekker, Numerische Mathemati
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import jax
@@ -13,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-LN2, LN2_REST = 0.6931471805599453, 2.3190468138462996e-17
-# of the series of the logarithm, whose argument is at most 0.172: 1e-19 is left out
+LN2 = Fraction(0.6931471805599453) + Fraction(2.3190468138462996e-17)
+# of the series of the logarithm, whose argument is at most 0.172: 1e-21 is left out
 TERMS = 12
 
 
@@ -71,7 +73,7 @@ def log(x: Float[Array, "..."]) -> Pair:
     ratio = divided(single(mantissa - 1), Pair(*_sum(mantissa, jnp.ones_like(mantissa))))
     square = multiplied(ratio, ratio)
 
-    ones = _constant([1 / (2 * n + 1) for n in reversed(range(TERMS))], 0.0, x.dtype)
+    ones = _constant([Fraction(1, 2 * n + 1) for n in reversed(range(TERMS))], x.dtype)
 
     def horner(series: Pair, term: Pair) -> tuple[Pair, None]:
         term = Pair(*(jnp.full_like(x, part) for part in term))
@@ -80,13 +82,15 @@ def log(x: Float[Array, "..."]) -> Pair:
     # a loop, because what is written out takes ten times as long to compile
     series, _ = jax.lax.scan(horner, single(jnp.full_like(x, 1 / (2 * TERMS + 1))), ones)
     of_mantissa = multiplied(ratio, added(series, series))
-    return added(multiplied(single(exponent), _constant(LN2, LN2_REST, x.dtype)), of_mantissa)
+    ln2 = Pair(*(part[0] for part in _constant([LN2], x.dtype)))
+    return added(multiplied(single(exponent), ln2), of_mantissa)
 
 
-def _constant(values: Any, rest: float, dtype: Any) -> Pair:
-    """Constants that 64 bits hold but for `rest`."""
-    high = np.asarray(values, dtype)
-    return Pair(jnp.asarray(high), jnp.asarray(values - high.astype(np.float64) + rest, dtype))
+def _constant(values: Sequence[Fraction], dtype: Any) -> Pair:
+    """Constants, a row of them."""
+    high = np.asarray([float(value) for value in values], dtype)
+    rests = [value - Fraction(float(part)) for value, part in zip(values, high, strict=True)]
+    return Pair(jnp.asarray(high), jnp.asarray([float(rest) for rest in rests], dtype))
 
 
 def _sum(x: Float[Array, "..."], y: Float[Array, "..."]) -> tuple[Array, Array]:
@@ -105,7 +109,7 @@ def _product(x: Float[Array, "..."], y: Float[Array, "..."]) -> tuple[Array, Arr
 
 
 def _halves(x: Float[Array, "..."]) -> tuple[Array, Array]:
-    """Two floats of half the digits each, whose sum is x."""
+    """Two floats whose sum is x, of so few digits that their products are exact."""
     format_ = jnp.finfo(x.dtype)
-    high = jax.lax.reduce_precision(x, format_.nexp, format_.nmant // 2)
+    high = jax.lax.reduce_precision(x, format_.nexp, (format_.nmant - 1) // 2)
     return high, x - high
