@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from nsh._checks import require
 from nsh.correspondence.binarise import Binarise
+
+# so many conjunctions are looked at together: memory is of this many numbers for each sample
+AT_ONCE = 256
 
 
 def frequent_conjunctions(
@@ -29,14 +33,15 @@ def frequent_conjunctions(
     by more than `overlap` (Jaccard index); at most `most`. Raises `ValueError` if none is frequent.
     """
     candidates = _candidates(encode, window, items)
-    share = np.mean(fires_all(bits, candidates), axis=0)
+    share = np.concatenate([
+        fires_all(bits, block).mean(axis=0) for block in _blocks(candidates)
+    ])  # fmt: skip
     frequent = (share >= support) & (share <= 1 - support)
     candidates, share = candidates[frequent], share[frequent]
     allowed = "less: no conjunction is that frequent, nor its absence"
     require(len(candidates) > 0, "support", support, allowed)
     order = np.argsort(np.abs(share - 0.5), kind="stable")
-    candidates = candidates[order]
-    return candidates[_distinct(fires_all(bits, candidates), overlap, most)]
+    return _distinct(bits, candidates[order], overlap, most)
 
 
 def fires_all(
@@ -45,7 +50,7 @@ def fires_all(
     """Which conjunctions fire for each sample."""
     fires = bits[:, conjunctions[:, 0]]
     for item in conjunctions.T[1:]:
-        fires = fires & bits[:, item]
+        fires &= bits[:, item]
     return fires
 
 
@@ -64,17 +69,38 @@ def _candidates(encode: Binarise, window: int, items: int) -> Int[np.ndarray, "c
     ])  # fmt: skip
 
 
-def _distinct(fires: Bool[np.ndarray, "n candidates"], overlap: float, most: int) -> list[int]:
-    """Candidates in order, without those too like one before them."""
-    as_numbers = fires.astype(np.float32)
-    counts = as_numbers.sum(axis=0)
-    nearest, chosen = np.zeros(fires.shape[1]), []
-    for candidate in range(fires.shape[1]):
+def _blocks(candidates: Int[np.ndarray, "candidates items"]) -> Iterator[np.ndarray]:
+    for first in range(0, len(candidates), AT_ONCE):
+        yield candidates[first : first + AT_ONCE]
+
+
+def _distinct(
+    bits: Bool[np.ndarray, "n width"],
+    candidates: Int[np.ndarray, "candidates items"],
+    overlap: float,
+    most: int,
+) -> Int[np.ndarray, "chosen items"]:
+    """Candidates in order, at most so many, without those too like one before them."""
+    kept = np.zeros((len(bits), 0), np.float32)
+    chosen: list[np.ndarray] = []
+    for block in _blocks(candidates):
+        fires = fires_all(bits, block).astype(np.float32)  # whole numbers to 2^24: exact counts
+        nearest = _jaccard(kept, fires).max(axis=0, initial=0)
+        added = []
+        for place in range(len(block)):
+            if len(chosen) == most:
+                break
+            if nearest[place] <= overlap:
+                chosen.append(block[place])
+                added.append(place)
+                nearest = np.maximum(nearest, _jaccard(fires[:, [place]], fires)[0])
+        kept = np.concatenate([kept, fires[:, added]], axis=1)
         if len(chosen) == most:
             break
-        if nearest[candidate] <= overlap:
-            chosen.append(candidate)
-            common = as_numbers[:, candidate] @ as_numbers
-            jaccard = common / (counts + counts[candidate] - common)
-            nearest = np.maximum(nearest, jaccard)
-    return chosen
+    return np.array(chosen)
+
+
+def _jaccard(a: Float[np.ndarray, "n a"], b: Float[np.ndarray, "n b"]) -> Float[np.ndarray, "a b"]:
+    """Samples of both by samples of either, for each pair of columns."""
+    common = (a.T @ b).astype(np.float64)
+    return common / (a.sum(axis=0)[:, None] + b.sum(axis=0) - common)

@@ -10,13 +10,17 @@ from jaxtyping import Bool, Float, Int
 from nsh._checks import require, require_all, require_labels, require_numeric
 from nsh.neurashed.graph import Graph
 
+# so many samples are looked at together
+AT_ONCE = 4096
+
 
 class Quality(NamedTuple):
     """What a graph knows of labels by its wiring alone, and its size.
 
     `recovered`: share of samples whose label has the largest logit with all amplification factors
-    and weights equal (the first of equals; a sample that fires no node of the top feature level
-    counts as not recovered). `covered`: share that fires some such node. `separable`: share
+    and weights equal (the first of equals; a sample with no logit above 0 counts as not recovered).
+    `covered`: share that fires some node of the top feature level; a node may fire with score 0,
+    where its truth table lets it fire on no dependents. `separable`: share
     recovered by the most frequent label of each firing pattern of that level, which is much where
     patterns are nearly as many as samples. `nodes`: feature nodes; `edges`: theirs and those to
     classes; `fan_in`: mean number of dependents of the nodes above level 1.
@@ -42,13 +46,13 @@ def quality(graph: Graph, bits: Any, y: Any) -> Quality:
     require(fits, "bits.shape", bits.shape, expected)
     require_all((bits == 0) | (bits == 1), "bits", bits, "0 or 1 (fires or not)")
     y = require_labels(y, len(bits), graph.classes)
-    scores = _top_scores(graph, bits != 0)
-    fires, logits = scores > 0, scores @ _class_matrix(graph)
-    covered = fires.any(axis=1)
+    blocks = [_top(graph, bits[i : i + AT_ONCE] != 0) for i in range(0, len(bits), AT_ONCE)]
+    fires, logits = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    known = logits.max(axis=1) > 0
     edges = graph.sources.size
     return Quality(
-        recovered=float(np.mean(covered & (np.argmax(logits, axis=1) == y))),
-        covered=float(np.mean(covered)),
+        recovered=float(np.mean(known & (np.argmax(logits, axis=1) == y))),
+        covered=float(np.mean(fires.any(axis=1))),
         separable=_separable(fires, y),
         nodes=graph.nodes,
         edges=edges + graph.class_edges,
@@ -56,8 +60,10 @@ def quality(graph: Graph, bits: Any, y: Any) -> Quality:
     )
 
 
-def _top_scores(graph: Graph, fires: Bool[np.ndarray, "n _"]) -> Float[np.ndarray, "n width"]:
-    """Scores of the top feature level, all amplification factors being 1."""
+def _top(
+    graph: Graph, fires: Bool[np.ndarray, "n _"]
+) -> tuple[Bool[np.ndarray, "n width"], Float[np.ndarray, "n classes"]]:
+    """What fires at the top feature level, and logits, all amplification factors being 1."""
     scores = fires.astype(float)
     starts, tables = np.asarray(graph.table_starts), np.asarray(graph.tables)
     thresholds, strides = np.asarray(graph.thresholds), np.asarray(graph.strides)
@@ -75,7 +81,7 @@ def _top_scores(graph: Graph, fires: Bool[np.ndarray, "n _"]) -> Float[np.ndarra
         in_table = tables[np.where(first >= 0, first + code, 0)]
         fires = np.where(first >= 0, in_table, code >= thresholds[nodes])
         scores = fires * (scores @ wired)
-    return scores
+    return fires, scores @ _class_matrix(graph)
 
 
 def _class_matrix(graph: Graph) -> Float[np.ndarray, "width classes"]:

@@ -1,6 +1,8 @@
 """Graphs from data against plain Python and planted structure."""
 
 import itertools
+import sys
+import tracemalloc
 
 import equinox as eqx
 import jax
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from nsh import Geometric, Neurashed, Rules
+from nsh.correspondence import conjunctions
 from nsh.correspondence.binarise import Binarise
 from nsh.correspondence.conjunctions import frequent_conjunctions
 from nsh.correspondence.from_data import from_data
@@ -78,6 +81,32 @@ def test_frequent_conjunctions_are_those_found_by_hand():
     assert shares == sorted(shares)
     capped = frequent_conjunctions(encode(x), encode, overlap=0.4, most=3, **options)
     np.testing.assert_array_equal(capped, few[:3])
+
+
+def test_candidates_are_looked_at_in_blocks(monkeypatch):
+    random = np.random.default_rng(4)
+    encode, most = Binarise((24, 24), (0.5,)), 20
+    bits = encode(random.random((2000, 24, 24)))
+    options = {"window": 2, "items": 2, "support": 0.1, "overlap": 0.3, "most": most}
+    tracemalloc.start()
+    chosen = frequent_conjunctions(bits, encode, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # of each sample and candidate of a block a few bits and a 32-bit number; of all 8,556
+    # candidates, which would take 17 million bits at once, two 64-bit indices a few times over
+    assert peak <= len(bits) * 8 * (conjunctions.AT_ONCE + most) + 8_648 * 16 * 8
+    monkeypatch.setattr(conjunctions, "AT_ONCE", 7)
+    np.testing.assert_array_equal(frequent_conjunctions(bits, encode, **options), chosen)
+
+
+def test_quality_counts_what_fires_also_where_nothing_below_does(monkeypatch):
+    graph = Graph.from_nodes(2, [[Node((0, 1), [True, False, False, True])]], [[0]])
+    bits = np.array([[0, 0], [0, 0], [1, 1], [1, 0]], bool)
+    found = quality(graph, bits, [0, 0, 0, 0])
+    # a node that fires on 00 and 11: with score 0 on the first, which is no larger than others
+    assert (found.covered, found.recovered, found.separable) == (3 / 4, 1 / 4, 1)
+    monkeypatch.setattr(sys.modules[quality.__module__], "AT_ONCE", 3)
+    assert quality(graph, bits, [0, 0, 0, 0]) == found
 
 
 def test_a_subclass_node_fires_for_the_recall_of_its_cluster_and_no_stricter_rule_would():
