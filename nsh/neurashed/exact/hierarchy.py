@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_integer
@@ -125,7 +126,8 @@ def _mean_imbalance(each: Array, last: Array, m: int) -> Array:
 
 @partial(jax.jit, static_argnames="angles")
 def _over_angles(each: Array, last: Array, m: Array, angles: int) -> Array:
-    u = 1 - jnp.cos(2 * jnp.pi * jnp.arange(1, angles, dtype=each.dtype) / angles)
+    # 1 - cos t, from the half angle: the difference would cost the digits of small angles
+    u = jnp.asarray(2 * np.sin(np.pi * np.arange(1, angles) / angles) ** 2, each.dtype)
     step = each * u
     small = step < 0.5
     near_0 = -jnp.expm1((m - 1) * jnp.log1p(-jnp.where(small, step, 0)))

@@ -25,11 +25,7 @@ class Rates(Shown):
 
     def factors(self, learning_rate: Any) -> Float[Array, "*shape modes"]:
         """``|1 - eta lambda|`` of each mode: what a step multiplies its error by."""
-        eta = as_finite("learning_rate", learning_rate, self.eigenvalues.dtype)
-        if is_concrete(eta):
-            require_all(np.asarray(eta) > 0, "learning_rate", eta, "> 0")
-        modes = self.eigenvalues.reshape((1,) * eta.ndim + (-1,))
-        return jnp.abs(1 - eta[..., None] * modes)
+        return jnp.abs(1 - self._paces(learning_rate))
 
     def loss_bound(self, learning_rate: Any, steps: Any) -> Float[Array, "*shape"]:
         """The largest that loss_t / loss_0 can be: ``max_lambda |1 - eta lambda|^(2 steps)``.
@@ -40,9 +36,20 @@ class Rates(Shown):
         steps = as_numbers("steps", steps, self.eigenvalues.dtype)
         if is_concrete(steps):
             require_all(np.asarray(steps) >= 0, "steps", steps, ">= 0")
-        worst = jnp.max(self.factors(learning_rate), axis=-1)
-        worst, steps = jnp.broadcast_arrays(worst, steps)
-        return worst ** (2 * steps)
+        pace = self._paces(learning_rate)
+        pace, twice = jnp.broadcast_arrays(pace, 2 * steps[..., None])
+        # a slow mode is gone only after many steps, whose power of 1 - x would lose the digits of x
+        slow = pace < 0.5
+        left = jnp.exp(twice * jnp.log1p(-jnp.where(slow, pace, 0)))
+        left = jnp.where(slow, left, jnp.abs(1 - jnp.where(slow, 2, pace)) ** twice)
+        return jnp.max(left, axis=-1)
+
+    def _paces(self, learning_rate: Any) -> Float[Array, "*shape modes"]:
+        """Gives ``eta lambda`` of each mode."""
+        eta = as_finite("learning_rate", learning_rate, self.eigenvalues.dtype)
+        if is_concrete(eta):
+            require_all(np.asarray(eta) > 0, "learning_rate", eta, "> 0")
+        return eta[..., None] * self.eigenvalues.reshape((1,) * eta.ndim + (-1,))
 
     @property
     def largest_learning_rate(self) -> Float[Array, ""]:

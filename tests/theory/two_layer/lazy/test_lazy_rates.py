@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nsh.theory.two_layer import Independent, TwoLayer
 from nsh.theory.two_layer.lazy.kernel import ntk
 from nsh.theory.two_layer.lazy.linearised import Linearised
-from nsh.theory.two_layer.lazy.rates import rates
+from nsh.theory.two_layer.lazy.rates import Rates, rates
 
 RANDOM = np.random.default_rng(0)
 X, Y = RANDOM.normal(size=(5, 3)), RANDOM.normal(size=5)
@@ -91,6 +91,13 @@ def test_several_outputs_are_modes_of_one_matrix(relative_tolerance):
     np.testing.assert_allclose(singular.eigenvalues, [0, 0, 0, 1], atol=1e-6)
     assert np.all(np.asarray(singular.eigenvalues) >= 0)
     assert float(singular.loss_bound(1.0, 7)) == pytest.approx(1.0)
+
+
+def test_a_mode_slower_than_rounding_is_gone_in_the_end():
+    slow = jnp.asarray([1e-9, 1.0])  # 1 - 1e-9 is 1 in 32 bits
+    wanted = np.exp(2e9 * np.log1p(-np.asarray(slow, np.float64)[0]))
+    np.testing.assert_allclose(Rates(slow).loss_bound(1.0, 1e9), wanted, rtol=1e-6)
+    np.testing.assert_array_equal(Rates(slow).loss_bound(1.0, [0, 0]), 1)
 
 
 def test_derivatives_three_ways_and_over_kernels():
