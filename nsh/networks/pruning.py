@@ -68,8 +68,9 @@ class Pruned(System):
     """A `Network` whose weights outside `mask` are and stay 0.
 
     `mask`: bools like the network's parameters, e.g. from `magnitude_mask`. `start`: parameters to
-    start from, e.g. those before the training that the mask comes from (the winning ticket of
-    Frankle and Carbin, arXiv 1803.03635); None: the network's own, new ones.
+    start from, e.g. those before the training that the mask comes from, which `nsh.training.start`
+    gives (the winning ticket of Frankle and Carbin, arXiv 1803.03635); None: the network's own, new
+    ones.
 
     After each step of the network the mask is applied again. That equals training the kept weights
     alone for every optimiser that treats each number by itself, such as SGD, momentum and Adam; it

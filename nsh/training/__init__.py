@@ -6,7 +6,7 @@ from nsh.training.curvature import Curvature, hessian, hessian_vector_product
 from nsh.training.direct_sample import DirectSample
 from nsh.training.ensemble import ensemble, hyper_grid
 from nsh.training.hypergradient import Hypergradient, hypergradient
-from nsh.training.loop import Run, train
+from nsh.training.loop import Run, start, train
 from nsh.training.method import Method
 from nsh.training.parallel_in_time import ParallelInTime
 from nsh.training.plan import DIVERGED, HEALTHY, SaveAt, Snapshot
@@ -40,6 +40,7 @@ __all__ = [
     "hypergradient",
     "mean_over_seeds",
     "sensitivity",
+    "start",
     "train",
     "tune",
 ]

@@ -13,7 +13,7 @@ from nsh._shown import Shown
 from nsh.system import System
 from nsh.training.batches import Sampler, WithReplacement
 from nsh.training.method import Method
-from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays
+from nsh.training.plan import Keys, Outcome, Plan, SaveAt, as_arrays
 from nsh.training.sequential import Sequential
 
 
@@ -58,6 +58,20 @@ def train(
     return as_run(_run(plan, method, key), plan)
 
 
+def start(system: System, hyper: PyTree, key: Key[Array, ""]) -> PyTree:
+    """The state before the first step of ``train(system, ..., hyper, key)``, up to rounding.
+
+    `train` splits `key` into one for the start and others for the mini-batches and steps, so
+    ``system.init(key, hyper)`` is another start. That of seed i of an ensemble is
+    ``start(system, hyper, jax.random.fold_in(key, i))``. Jittable, vmappable and differentiable as
+    the system is. Raises `ValueError` on bad input.
+    """
+    require_key(key)
+    hyper = as_arrays(hyper)
+    system.check(hyper, 0)
+    return _start(system, hyper, key)
+
+
 def make_plan(
     system: System,
     examples: PyTree,
@@ -85,6 +99,11 @@ def as_run(outcome: Outcome, plan: Plan) -> Run:
     """An outcome with the times of its recordings."""
     state, saved, status = outcome
     return Run(state, saved, np.asarray(plan.times, np.int32), status)
+
+
+@eqx.filter_jit
+def _start(system: System, hyper: PyTree, key: Key[Any, ""]) -> PyTree:
+    return system.init(Keys.of(key).init, hyper)
 
 
 @eqx.filter_jit

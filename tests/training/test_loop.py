@@ -6,8 +6,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nsh import FullBatch, Geometric, Neurashed, Rules, Run, SaveAt, WithReplacement, train
-from nsh.neurashed import figure4
+from nsh import (
+    FullBatch,
+    Geometric,
+    Neurashed,
+    Rules,
+    Run,
+    SaveAt,
+    WithReplacement,
+    ensemble,
+    train,
+)
+from nsh.neurashed import Uniform, figure4
+from nsh.training import start
 
 pytestmark = pytest.mark.core
 
@@ -56,6 +67,25 @@ def test_recordings_are_rows_of_the_full_record(save, full):
     wanted = jax.tree.map(lambda leaf: leaf[rows], full.saved) if len(rows) else None
     assert eqx.tree_equal(sparse.saved, wanted)
     assert sparse.status == 0
+
+
+def test_the_start_of_a_run_is_given_by_its_key():
+    """By its own key, which `train` splits, and for seeds of an ensemble by theirs."""
+    model = Neurashed(GRAPH, start=Uniform(0.1, 10.0))
+    key = jax.random.key(3)
+    recorded = train(model, EXAMPLES, RULES, key, steps=1, save=SaveAt(steps=(0,))).saved
+    given = start(model, RULES, key)
+    for found, wanted in zip(jax.tree.leaves(given), jax.tree.leaves(recorded), strict=True):
+        np.testing.assert_allclose(found, wanted[0], rtol=1e-6)
+    other = model.init(key, RULES).log_amplification
+    assert np.abs(other - given.log_amplification).max() > 0.1
+    seeds = ensemble(model, EXAMPLES, RULES, key, seeds=2, steps=0).state
+    of_seed = start(model, RULES, jax.random.fold_in(key, 1))
+    np.testing.assert_allclose(
+        of_seed.log_amplification, seeds.log_amplification[1], rtol=1e-6, atol=1e-6
+    )
+    with pytest.raises(ValueError, match="generator of key = 'rbg'"):
+        start(model, RULES, jax.random.key(0, impl="rbg"))
 
 
 def test_steps_are_applied_one_after_the_other():

@@ -58,8 +58,9 @@ def gibbs(
 
     u, being linear in V, is integrated exactly. `trained` = "both": `grid` has an axis to each
     entry of theta (three at most), the number of outputs is free. "theta": the same, with the law
-    of u `kept` as in these particles, such as ``network.init(key, hyper)``. "u": no grid; thetas
-    and masses as in `kept`. Entropies are then those given the kept part.
+    of u `kept` as in these particles. "u": no grid; thetas and masses as in `kept`. To compare with
+    ``train(network, examples, hyper, key, ...)``, keep those that it starts from:
+    `nsh.training.start` with the same key. Entropies are then those given the kept part.
 
     Differentiable in `hyper`, `examples` and `kept`, by the implicit function theorem. Raises
     `ValueError` unless temperature and the decays of what is trained are > 0, on a grid or `kept`
