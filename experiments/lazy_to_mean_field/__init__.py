@@ -178,8 +178,8 @@ def _look(task: Task, system: TwoLayer, state: Particles) -> Seen:
 def _mean_field(config: Config, task: Task, number: int) -> np.ndarray:
     """f on all inputs at infinite width, by a randomly shifted net of Sobol' points.
 
-    Particles (u, theta) and (-u, -theta) are one, erf being odd: u > 0 is enough. Gauss-Hermite
-    nodes (`Quadrature`) converge more slowly: of order 28, they leave an error of 0.0025.
+    As `Quadrature`, but particles (u, theta) and (-u, -theta) are one, erf being odd: u > 0 is
+    enough, and half of the particles do.
     """
     points = qmc.Sobol(1 + INPUTS, scramble=False).random(config.particles)
     shift = np.random.default_rng([config.seed, number]).random(1 + INPUTS)

@@ -66,7 +66,7 @@ class TwoLayer(System):
     `hyper`: a dict with alpha and learning_rate (eta), and any of temperature (noise is drawn only
     where it is given), decay_u and decay_theta (strengths of ``r = decay_u |u|^2 / 2 + decay_theta
     |theta|^2 / 2``). `inputs`: of x; append a constant to x for a bias. `start`: `Symmetric(m)`,
-    `Independent(m)`, `Quadrature(order)` (m = infinity) or `Given(...)`. `activation`: a name or
+    `Independent(m)`, `Quadrature(m)` (for m = infinity) or `Given(...)`. `activation`: a name or
     any elementwise function. `loss(output [outputs], y)` gives a scalar. `trained`: "both", "u"
     (random features) or "theta". SGD or gradient descent is the sampler's choice.
 

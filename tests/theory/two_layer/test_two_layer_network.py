@@ -151,16 +151,18 @@ def test_independent_networks_start_as_the_gaussian_process():
 
 
 def test_quadrature_starts_with_the_moments_of_normal_particles():
-    u, theta, mass = Quadrature(6).draw(KEY, 2, 1)
-    assert mass.shape == (216,)
-
-    def mean(values):
-        return float(jnp.sum(mass * values))
-
-    assert mean(1.0) == pytest.approx(1)
-    assert mean(u[:, 0] ** 2) == pytest.approx(1, rel=1e-5)
-    assert mean(theta[:, 0] ** 4 * theta[:, 1] ** 2) == pytest.approx(3, rel=1e-5)
-    assert mean(u[:, 0] * theta[:, 1]) == pytest.approx(0, abs=1e-6)
+    draw = jax.jit(jax.vmap(lambda key: Quadrature(2048).draw(key, 2, 1)))
+    u, theta, mass = map(np.asarray, draw(jax.random.split(KEY, 8)))
+    assert mass.shape == (8, 2048)
+    np.testing.assert_allclose(mass.sum(1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(u[:, :1024], -u[:, 1024:])
+    np.testing.assert_array_equal(theta[:, :1024], theta[:, 1024:])
+    square, mixed = u[..., 0] ** 2, theta[..., 0] ** 4 * theta[..., 1] ** 2
+    for values, exact, deviation in ((square, 1, math.sqrt(2)), (mixed, 3, math.sqrt(105 * 3 - 9))):
+        means = values.mean(1)
+        error = means.std(ddof=1) / math.sqrt(8)
+        assert abs(means.mean() - exact) < 4 * error
+        assert error < deviation / math.sqrt(8 * 1024) / 3  # of so many drawn units
 
 
 def test_given_particles_have_equal_masses_unless_said():

@@ -58,8 +58,11 @@ def test_networks_approach_the_infinite_width():
     def kernels(particles):
         return jnp.stack([ntk(network(part), particles, X, Z) for part in parts])
 
-    nodes = network(start=Quadrature(10)).init(KEY, HYPER)
-    np.testing.assert_allclose(kernels(nodes), exact, atol=1e-3)
+    nodes = jax.vmap(lambda key: network(start=Quadrature(2**12)).init(key, HYPER))
+    found = np.asarray(jax.jit(jax.vmap(kernels))(nodes(jax.random.split(KEY, 8))))
+    spread = found.std(0, ddof=1) / np.sqrt(8)
+    assert np.max(np.abs(found.mean(0) - exact) / spread) < 6  # t of 7 degrees, 60 of them
+    assert np.max(spread) < 1e-3
     draws = jnp.asarray(np.random.default_rng(1).normal(size=(400, 6, 4)), float)
     mass = jnp.full(6, 1 / 6)
     found = np.asarray(
@@ -70,6 +73,27 @@ def test_networks_approach_the_infinite_width():
     error = found.std(0, ddof=1) / np.sqrt(len(found))
     assert np.max(np.abs(found.mean(0) - exact) / error) < 4
     assert np.max(error) < 0.06  # so that the test can fail
+
+
+def test_nodes_converge_faster_than_draws_with_a_kink_too():
+    """ReLU's kernel at the start, by arc-cosines (Cho and Saul, 2009)."""
+    x = np.random.default_rng(3).normal(size=(6, 2))
+    inner, size = x @ x.T, np.linalg.norm(x, axis=1)
+    angle = np.arccos(np.clip(inner / np.outer(size, size), -1, 1))
+    of_u = np.outer(size, size) * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / (2 * np.pi)
+    exact = of_u + inner * (np.pi - angle) / (2 * np.pi)
+
+    def errors(start):
+        net = TwoLayer(2, start)
+        kernels = jax.jit(jax.vmap(lambda key: ntk(net, net.init(key, HYPER), x)))
+        apart = np.asarray(kernels(jax.random.split(KEY, 8))) - exact
+        return np.sqrt(np.mean(apart**2)) / exact.max()
+
+    few, many = errors(Quadrature(2**10)), errors(Quadrature(2**14))
+    drawn = errors(Symmetric(2**14))
+    assert many < few / 7  # 16 times the nodes: 4 for draws
+    assert many < drawn / 5
+    assert many < 1e-3
 
 
 def test_own_kernel_is_that_of_jacobians():

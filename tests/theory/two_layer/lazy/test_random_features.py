@@ -45,7 +45,7 @@ def test_ridge_is_the_minimum_whichever_matrix_is_solved(count):
 def test_features_tend_to_their_kernel_and_ridge_on_them_to_kernel_ridge():
     exact = feature_kernel("erf", np.concatenate([X, Z]), X)
     limit = kernel_regression(exact[:6], exact[6:], Y, ridge=0.1).mean
-    nodes = network(Quadrature(14))
+    nodes = network(Quadrature(2**14))
     drawn = particles(nodes)
     many = [random_features(nodes, drawn, x) for x in (Z, X)]
     np.testing.assert_allclose(many[0] @ many[1].T, exact[6:], atol=5e-3)
