@@ -51,6 +51,8 @@ def require_integer(field: str, value: Any, low: int, high: int | None = None) -
 
 def require_numeric(field: str, value: Any) -> np.ndarray:
     """A concrete array of bools, integers or floats without NaN, else an error."""
+    masked = np.ma.is_masked(value)
+    require(not masked, field, "a masked array", "without masked entries: choose the whole rows")
     array = np.asarray(value)
     require(array.dtype.kind in "biuf", f"{field}.dtype", str(array.dtype), "bool, int or float")
     if array.dtype.kind == "f":
@@ -59,32 +61,35 @@ def require_numeric(field: str, value: Any) -> np.ndarray:
 
 
 def require_labels(labels: Any, count: int, classes: int = MOST_CLASSES, field: str = "y") -> Any:
-    """`count` labels 0..classes-1 as int32, else an error.
+    """`count` concrete labels 0..classes-1 as int32, in NumPy, else an error.
 
     The one rule for labels: whole numbers of an integer type. Nothing else is turned into them,
-    lest names or probabilities be misread; the error says how to. Concrete labels come back as a
-    NumPy array; of traced ones only shape and type can be checked.
+    lest names or probabilities be misread; the error says how to.
     """
-    concrete = is_concrete(labels)
-    labels = np.asarray(labels) if concrete else labels
-    shape, kind = tuple(labels.shape), np.dtype(labels.dtype).kind
+    labels = np.asarray(labels)
+    if labels.dtype.kind == "f":  # astype(int) would take these, and change them
+        require_all(~np.isnan(labels), field, labels, "a whole number, not NaN")
+        require_all(labels == np.floor(labels), field, labels, "a whole number")
+    require_label_type(labels, count, field)
+    from_one = count > 0 and labels.min() == 1 and labels.max() == classes
+    hint = f"; of labels that count from 1: {field} - 1" if from_one else ""
+    inside = (labels >= 0) & (labels < classes)
+    require_all(inside, field, labels, f"a class in 0..{classes - 1}{hint}")
+    return labels.astype(np.int32)
+
+
+def require_label_type(labels: Any, count: int, field: str) -> None:
+    """Raise `ValueError` unless an array, perhaps traced, is of `count` integers."""
+    shape = tuple(labels.shape)
     one_hot = len(shape) == 2 and shape[0] == count
     hint = f"; of one-hot rows {field}.argmax(1)" if one_hot else ""
     require(shape == (count,), f"{field}.shape", shape, f"({count},), one label per sample{hint}")
-    if concrete and kind == "f":  # astype(int) would take these, and change them
-        require_all(~np.isnan(labels), field, labels, "a whole number, not NaN")
-        require_all(labels == np.floor(labels), field, labels, "a whole number")
     allowed = (
         f"an integer type, classes being numbered from 0: {field}.astype(int) of bools and of "
         f"whole floats, np.unique({field}, return_inverse=True)[1] of names"
     )
-    require(kind in "iu", f"{field}.dtype", str(labels.dtype), allowed)
-    if concrete:
-        from_one = len(labels) and labels.min() == 1 and labels.max() == classes
-        hint = f"; of labels that count from 1: {field} - 1" if from_one else ""
-        inside = (labels >= 0) & (labels < classes)
-        require_all(inside, field, labels, f"a class in 0..{classes - 1}{hint}")
-    return labels.astype(np.int32)
+    integral = np.dtype(labels.dtype).kind in "iu"
+    require(integral, f"{field}.dtype", str(labels.dtype), allowed)
 
 
 def require_key(key: Any) -> None:

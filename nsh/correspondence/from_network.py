@@ -119,7 +119,7 @@ def _reader(module: Any, features: Callable[[Any, Any], Sequence[Any]] | None) -
         features = _own_features
 
     def activations(x: Any) -> Levels:
-        levels = _flat(features, module, jnp.asarray(x, jnp.result_type(float)))
+        levels = _flat(features, module, jnp.asarray(require_numeric("x", x), float))
         require(len(levels) > 0, "features(module, x)", levels, "one level or more")
         return tuple(np.asarray(level) for level in levels)
 
@@ -165,6 +165,8 @@ def _contributions(
     require(kind in (None, "weights", "cofiring"), "contributions", kind, allowed)
     require(kind != "weights" or maps is not None, "contributions", kind, "'cofiring' here")
     if maps is None or kind == "cofiring":
+        missing = np.setdiff1d(np.arange(y.max() + 1), y)
+        require(missing.size == 0, "y: classes without samples", missing.tolist(), "none")
         of_class = y[:, None] == np.arange(y.max() + 1)
         pairs = zip(observed, [*observed[1:], of_class], strict=True)
         return [phi(below, above) for below, above in pairs]

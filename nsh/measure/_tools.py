@@ -16,6 +16,7 @@ from nsh._checks import (
     is_concrete,
     require,
     require_integer,
+    require_label_type,
     require_labels,
 )
 from nsh.system import Scaled, System
@@ -34,9 +35,10 @@ def checked_labels(
     Raises `ValueError` on bad labels; of traced ones the second result tells, see `where_labelled`.
     """
     require_integer("classes", classes, 1)
-    checked = jnp.asarray(require_labels(labels, count, classes, field))
     if is_concrete(labels):
-        return checked, np.True_
+        return jnp.asarray(require_labels(labels, count, classes, field)), np.True_
+    require_label_type(labels, count, field)
+    checked = labels.astype(jnp.int32)
     same = checked.astype(labels.dtype) == labels  # not if it was too large for 32 bits
     return checked, jnp.all(same & (checked >= 0) & (checked < classes))
 

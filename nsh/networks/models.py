@@ -18,7 +18,7 @@ Activation = Callable[[Array], Array]
 
 def _normal(key: Key[Array, ""], shape: tuple[int, ...], gain: float) -> Float[Array, "..."]:
     """Weights ~ N(0, gain / fan_in), fan_in = product of all axes but the last."""
-    require(gain > 0, "gain", gain, "a number > 0")
+    require(0 < gain < math.inf, "gain", gain, "a number > 0 and finite")
     size = math.prod(shape)
     # drawn in one row: the same numbers, but vmapped they compile up to 12 times faster on CPUs
     normal = jax.random.normal(key, (size,)).reshape(shape)

@@ -114,8 +114,11 @@ class Network(System):
         """
         x = require_numeric("x", x)
         require(x.ndim >= 1 and len(x) >= 1, "x.shape", x.shape, "[n, ...] with n >= 1")
-        require_all(np.isfinite(x), "x", x, "finite")
-        x = jnp.asarray(x, jnp.result_type(float))
+        # as it will be: a large number may overflow
+        with np.errstate(over="ignore"):
+            x = x.astype(jnp.result_type(float))
+        require_all(np.isfinite(x), "x", x, f"finite, as {x.dtype}")
+        x = jnp.asarray(x)
         return Samples(x, jnp.asarray(require_labels(y, len(x), self._classes(x))))
 
     def _classes(self, x: Float[Array, "n ..."]) -> int:
@@ -130,6 +133,11 @@ class Network(System):
         require_no_use_of_key(self.make, example)
         vector = _is_shape(logits) and len(logits.shape) == 1
         require(vector, "make(key)(x)", logits, "one vector of logits [classes]")
+        loss = eqx.filter_eval_shape(self.loss, logits, jax.ShapeDtypeStruct((), jnp.int32))
+        shape = getattr(loss, "shape", None)  # of a vector, its mean would pass for the loss
+        require(
+            shape == (), "shape of loss(logits, y)", shape, "(), of one example's logits [classes]"
+        )
         return logits.shape[0]
 
     def check(self, hyper: PyTree, steps: int) -> None:  # noqa: ARG002

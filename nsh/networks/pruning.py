@@ -28,7 +28,7 @@ def magnitude_mask(params: PyTree, keep: float | Float[Array, ""], scope: str = 
     ``keep = (1 - p) ** r``: a weight that one round has pruned is 0 and stays out of the next.
 
     Jittable and vmappable, in `keep` too. Raises `ValueError` on a share outside (0, 1] and another
-    scope. Not differentiable.
+    scope; a traced share outside is cut to it, and NaN keeps all. Not differentiable.
     """
     require(scope in ("layer", "global"), "scope", scope, "'layer' or 'global'")
     _check_share(keep)
@@ -147,7 +147,8 @@ def _is_weight(leaf: Any) -> bool:
 
 def _largest(sizes: Float[Array, " n"], keep: Any) -> Bool[Array, " n"]:
     """Which values are the share `keep` of them that is largest."""
-    count = jnp.clip(jnp.round(jnp.asarray(keep, float) * sizes.size), 1, sizes.size)
+    share = jnp.asarray(keep, float)
+    count = jnp.clip(jnp.round(jnp.nan_to_num(share, nan=1.0) * sizes.size), 1, sizes.size)
     # NaN, of a run that has diverged, stays in: dropped, the run would pass for healthy
     return _first_in_order(jnp.where(jnp.isnan(sizes), -jnp.inf, -sizes), count)
 

@@ -8,18 +8,23 @@ import optax
 from bad_input.good import EXAMPLES, GRAPH, INPUTS, KEY, X, Y, prepared
 
 from nsh import Neurashed
-from nsh.correspondence import from_data, quality
-from nsh.networks import Linear, Network, subclasses
+from nsh.correspondence import from_data, from_network, quality
+from nsh.networks import MLP, Linear, Network, subclasses
 from nsh.neurashed import Prototypes, feature_pathway, pack, random_hierarchy, unpack
 from nsh.theory.two_layer import Symmetric, TwoLayer
 
-
-def network(y):
-    return Network(lambda key: Linear(13, 2, key=key), optax.sgd).prepare(X, y)
+MODULE = MLP((13, 5, 4, 2), key=KEY)
 
 
-def two_layer(y):
-    return TwoLayer(13, Symmetric(2), outputs=2).prepare(X, y)
+HUGE = 2 * np.longdouble(jnp.finfo(jnp.result_type(float)).max)
+
+
+def network(y, x=X):
+    return Network(lambda key: Linear(13, 2, key=key), optax.sgd).prepare(x, y)
+
+
+def two_layer(y, x=X):
+    return TwoLayer(13, Symmetric(2), outputs=2).prepare(x, y)
 
 
 def changed(array, place, value):
@@ -63,6 +68,24 @@ DATA = {
     ),
     "graph of data: labels from one": (
         lambda: from_data(X, Y + 1), "y: classes without samples", "[0]", "none",
+    ),
+    "data masked": (
+        lambda: prepared(np.ma.masked_equal(X, 1)), "x", "a masked array", "without masked entries",
+    ),
+    "network: beyond floats": (lambda: network(y=Y, x=X + HUGE), "x[0, 0]", "inf", "finite, as"),
+    "two layers: beyond floats": (
+        lambda: two_layer(y=Y, x=X + HUGE), "x[0, 0]", "inf", "finite, as",
+    ),
+    "network: loss of a vector": (
+        lambda: Network(
+            lambda key: Linear(13, 2, key=key), optax.sgd, lambda logits, y: logits
+        ).prepare(X, Y),
+        "shape of loss(logits, y)", "(2,)", "()",
+    ),
+    "network: gain": (lambda: Linear(3, 2, key=KEY, gain=np.inf), "gain", "inf", "finite"),
+    "graph of a network: labels from one": (
+        lambda: from_network(MODULE, X, Y + 1, contributions="cofiring"),
+        "y: classes without samples", "[0]", "none",
     ),
     "quality: no bits": (lambda: quality(GRAPH, X * 255.0, Y), "bits[", "255", "0 or 1"),
     "label NaN": (lambda: prepared(y=changed(Y, 4, np.nan)), "y[4]", "nan", "not NaN"),

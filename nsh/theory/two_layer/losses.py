@@ -9,11 +9,23 @@ from jaxtyping import Array, Float
 
 
 def squared_error(output: Float[Array, " outputs"], y: Array) -> Float[Array, ""]:
-    """``|output - y|^2 / 2``; an integer y is a label and stands for its one-hot vector."""
+    """``|output - y|^2 / 2``; an integer y is a label and stands for its one-hot vector.
+
+    NaN for a label that is no class.
+    """
     if jnp.issubdtype(y.dtype, jnp.integer):
+        inside = _one_if_class(output, y)
         y = jax.nn.one_hot(y, output.shape[-1], dtype=output.dtype)
+        return jnp.sum(optax.losses.l2_loss(output, y)) * inside
     return jnp.sum(optax.losses.l2_loss(output, y))
 
 
-cross_entropy = optax.losses.softmax_cross_entropy_with_integer_labels
-"""``-log softmax(output)_y`` of a label y, in nats."""
+def cross_entropy(output: Float[Array, " outputs"], y: Array) -> Float[Array, ""]:
+    """``-log softmax(output)_y`` of a label y, in nats; NaN for a label that is no class."""
+    loss = optax.losses.softmax_cross_entropy_with_integer_labels(output, y)
+    return loss * _one_if_class(output, y)
+
+
+def _one_if_class(output: Float[Array, " outputs"], y: Array) -> Float[Array, ""]:
+    """1, or NaN where y is no class: a factor, for slopes to be NaN too."""
+    return jnp.where((y >= 0) & (y < output.shape[-1]), 1, jnp.nan).astype(output.dtype)

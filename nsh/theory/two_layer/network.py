@@ -116,8 +116,10 @@ class TwoLayer(System):
         require(x.ndim >= 2 and len(x) >= 1, "x.shape", x.shape, "[n, ...] with n >= 1")
         numbers = int(np.prod(x.shape[1:]))
         require(numbers == self.inputs, "x.shape", x.shape, f"{self.inputs} numbers per sample")
-        require_all(np.isfinite(x), "x", x, "finite")
-        x = jnp.asarray(x.reshape(len(x), -1), float)
+        with np.errstate(over="ignore"):  # as they will be: large numbers may overflow
+            x = x.reshape(len(x), -1).astype(jnp.result_type(float))
+        require_all(np.isfinite(x), "x", x, f"finite, as {x.dtype}")
+        x = jnp.asarray(x)
         if y.ndim == 1 and self.outputs > 1:
             return Examples(x, jnp.asarray(require_labels(y, len(x), self.outputs)))
         y = require_numeric("y", y)

@@ -165,6 +165,15 @@ def test_quadrature_starts_with_the_moments_of_normal_particles():
         assert error < deviation / math.sqrt(8 * 1024) / 3  # of so many drawn units
 
 
+@pytest.mark.parametrize("loss", [squared_error, cross_entropy])
+def test_a_label_that_is_no_class_gives_nan(loss):
+    slope = jax.jit(jax.value_and_grad(loss))
+    for label, inside in ((0, True), (2, True), (3, False), (-1, False)):
+        value, gradient = slope(jnp.array([0.1, 0.2, 0.3]), jnp.array(label))
+        assert np.isfinite(value) == inside
+        assert np.isfinite(gradient).all() == inside
+
+
 def test_given_particles_have_equal_masses_unless_said():
     given = Given(START["u"], START["theta"])
     np.testing.assert_allclose(given.draw(KEY, 2, 3)[2], 0.2)
