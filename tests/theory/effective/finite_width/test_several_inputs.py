@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 from derivatives import check_three_ways
 
+from nsh.theory.effective.activation import ACTIVATIONS
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.finite_width.correlated import expectation, factor
+from nsh.theory.effective.finite_width.correlated import pair_nodes
 from nsh.theory.effective.finite_width.fluctuations import fluctuations
-from nsh.theory.effective.finite_width.several_inputs import four_point_vertex
+from nsh.theory.effective.finite_width.several_inputs import (
+    _fourth_moments,
+    _pairs,
+    four_point_vertex,
+)
 
 X = np.random.default_rng(1).normal(size=(3, 4))
 
@@ -20,8 +25,9 @@ def step(z):
 
 @jax.jit
 def ramps_and_steps(K):
-    L = factor(K)
-    return [expectation(L, (function, function), (0.0,)) for function in (jax.nn.relu, step)]
+    nodes = pair_nodes(K, (0.0,))
+    both = (jnp.stack([jax.nn.relu(z), step(z)]) for z in (nodes.z_a, nodes.z_b))
+    return jnp.diagonal(nodes.means(*both))
 
 
 @pytest.mark.parametrize("correlation", [0.3, 0.0, 0.99, 1.0, -1.0])
@@ -34,20 +40,43 @@ def test_two_ramps_and_two_steps_are_arc_cosine_kernels(correlation):
     np.testing.assert_allclose(ramps_and_steps(K), [ramps, steps], atol=1e-7 if x64 else 3e-4)
 
 
-def test_four_different_gaussians():
-    """Linear: Wick. Steps: the orthant probability of one common correlation 1/2 is 1 / 5."""
+def fourth_moments(name):
+    """<s_a s_b s_c s_d> of the kernel of four inputs."""
+    activation = ACTIVATIONS[name]
+    return jax.jit(lambda K: _fourth_moments(K, _pairs(K, activation)))
+
+
+def test_four_different_linear_functions():
+    """Wick's theorem, at a kernel without symmetry, and of rank 2."""
     W = np.random.default_rng(0).normal(size=(4, 6))
-    K = W @ W.T / 6
-    wick = K[0, 1] * K[2, 3] + K[0, 2] * K[1, 3] + K[0, 3] * K[1, 2]
+    of = fourth_moments("linear")
+    for factor in (W, W[:, :2]):
+        K = factor @ factor.T / 6
+        pairs = np.einsum("ab,cd->abcd", K, K)
+        wick = pairs + pairs.transpose(0, 2, 1, 3) + pairs.transpose(0, 3, 2, 1)
+        rtol = 1e-9 if jax.config.read("jax_enable_x64") and factor is W else 1e-3
+        atol = rtol * np.max(np.diagonal(K)) ** 2
+        np.testing.assert_allclose(of(jnp.asarray(K)), wick, atol=atol)
 
-    def identity(z):
-        return z
 
-    of = jax.jit(lambda K: expectation(factor(K), (identity,) * 4, (0.0,)))
-    np.testing.assert_allclose(of(jnp.asarray(K)), wick, rtol=2e-3)
-    half = jnp.asarray(0.5 * np.eye(4) + 0.5)
-    of = jax.jit(lambda K: expectation(factor(K), (step,) * 4, (0.0,)))
-    np.testing.assert_allclose(of(half), 0.2, rtol=1e-3)
+def test_four_nearly_equal_inputs():
+    """Kinks away from 0, where nested quadrature was off by 1e-3: against one of K = r + (1-r) I.
+
+    Given the part common to all inputs they are independent: <g(x)^4>, g one integral.
+    """
+    of = fourth_moments("hard_tanh")
+    x = np.linspace(-9, 9, 2001)
+    bell = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi) * (x[1] - x[0])
+    for r in (0.5, 0.97, 0.9999):
+        K = 2 * (r + (1 - r) * np.eye(4))
+        z = np.sqrt(2 * r) * x[:, None] + np.sqrt(2 * (1 - r)) * x[::2]
+        s = np.clip(z, -1, 1)
+        own = [2 * power @ bell[::2] for power in (s, s * s, s * s * s)]
+        exact = [bell @ own[0] ** 4, bell @ (own[1] * own[0] ** 2), bell @ own[1] ** 2]
+        M = np.asarray(of(jnp.asarray(K)))
+        found = [M[0, 1, 2, 3], M[1, 0, 1, 2], M[2, 3, 2, 3]]
+        np.testing.assert_allclose(found, exact, rtol=1e-4)
+        np.testing.assert_allclose(M[3, 0, 3, 3], bell @ (own[2] * own[0]), rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
