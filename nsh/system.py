@@ -18,7 +18,8 @@ class Scaled(Shown):
     """Numbers that may leave the range of floating point: ``value * exp(log_scale)``.
 
     Neurashed's scores grow exponentially with training; a `System` whose numbers do that returns
-    them in this form, any other returns plain arrays. Differentiable in both fields.
+    them in this form, any other returns plain arrays. Differentiable in both fields, each of which
+    has the slopes of its own number.
 
     Shapes: `value` any, `log_scale` any prefix of it (a scalar for one example).
     """
@@ -116,6 +117,13 @@ class System(eqx.Module):
         """
         return REALS
 
+    def tunable(self, hyper: PyTree) -> PyTree:  # noqa: ARG002
+        """Which leaves of `hyper` `nsh.training.tune` moves unless told: a prefix of `hyper`.
+
+        True or False for each; by default all that are of floating type.
+        """
+        return True
+
     def check(self, hyper: PyTree, steps: int) -> None:
         """Raise `ValueError` if `hyper` cannot serve for `steps` steps; concrete values only."""
 
@@ -131,11 +139,12 @@ def in_common_unit(
     """Numbers brought to one unit: ``(values, log_unit)`` with true number = value * e^log_unit.
 
     Plain arrays keep the unit 1 (log_unit 0). For `Scaled` ones the largest scale is the unit, so
-    values stay finite and the smallest may underflow to 0. Differentiable.
+    values stay finite and the smallest may underflow to 0. Differentiable; where several scales
+    are the largest, the slope of the unit is the mean of theirs.
     """
     if not isinstance(numbers, Scaled):
         return numbers, jnp.zeros((), numbers.dtype)
-    unit = jax.lax.stop_gradient(jnp.max(numbers.log_scale))
+    unit = jnp.max(numbers.log_scale)
     shift = jnp.exp(numbers.log_scale - unit)
     trailing = numbers.value.ndim - shift.ndim
     return numbers.value * shift.reshape(shift.shape + (1,) * trailing), unit

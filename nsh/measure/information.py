@@ -73,7 +73,7 @@ def information(
 
     Raises `ValueError` on labels outside 0..classes-1 (NaN, and neither `saturated` nor
     `consistent`, where they are traced) or fewer than 2 samples. Differentiable in `features`,
-    `noise` and `log_unit` (reparametrised draws); errors and flags carry no gradient. Time
+    `noise` and `log_unit` (reparametrised draws), the errors too; flags carry no gradient. Time
     n^2 * samples * d, memory a few MB (in chunks) plus n^2.
     """
     features = checked_rows(features, "features")
@@ -169,8 +169,9 @@ def _gain(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Entropy lost on seeing T, in bits, and the standard error of stratified sampling."""
     n, samples = posterior.shape
-    fixed = jax.lax.stop_gradient(posterior)
-    error = jnp.sqrt(jnp.sum(jnp.var(fixed, axis=1, ddof=1)) / samples) / n
+    variance = jnp.sum(jnp.var(posterior, axis=1, ddof=1)) / samples
+    spread = variance > 0  # or the slope of the root would be infinite
+    error = jnp.where(spread, jnp.sqrt(jnp.where(spread, variance, 1)), variance) / n
     return (prior - jnp.mean(posterior)) / math.log(2), error / math.log(2)
 
 

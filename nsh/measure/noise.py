@@ -50,15 +50,19 @@ def scaled_noise_level(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """``(scale, sigma)``, the noise being ``scale * sigma``: features / scale / sigma is finite.
 
-    The scale is the largest |feature| (1 if all are 0), held constant in derivatives.
+    The scale is the largest |feature| (1 if all are 0), held constant in derivatives, which are
+    those of the product.
     """
     dtype = features.dtype
     fixed, relative, log_unit = (
         jnp.asarray(x, dtype) for x in (noise.fixed, noise.relative, log_unit)
     )
     largest = jnp.max(jnp.abs(features))
-    scale = jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1))
+    some = largest > 0
+    scale = jax.lax.stop_gradient(jnp.where(some, largest, 1))
     limit = jnp.log(jnp.finfo(dtype).max) / 3
     unit = jnp.exp(jnp.minimum(-log_unit - jnp.log(scale), limit))
-    variance = (fixed * unit) ** 2 + (relative * (largest / scale)) ** 2
-    return scale, jnp.sqrt(jnp.maximum(variance, jnp.finfo(dtype).eps ** 2))
+    share = largest / scale  # 1, but not in derivatives
+    variance = (fixed * unit) ** 2 + (relative * share) ** 2
+    least = jnp.finfo(dtype).eps * jnp.where(some, share, 1)
+    return scale, jnp.sqrt(jnp.maximum(variance, least**2))

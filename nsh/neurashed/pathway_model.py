@@ -260,8 +260,11 @@ def _union(batch: Any) -> UInt32[Array, " words"]:
 
 
 def _scaled(logs: Float[Array, " width"]) -> Scaled:
-    """exp(logs) with its largest entry as the scale; if nothing fires, 0 on the least of scales."""
-    top = jax.lax.stop_gradient(jnp.max(logs))
+    """exp(logs) with its largest entry as the scale; if nothing fires, 0 on the least of scales.
+
+    Differentiable: the scale, too, with the mean of the slopes where several are the largest.
+    """
+    top = jnp.max(logs)
     some = jnp.isfinite(top)
     value = jnp.exp(logs - jnp.where(some, top, 0))
     return Scaled(value, jnp.where(some, top, jnp.finfo(logs.dtype).min / 4))

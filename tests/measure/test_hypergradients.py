@@ -67,7 +67,9 @@ class Everything:
         contrast = elasticity_contrast(matrix, labels, subclasses)
         collapse = system_collapse(now.system, now.state, examples, labels, classes=2)
         return {
+            "unit": seen.log_units[0],
             "input": bits.input,
+            "input error": bits.input_error,
             "input lower": bits.input_lower,
             "input upper": bits.input_upper,
             "label": bits.label,

@@ -36,6 +36,13 @@ def test_finite_and_positive_at_any_unit(log_unit, size):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
 
 
+def test_the_least_noise_grows_with_the_largest_feature():
+    features = jnp.array([[1.0], [0.5]])
+    value, (slopes, _, _) = value_and_slopes(features, Noise(0.0, 0.0), 0.0)
+    np.testing.assert_allclose(slopes[:, 0], [value, 0], rtol=1e-6)
+    assert value == jnp.finfo(features.dtype).eps
+
+
 def test_gradients_three_ways():
     with x64(True):
         features = normal(0, 4, 3)

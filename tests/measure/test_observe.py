@@ -6,9 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from derivatives import x64
 from measure_tools import Growing, Linear, normal
 
+from nsh import Geometric, Graph, Neurashed, Node, Rules
 from nsh.measure import elasticity_matrix, observe, system_collapse
+from nsh.neurashed import Constant
 
 pytestmark = pytest.mark.core
 
@@ -103,3 +106,62 @@ def test_the_state_of_an_ensemble_is_met_with_a_hint():
     with pytest.raises(ValueError, match=r"logits\(...\).shape = \(8, 3\)") as caught:
         observe(system, jnp.zeros((8, 3, 4)), examples)
     assert "state of one seed; for an ensemble's: jax.vmap" in caught.value.__notes__[-1]
+
+
+def test_slopes_of_units_and_scales_are_those_of_their_numbers():
+    """Two nodes that always fire below one: after T steps from 1 the score is 2 g^(3T)."""
+    steps, g = 3, 1.25
+    with x64(True):
+        graph = Graph.from_nodes(2, [[Node((0, 1))]], [[0]])
+        system = Neurashed(graph, Constant(1.0), Constant(1.0))
+        # the last fires nothing, and has no part in a unit
+        examples = system.prepare([[1, 1], [1, 1], [0, 0]], [0, 0, 0])
+
+        def seen(growth):
+            state = system.init(jax.random.key(0), Rules(Geometric(1.1), Geometric(0.9)))
+            up = steps * jnp.log(growth)
+            state = type(state)(
+                state.log_amplification + up[:3], state.log_weight + up[3:], state.iteration
+            )
+            found = observe(system, state, examples)
+            one, none = (jax.tree.map(lambda leaf, i=i: leaf[i], examples) for i in (0, 2))
+            logits, silent = system.logits(state, one), system.logits(state, none)
+            low = system.features(state, one)[0]
+            return {
+                "units": jnp.stack(found.log_units),
+                "scale": logits.log_scale,
+                "value": logits.value,
+                "true": jnp.log(logits.value[0]) + logits.log_scale,
+                "low": low.value * jnp.exp(low.log_scale),
+                "silent": jnp.append(silent.value, silent.log_scale),
+                "features": found.features[1],
+            }
+
+        at = jnp.full(4, g)
+        both = jax.jit(lambda x: (jax.jacrev(seen)(x), jax.hessian(seen)(x)))(at)
+        first, second = jax.tree.map(np.asarray, both)
+    for leaf in jax.tree.leaves((first, second)):
+        assert np.all(np.isfinite(leaf))
+    # log of 2 g^(3T): the amplification factors below tie, and each has half of it
+    share = np.array([0.5, 0.5, 1, 1])
+    slope, bend = steps / g * share, -steps / g**2 * share
+    np.testing.assert_allclose(first["scale"], slope, rtol=1e-12)
+    np.testing.assert_allclose(first["true"], slope, rtol=1e-12)
+    np.testing.assert_allclose(first["units"][1], slope * [1, 1, 1, 0], rtol=1e-12)
+    np.testing.assert_allclose(first["units"][0], slope * [1, 1, 0, 0], rtol=1e-12)
+    np.testing.assert_allclose(np.sum(second["units"][0], 1), bend * [1, 1, 0, 0], rtol=1e-12)
+    # log (a + b) has slopes across the two as well
+    across = (steps / g) ** 2 / 4
+    curved = np.diag(bend)
+    curved[:2, :2] += across * np.array([[1, -1], [-1, 1]])
+    for name in ("scale", "true"):
+        np.testing.assert_allclose(second[name], curved, rtol=1e-9, atol=1e-12)
+    for name in ("value", "silent", "features"):
+        np.testing.assert_allclose(first[name], 0, atol=1e-12)
+        np.testing.assert_allclose(second[name], 0, atol=1e-10)
+    # each in its unit: the product is g^T of its own node, whatever the unit's slope at a tie
+    size = steps * g ** (steps - 1)
+    np.testing.assert_allclose(first["low"], np.eye(2, 4) * size, rtol=1e-12, atol=1e-12)
+    twice = np.zeros((2, 4, 4))
+    twice[[0, 1], [0, 1], [0, 1]] = steps * (steps - 1) * g ** (steps - 2)
+    np.testing.assert_allclose(second["low"], twice, rtol=1e-9, atol=1e-9)
