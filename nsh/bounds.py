@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import equinox as eqx
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from nsh._checks import is_concrete, require, require_all
+from nsh._named_parts import for_leaves
 
 Interval = tuple[float, float]
 REALS: Interval = (-math.inf, math.inf)
@@ -22,8 +24,9 @@ def to_reals(hyper: PyTree, bounds: PyTree) -> PyTree:
     """Each floating leaf, on its open interval (low, high), in a coordinate over all reals.
 
     ``log(p - low)``, ``-log(high - p)`` or, with both ends finite,
-    ``logit((p - low) / (high - low))``; p itself without ends. `bounds`: a prefix of `hyper` whose
-    leaves are intervals, such as ``system.bounds(hyper)``. Other leaves stay as they are.
+    ``logit((p - low) / (high - low))``; p itself without ends. `bounds`: an interval, or a pytree
+    of intervals like `hyper` such as ``system.bounds(hyper)``, or dicts by names of keys and
+    fields. Leaves that are not floating stay as they are.
     Differentiable; raises `ValueError` for a concrete p on an end of its interval (g- with
     factor 1, say), which no optimiser could leave, and for bounds that are none.
     """
@@ -35,15 +38,15 @@ def from_reals(free: PyTree, bounds: PyTree) -> PyTree:
     return _map(_from_real, free, bounds)
 
 
-def intervals(hyper: PyTree, bounds: PyTree) -> list[Any]:
-    """The interval of each leaf of `hyper`; raises `ValueError` if `bounds` is no prefix of it."""
-    try:
-        everywhere = jax.tree.broadcast(bounds, hyper, is_leaf=_is_pair)
-    except ValueError as complaint:
-        raise ValueError(
-            f"bounds = {bounds!r}: must be a prefix of hyper, but {complaint}"
-        ) from None
-    return jax.tree.leaves(everywhere, is_leaf=_is_pair)
+def intervals(hyper: PyTree, bounds: PyTree, others: Sequence[Any] | None = None) -> list[Any]:
+    """The interval of each leaf of `hyper`; of those that `bounds` does not name, from `others`.
+
+    Raises `ValueError` for names that `hyper` does not have, and for missing ones without `others`.
+    """
+    allowed = "(low, high), two floats with low < high"
+    return for_leaves(
+        bounds, hyper, field="bounds", allowed=allowed, is_one=_is_pair, others=others
+    )
 
 
 def _map(change: Callable[[Array, Interval, str], Array], tree: PyTree, bounds: PyTree) -> PyTree:
@@ -52,7 +55,7 @@ def _map(change: Callable[[Array, Interval, str], Array], tree: PyTree, bounds: 
     for (place, leaf), interval in zip(leaves, intervals(tree, bounds), strict=True):
         name = jax.tree_util.keystr(place)
         allowed = "(low, high), two floats with low < high"
-        require(_is_interval(interval), f"bounds{name}", interval, allowed)
+        require(interval[0] < interval[1], f"bounds{name}", interval, allowed)
         if eqx.is_inexact_array(leaf):
             low, high = interval
             leaf = change(leaf, (float(low), float(high)), f"hyper{name}")
@@ -61,19 +64,16 @@ def _map(change: Callable[[Array, Interval, str], Array], tree: PyTree, bounds: 
 
 
 def _is_pair(bounds: Any) -> bool:
-    numbers = type(bounds) is tuple and all(isinstance(end, int | float) for end in bounds)
-    return numbers and len(bounds) == 2
-
-
-def _is_interval(bounds: Any) -> bool:
-    return _is_pair(bounds) and bounds[0] < bounds[1]
+    ends = bounds if type(bounds) is tuple and len(bounds) == 2 else (None,)
+    return all(isinstance(end, Real) and not isinstance(end, bool) for end in ends)
 
 
 def _to_real(value: Array, interval: Interval, name: str) -> Array:
     low, high = interval
     if is_concrete(value):
         inside = (np.asarray(value) > low) & (np.asarray(value) < high)
-        require_all(inside, name, value, f"strictly inside ({low}, {high}) to be optimised")
+        allowed = f"strictly inside ({low}, {high}) to be optimised: start there, or change bounds"
+        require_all(inside, name, value, allowed)
     if interval == REALS:
         return value
     if math.isinf(high):

@@ -22,6 +22,8 @@ from nsh._checks import (
     require_labels,
     require_numeric,
 )
+from nsh.bounds import REALS, Interval
+from nsh.networks.optimisers import BOUNDS, NOT_TUNED, check_runs, initial, moved
 from nsh.networks.plain import CALLED, require_no_use_of_key, require_plain
 from nsh.system import System
 
@@ -65,9 +67,11 @@ class Network(System):
     a fresh ``lambda`` or ``partial`` compiles anew. Cross `jit` as an argument of
     `equinox.filter_jit` or `jax.jit`.
 
+    Any optimiser of Optax that steps by parameters, gradient and loss; `hyper` keep their types.
     Differentiable in `hyper` through any number of steps, except that Adam and its kin have no
     derivative where a gradient is exactly 0 (the weight of a pixel that is always blank: the
     slope of sqrt at 0 is infinite) and give NaN; hyper ``eps_root`` > 0, e.g. 1e-16, cures it.
+    The guide has a table of all of Optax's optimisers.
 
     Raises `ValueError` for functions that are not callable or not hashable, and for a module with
     nothing to train or that needs more than x.
@@ -141,7 +145,7 @@ class Network(System):
         return logits.shape[0]
 
     def check(self, hyper: PyTree, steps: int) -> None:  # noqa: ARG002
-        """Raise `ValueError` unless `hyper` holds finite numbers, by names the optimiser takes."""
+        """Raise `ValueError` unless `hyper` holds finite numbers that the optimiser can step by."""
         require(isinstance(hyper, dict), "hyper", hyper, "a dict of the optimiser's arguments")
         for name, value in hyper.items():
             if is_concrete(value):
@@ -149,8 +153,16 @@ class Network(System):
                 require(numbers.dtype != bool, f"hyper[{name!r}]", value, "a number")
                 require_all(np.isfinite(numbers), f"hyper[{name!r}]", numbers, "finite")
         self._check_names(sorted(hyper))
-        if any(np.ndim(value) > 0 for value in hyper.values()):
-            self._check_shapes(hyper)
+        shapes = ((name, np.shape(value)) for name, value in sorted(hyper.items()))
+        check_runs(self.optimiser, self.make, tuple(shapes))
+
+    def bounds(self, hyper: dict[str, Any]) -> dict[str, Interval]:
+        """By Optax's names: rates above 0, decay rates of averages in (0, 1), others unbounded."""
+        return {name: BOUNDS.get(name, REALS) for name in hyper}
+
+    def tunable(self, hyper: dict[str, Any]) -> dict[str, bool]:
+        """All but those that keep an optimiser's arithmetic sound, such as ``eps_root``."""
+        return {name: name not in NOT_TUNED for name in hyper}
 
     def _check_names(self, names: list[str]) -> None:
         signature = inspect.signature(self.optimiser)
@@ -162,25 +174,6 @@ class Network(System):
             hint = nearest(unknown[0], known) if unknown else f", but: {complaint}"
             require(False, "hyper", names, f"among {', '.join(known)}{hint}")
 
-    def _check_shapes(self, hyper: dict[str, Any]) -> None:
-        """Arrays are for optimisers that take them; most would broadcast them, or fail to."""
-
-        def step(key: Array, hyper: dict[str, Any]) -> tuple[PyTree, PyTree]:
-            state = self.init(key, hyper)
-            trained = eqx.filter(state.params, eqx.is_inexact_array)
-            return trained, self._moved(trained, trained, state.optimiser_state, hyper)[0]
-
-        dtype = jnp.result_type(float)
-        numbers = {name: jax.ShapeDtypeStruct(np.shape(v), dtype) for name, v in hyper.items()}
-        try:
-            before, after = eqx.filter_eval_shape(step, jax.random.key(0), numbers)
-            fits = jax.tree.map(jnp.shape, before) == jax.tree.map(jnp.shape, after)
-        except (TypeError, ValueError):
-            fits = False
-        name, shape = next((n, np.shape(v)) for n, v in hyper.items() if np.ndim(v) > 0)
-        allowed = "(), a scalar, for this optimiser; for a grid of values say grid=1"
-        require(fits, f"hyper[{name!r}].shape", shape, allowed)
-
     def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> NetworkState:
         """The module `make(key)` and the optimiser's state before its first step."""
         return self.started(eqx.filter(self.make(key), eqx.is_array), hyper)
@@ -188,8 +181,7 @@ class Network(System):
     def started(self, params: PyTree, hyper: dict[str, Any]) -> NetworkState:
         """The state with these parameters and the optimiser's state before its first step."""
         trained = eqx.filter(params, eqx.is_inexact_array)
-        with jax.numpy_dtype_promotion("standard"):  # which Optax needs
-            return NetworkState(params, self._transformation(hyper, trained).init(trained))
+        return NetworkState(params, initial(self.optimiser, hyper, trained))
 
     def module(self, state: NetworkState) -> Any:
         """The Equinox module in this state."""
@@ -210,26 +202,8 @@ class Network(System):
             module = eqx.combine(trained, rest, self.skeleton)
             return jnp.mean(jax.vmap(lambda s: self.loss(module(s.x), s.y))(batch))
 
-        gradient = jax.grad(mean_loss)(trained)
-        trained, optimiser_state = self._moved(gradient, trained, state.optimiser_state, hyper)
-        return NetworkState(eqx.combine(trained, rest), optimiser_state)
-
-    def _moved(
-        self, gradient: PyTree, trained: PyTree, optimiser_state: PyTree, hyper: dict[str, Any]
-    ) -> tuple[PyTree, PyTree]:
-        """Parameters and optimiser's state after its step."""
-        with jax.numpy_dtype_promotion("standard"):  # which Optax needs
-            updates, optimiser_state = self._transformation(hyper, trained).update(
-                gradient, optimiser_state, trained
-            )
-            return optax.apply_updates(trained, updates), optimiser_state
-
-    def _transformation(
-        self, hyper: dict[str, Any], trained: PyTree
-    ) -> optax.GradientTransformation:
-        # In the parameters' type, lest the optimiser's state change type from step to step.
-        dtype = jax.tree.leaves(trained)[0].dtype
-        return self.optimiser(**{name: jnp.asarray(v, dtype) for name, v in hyper.items()})
+        trained, after = moved(self.optimiser, hyper, mean_loss, trained, state.optimiser_state)
+        return NetworkState(eqx.combine(trained, rest), after)
 
     def logits(self, state: NetworkState, example: Samples) -> Float[Array, " classes"]:
         """``module(x)`` for one example."""

@@ -98,6 +98,14 @@ class Pruned(System):
         """See `Network.check`."""
         self.network.check(hyper, steps)
 
+    def bounds(self, hyper: dict[str, Any]) -> PyTree:
+        """See `Network.bounds`."""
+        return self.network.bounds(hyper)
+
+    def tunable(self, hyper: dict[str, Any]) -> PyTree:
+        """See `Network.tunable`."""
+        return self.network.tunable(hyper)
+
     def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> NetworkState:
         """The start, masked, and the optimiser's state before its first step."""
         new = self.network.init(key, hyper).params if self.start is None else self.start

@@ -19,6 +19,11 @@ HEALTHY = 0
 """0: the `Run.status` of a run whose final state is healthy."""
 DIVERGED = 1
 """1: the `Run.status` of a run that has diverged, as `System.healthy` says."""
+GRADIENT_NOT_FINITE = 3
+"""3: the run is healthy and its objective finite, but not the objective's derivatives.
+
+Of `nsh.training.Hypergradient` and `nsh.training.Tuned`.
+"""
 
 
 class Snapshot(eqx.Module):
@@ -159,13 +164,18 @@ def as_arrays(hyper: PyTree) -> PyTree:
     optimiser has moved it.
     """
 
-    def definite(leaf: Any) -> Any:
+    def definite(path: Any, leaf: Any) -> Any:
+        kind = "f" if isinstance(leaf, jax.Array) else np.asarray(leaf).dtype.kind
+        numeric = callable(leaf) or (eqx.is_array_like(leaf) and kind in "biufc")
+        require(numeric, f"hyper{jax.tree_util.keystr(path)}", leaf, "a number or an array")
+        if isinstance(leaf, np.generic):  # before Python's numbers: float64 is one of these, too
+            return jnp.asarray(leaf)
         if isinstance(leaf, bool | int | float):
             return jnp.asarray(leaf, type(leaf))
         weak = isinstance(leaf, jax.Array) and leaf.weak_type
         return jax.lax.convert_element_type(leaf, leaf.dtype) if weak else leaf
 
-    return jax.tree.map(definite, hyper)
+    return jax.tree_util.tree_map_with_path(definite, hyper)
 
 
 class Outcome(NamedTuple):

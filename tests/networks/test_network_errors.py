@@ -25,6 +25,26 @@ def check(hyper, optimiser=optax.sgd):
     Network(make_linear, optimiser).check(hyper, 10)
 
 
+def lookahead(rate):
+    return optax.lookahead(optax.sgd(rate), 5, 0.5)
+
+
+def per_example(rate):
+    noisy = optax.contrib.differentially_private_aggregate(1.0, 0.1, key=KEY)
+    return optax.chain(noisy, optax.sgd(rate))
+
+
+def growing(rate):
+    grown = optax.GradientTransformation(
+        lambda p: jnp.zeros(1), lambda g, s, p=None: (g, jnp.append(s, s))
+    )
+    return optax.chain(optax.sgd(rate), grown)
+
+
+def branching(rate):
+    return optax.sgd(rate if rate < 1 else 1.0)
+
+
 class WithKey(eqx.Module):
     """As one would write a module with dropout."""
 
@@ -123,6 +143,10 @@ def with_entry(array, value):
             r"hyper\['learning_rate'\]\.shape = \(2,\): .*for a grid of values say grid=1",
         ),
         (lambda: check({}), r"hyper = \[\].*'learning_rate'"),
+        (lambda: check({"rate": 0.1}, lookahead), "optimiser = 'lookahead': .* but it says: "),
+        (lambda: check({"rate": 0.1}, per_example), "optimiser = 'per_example': .*it says: Value"),
+        (lambda: check({"rate": 0.1}, growing), "optimiser = 'growing': .*changes the shape"),
+        (lambda: check({"rate": 0.1}, branching), "'branching': .*TracerBoolConversionError"),
         (lambda: Network(lambda key: jnp.zeros(3), optax.sgd), r"make\(key\) = .*callable"),
         (lambda: Network(lambda key: jnp.tanh, optax.sgd), r"make\(key\) = .*to train"),
         (lambda: Network(make_linear(KEY), optax.sgd), "make = 'Linear': .*not a module"),

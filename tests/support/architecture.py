@@ -1,6 +1,9 @@
 """Which part of nsh may import which; the diagram in the documentation is drawn from it."""
 
-CORE = {"nsh.system", "nsh.bounds", "nsh._checks", "nsh._deviance", "nsh._extras", "nsh._shown"}
+CORE = {
+    "nsh.system", "nsh.bounds", "nsh._checks", "nsh._deviance", "nsh._extras", "nsh._named_parts",
+    "nsh._shown",
+}  # fmt: skip
 
 # what each part of nsh may import of nsh, besides itself
 MAY_IMPORT = {
@@ -8,7 +11,8 @@ MAY_IMPORT = {
     "nsh._deviance": set(),
     "nsh._extras": set(),
     "nsh._shown": {"nsh._checks"},
-    "nsh.bounds": {"nsh._checks"},
+    "nsh._named_parts": {"nsh._checks"},
+    "nsh.bounds": {"nsh._checks", "nsh._named_parts"},
     "nsh.citing": {"nsh._checks"},
     "nsh.system": {"nsh.bounds", "nsh._checks", "nsh._shown"},
     "nsh.neurashed": CORE,
