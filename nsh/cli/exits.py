@@ -12,7 +12,7 @@ from typing import TextIO
 
 from nsh._extras import what_is_missing
 
-DONE, BAD_INPUT, REFUSED, DISK_FULL = 0, 2, 3, 4
+DONE, BAD_INPUT, REFUSED, DISK_FULL, NOT_TUNED = 0, 2, 3, 4, 5
 INTERRUPTED, PIPE_CLOSED, TERMINATED = 130, 141, 143
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -26,6 +26,7 @@ exit codes:
        or the results in it are another study's, version's or device's, damaged
        beyond repair, or in use
   4    disk full
+  5    done, but nothing was tuned: no gradient was finite
   130  stopped by Ctrl-C
   141  nobody reads what is printed any more, as after `| head`
   143  stopped by SIGTERM"""

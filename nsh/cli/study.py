@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from nsh.cli.exits import BAD_INPUT, REFUSED, Failure, directory, explained, needs
+from nsh.cli.exits import BAD_INPUT, DONE, NOT_TUNED, REFUSED, Failure, directory, explained, needs
 from nsh.cli.options import Flag
 from nsh.cli.parsing import parse
 
@@ -57,13 +58,19 @@ def _run(asked: Study) -> int:
         from nsh.cli.caching import programs_kept
         from nsh.cli.stopping import stoppable
         from nsh.study import own
+        from nsh.study.outcome import in_words, is_tuned
         from nsh.study.progress import shown_on, silent
 
     out = Path("results") / asked.file.stem if asked.out is None else asked.out
     shown = contextlib.nullcontext(silent) if asked.quiet else shown_on(sys.stderr)
     report = (lambda _: None) if asked.quiet else _say
     kept = programs_kept(not asked.no_cache)
-    with explained(out), kept, shown as progress, stoppable(progress) as watched:
+    with (
+        explained(out), kept, shown as progress, stoppable(progress) as watched,
+        warnings.catch_warnings(),
+    ):  # fmt: skip
+        warnings.filterwarnings("always", "tune: ")
+        warnings.showwarning = lambda message, *_, **__: report(f"{message}")
         try:
             described = study.read_study(asked.file)
             with own.explained("code of your own fails"):
@@ -78,10 +85,8 @@ def _run(asked: Study) -> int:
             raise Failure(BAD_INPUT, f"{asked.file}: {problem}") from problem
         except BlockingIOError as problem:
             raise Failure(REFUSED, f"{problem}") from problem
-    diverged = int((dataset["status"] == 1).sum())
-    runs = f"{dataset['status'].size} runs, {diverged} of them diverged"
-    print(f"{runs}; data.zarr, figure.png and figure.pdf are in {out}/")
-    return 0
+    print(f"{in_words(dataset)}; data.zarr, figure.png and figure.pdf are in {out}/")
+    return DONE if is_tuned(dataset) else NOT_TUNED
 
 
 def _say(message: str) -> None:

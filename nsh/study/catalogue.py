@@ -31,7 +31,8 @@ def measurement(name: str) -> Measurement:
 
 def accuracy() -> Measurement:
     """Share of examples with the right class."""
-    return of_logits(measure.accuracy, "accuracy", Variable("accuracy", "1"), False)
+    variable = Variable("accuracy", "1", differentiable=False)
+    return of_logits(measure.accuracy, "accuracy", variable)
 
 
 def cross_entropy() -> Measurement:
@@ -52,8 +53,8 @@ def calibration_error(*, bins: int = 15) -> Measurement:
     def error(logits: Array, labels: Array) -> Array:
         return measure.expected_calibration_error(logits, labels, bins)
 
-    variable = Variable("expected calibration error", "1")
-    return of_logits(error, "calibration_error", variable, False)
+    variable = Variable("expected calibration error", "1", differentiable=False)
+    return of_logits(error, "calibration_error", variable)
 
 
 def information(
@@ -90,10 +91,12 @@ def binned_information(*, bins: int = 30) -> Measurement:
         return dict(zip(variables, found, strict=True))
 
     variables = {
-        "binned_information_input": Variable("I(binned level; input)", "bits"),
-        "binned_information_label": Variable("I(binned level; label)", "bits"),
+        f"binned_information_{what}": Variable(
+            f"I(binned level; {what})", "bits", differentiable=False
+        )
+        for what in ("input", "label")
     }
-    return of_levels(measured, variables, False)
+    return of_levels(measured, variables)
 
 
 def effective_features() -> Measurement:
@@ -112,7 +115,8 @@ def surviving_share(*, threshold: float = 0.01) -> Measurement:
     def measured(view: View, features: Array, unit: Array) -> Arrays:  # noqa: ARG001
         return {"surviving_share": measure.surviving_share(features, threshold)}
 
-    return of_levels(measured, {"surviving_share": Variable("surviving share", "1")}, False)
+    variable = Variable("surviving share", "1", differentiable=False)
+    return of_levels(measured, {"surviving_share": variable})
 
 
 def collapse() -> Measurement:
@@ -130,7 +134,10 @@ def collapse() -> Measurement:
         return {name: getattr(found, name) for name in variables}
 
     names = [field.name for field in dataclasses.fields(measure.Collapse)]
-    variables = {name: Variable(name.upper().replace("_", " "), "1") for name in names}
+    variables = {
+        name: Variable(name.upper().replace("_", " "), "1", differentiable=name != "nc4")
+        for name in names
+    }
     return Measurement(measured, variables)
 
 

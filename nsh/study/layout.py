@@ -19,6 +19,10 @@ FLAGS = {
     "units": "1",
     "flag_values": [0, 1, NOT_COMPUTED],
 }
+TUNING_FLAGS = FLAGS | {
+    "long_name": "0 healthy, 1 diverged, 3 gradient not finite; -1 not computed yet",
+    "flag_values": [0, 1, 3, -1],
+}
 CHECKSUM, BYTES = "checksum", 32
 OBJECTIVE, TUNED, TUNING_STATUS = "objective", "tuned.", "tuning_status"
 Arrays = Mapping[str, np.ndarray]
@@ -119,7 +123,7 @@ def _tuned(study: Study) -> dict[str, ArraySpec]:
     all_shape = (*study.grid_shape, study.seeds, tune.iterations + 1)
     found = {
         OBJECTIVE: ArraySpec(dims, shape, dtype, attributes),
-        TUNING_STATUS: ArraySpec(all_dims, all_shape, np.dtype(np.int32), FLAGS),
+        TUNING_STATUS: ArraySpec(all_dims, all_shape, np.dtype(np.int32), TUNING_FLAGS),
     }
     for name in tune.parameters:
         leaf = study.leaf(name)

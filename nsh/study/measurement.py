@@ -20,11 +20,15 @@ Arrays = dict[str, Array]
 
 @dataclasses.dataclass(frozen=True)
 class Variable:
-    """Name and unit of a recorded variable, and its axes besides grid, seed and step."""
+    """Name and unit of a recorded variable, and its axes besides grid, seed and step.
+
+    `differentiable`: whether one can tune by it; what is constant in steps has slope 0.
+    """
 
     long_name: str
     units: str
     dims: tuple[str, ...] = ()
+    differentiable: bool = True
 
 
 class Labelled(eqx.Module):
@@ -49,14 +53,13 @@ class View(eqx.Module):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Measurement:
-    """A function of a `View` that gives arrays by name; `differentiable` if training by it works.
+    """A function of a `View` that gives arrays, by the names of `variables`.
 
     `test`: of the test examples, its variables' names beginning with ``test_``.
     """
 
     function: Callable[[View], Arrays]
     variables: Mapping[str, Variable]
-    differentiable: bool = True
     test: bool = False
 
     def named(self) -> dict[str, Variable]:
@@ -69,20 +72,15 @@ class Measurement:
         }
 
 
-def of_logits(
-    function: Callable[..., Array], name: str, variable: Variable, differentiable: bool = True
-) -> Measurement:
+def of_logits(function: Callable[..., Array], name: str, variable: Variable) -> Measurement:
     """A measurement of logits and labels alone."""
     return Measurement(
         lambda view: {name: function(view.seen.logits, view.data.labels)},
         {name: variable},
-        differentiable,
     )
 
 
-def of_levels(
-    function: Callable[..., Arrays], variables: Mapping[str, Variable], differentiable: bool = True
-) -> Measurement:
+def of_levels(function: Callable[..., Arrays], variables: Mapping[str, Variable]) -> Measurement:
     """A measurement of one level's features and unit, for all levels, stacked."""
     across = {n: dataclasses.replace(v, dims=("level",)) for n, v in variables.items()}
 
@@ -91,4 +89,4 @@ def of_levels(
         levels = [function(view, features, unit) for features, unit in pairs]
         return jax.tree.map(lambda *numbers: jnp.stack(numbers), *levels)
 
-    return Measurement(measured, across, differentiable)
+    return Measurement(measured, across)

@@ -93,7 +93,7 @@ class Study:
         checked_method(self.method, plan)
         recorded = self.recorded()
         if self.tune is not None:
-            _check_tune(self.tune, self.hyper, recorded)
+            _check_tune(self.tune, self, recorded)
             for index in np.ndindex(self.grid_shape):
                 to_reals(self.point(index), self.bounds())
         names = [*self.grid, *recorded]
@@ -218,8 +218,8 @@ def _checked_grid(grid: Any, hyper: PyTree) -> dict[str, tuple[float, ...]]:
     return {name: tuple(map(float, values)) for name, values in grid.items()}
 
 
-def _check_tune(tune: Tune, hyper: PyTree, recorded: Mapping[str, Any]) -> None:
-    names = hyper_names(hyper)
+def _check_tune(tune: Tune, study: Study, recorded: Mapping[str, Any]) -> None:
+    names = hyper_names(study.hyper)
     for name in tune.parameters:
         allowed = f"names of hyperparameters: {', '.join(names)}{nearest(name, names)}"
         require(name in names, "tune.parameters", name, allowed)
@@ -227,3 +227,7 @@ def _check_tune(tune: Tune, hyper: PyTree, recorded: Mapping[str, Any]) -> None:
     allowed = f"the name of a recorded scalar: {', '.join(scalars) or 'there is none'}"
     allowed += nearest(tune.objective, scalars)
     require(tune.objective in scalars, "tune.objective", tune.objective, allowed)
+    known = getattr(study.save.what, "variables", dict)()
+    smooth = [n for n in scalars if n not in known or known[n].differentiable]
+    allowed = f"of a slope that is not 0: {', '.join(smooth) or 'nothing recorded is'}"
+    require(tune.objective in smooth, "tune.objective", tune.objective, allowed)

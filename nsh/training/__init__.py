@@ -9,13 +9,14 @@ from nsh.training.hypergradient import Hypergradient, hypergradient
 from nsh.training.loop import Run, start, train
 from nsh.training.method import Method
 from nsh.training.parallel_in_time import ParallelInTime
-from nsh.training.plan import DIVERGED, HEALTHY, SaveAt, Snapshot
+from nsh.training.plan import DIVERGED, GRADIENT_NOT_FINITE, HEALTHY, SaveAt, Snapshot
 from nsh.training.sensitivity import SeedMean, mean_over_seeds, sensitivity
 from nsh.training.sequential import Sequential
 from nsh.training.tune import Tuned, tune
 
 __all__ = [
     "DIVERGED",
+    "GRADIENT_NOT_FINITE",
     "HEALTHY",
     "ClosedForm",
     "Curvature",

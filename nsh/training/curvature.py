@@ -13,10 +13,10 @@ from nsh._checks import require, require_key
 from nsh._shown import Shown
 from nsh.system import System
 from nsh.training.derivatives import Differentiated, Objective, Slopes
-from nsh.training.differentiable import Differentiable, differentiable, usable
+from nsh.training.differentiable import Differentiable, differentiable, judged
 from nsh.training.hypergradient import Hypergradient
 from nsh.training.modes import Choice
-from nsh.training.plan import as_arrays
+from nsh.training.plan import HEALTHY, as_arrays
 
 
 class Curvature(Shown):
@@ -33,8 +33,7 @@ class Curvature(Shown):
     @property
     def usable(self) -> Bool[Array, "*members"]:
         """Which seeds have a healthy run and finite value and derivatives."""
-        first = self.first
-        return usable(first.value, (first.gradient, self.second), first.status)
+        return judged(self.first.value, self.second, self.first.status) == HEALTHY
 
 
 def hessian(
@@ -54,8 +53,7 @@ def hessian(
     """
     require_key(key)
     ensemble = differentiable(objective, system, examples, hyper, **options)
-    slopes, second, choice = _hessian(ensemble, key)
-    return Curvature(Hypergradient(*slopes, choice.mode, choice.why), second)
+    return _curvature(*_hessian(ensemble, key))
 
 
 def hessian_vector_product(
@@ -78,8 +76,13 @@ def hessian_vector_product(
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (hyper, vector)]
     require(shapes[0] == shapes[1], "vector", vector, f"like hyper, of {shapes[0]}")
     like = jax.tree.map(lambda v, h: v.reshape(h.shape).astype(h.dtype), vector, ensemble.varied)
-    slopes, second, choice = _product(ensemble, like, key)
-    return Curvature(Hypergradient(*slopes, choice.mode, choice.why), second)
+    return _curvature(*_product(ensemble, like, key))
+
+
+def _curvature(slopes: Slopes, second: PyTree, choice: Choice) -> Curvature:
+    value, gradient, status = slopes
+    status = judged(value, gradient, status)
+    return Curvature(Hypergradient(value, gradient, status, choice.mode, choice.why), second)
 
 
 def _arrays(tree: PyTree) -> PyTree:

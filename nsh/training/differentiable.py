@@ -9,9 +9,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from nsh._checks import require, require_integer
+from nsh._named_parts import for_leaves
 from nsh.system import System
 from nsh.training.batches import Sampler
 from nsh.training.derivatives import Differentiated, Objective, count_numbers
@@ -20,7 +21,7 @@ from nsh.training.layout import Layout
 from nsh.training.members import Device
 from nsh.training.method import Method
 from nsh.training.modes import Choice, Mode, choose
-from nsh.training.plan import HEALTHY, Plan, SaveAt, as_arrays
+from nsh.training.plan import DIVERGED, GRADIENT_NOT_FINITE, HEALTHY, Plan, SaveAt, as_arrays
 
 MEMORY = 256_000_000
 
@@ -80,7 +81,10 @@ def differentiable(
     memory: int = MEMORY,
     by: PyTree = True,
 ) -> Differentiable:
-    """All of a hypergradient's input, checked; by those floating leaves for which `by` is true."""
+    """All of a hypergradient's input, checked; by those floating leaves for which `by` is true.
+
+    `by`: True or False for all, a pytree of these like `hyper`, or dicts of those that are true.
+    """
     require(callable(objective), "objective", objective, "a function of a Run")
     require_integer("seeds", seeds, 1)
     require_integer("first_seed", first_seed, 0)
@@ -93,26 +97,28 @@ def differentiable(
     first, chosen = jnp.asarray(first_seed, jnp.int32), checked_devices(devices)
     layout = Layout(first, shape, seeds, lanes, chosen)
     varied, fixed = eqx.partition(layout.over_points(hyper), _chosen(hyper, by))
-    allowed = "a pytree with floating leaves to differentiate by"
+    allowed = "a pytree with floating leaves to differentiate by, of which `tuned` names one"
     require(count_numbers(varied) > 0, "hyper", hyper, allowed)
     return Differentiable(objective, plan, layout, varied, fixed, method, mode, memory)
 
 
 def _chosen(hyper: PyTree, by: PyTree) -> PyTree:
-    try:
-        chosen = jax.tree.broadcast(by, hyper)
-    except ValueError as complaint:
-        raise ValueError(f"tuned = {by!r}: must be a prefix of hyper, but {complaint}") from None
-    flags = jax.tree.leaves(chosen)
-    require(all(isinstance(flag, bool) for flag in flags), "tuned", by, "of leaves True and False")
-    return jax.tree.map(lambda leaf, flag: flag and eqx.is_inexact_array(leaf), hyper, chosen)
+    leaves, structure = jax.tree.flatten(hyper)
+    flags = for_leaves(
+        by, hyper, field="tuned", allowed="True or False, or a dict of these by name",
+        is_one=lambda flag: isinstance(flag, bool), others=[False] * len(leaves),
+    )  # fmt: skip
+    chosen = [flag and eqx.is_inexact_array(leaf) for leaf, flag in zip(leaves, flags, strict=True)]
+    return jax.tree.unflatten(structure, chosen)
 
 
-def usable(
-    value: Float[Array, "*members"], gradient: PyTree, status: Int[Array, "*members"]
-) -> Bool[Array, "*members"]:
-    """Which members have a healthy run, a finite value and finite derivatives."""
-    good = (status == HEALTHY) & jnp.isfinite(value)
-    for leaf in jax.tree.leaves(gradient):
-        good &= jnp.all(jnp.isfinite(leaf).reshape(*value.shape, -1), axis=-1)
-    return good
+def judged(
+    value: Float[Array, "*members"], derivatives: PyTree, status: Int[Array, "*members"]
+) -> Int[Array, "*members"]:
+    """The status of each member, by its run, then by its objective, then by the derivatives."""
+    finite = jnp.ones(value.shape, bool)
+    for leaf in jax.tree.leaves(derivatives):
+        finite &= jnp.all(jnp.isfinite(leaf).reshape(*value.shape, -1), axis=-1)
+    found = jnp.where(finite, HEALTHY, GRADIENT_NOT_FINITE)
+    found = jnp.where(jnp.isfinite(value), found, DIVERGED)
+    return jnp.where(status == HEALTHY, found, status).astype(jnp.int32)

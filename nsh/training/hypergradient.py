@@ -12,18 +12,19 @@ from nsh._shown import Shown
 from nsh.system import System
 from nsh.training.batches import Sampler
 from nsh.training.derivatives import Differentiated, Objective, Slopes
-from nsh.training.differentiable import MEMORY, Differentiable, differentiable, usable
+from nsh.training.differentiable import MEMORY, Differentiable, differentiable, judged
 from nsh.training.members import Device
 from nsh.training.method import Method
 from nsh.training.modes import Choice, Mode
-from nsh.training.plan import SaveAt
+from nsh.training.plan import HEALTHY, SaveAt
 
 
 class Hypergradient(Shown):
     """Objective and its gradient by the hyperparameters, of every seed.
 
     `value` [*grid, seeds]. `gradient`: like `hyper`, leaves [*grid, seeds, *leaf]; None in place of
-    leaves that are not of floating type. `status`: that of each run (0 healthy, 1 diverged).
+    leaves that are not of floating type. `status`: 0 where all is finite, else that of the run, or
+    1 if the objective is not finite, 3 if it is and its gradient is not (`GRADIENT_NOT_FINITE`).
     `mode`: "forward", "reverse" or "closed form", and `why` it was that.
     """
 
@@ -36,7 +37,7 @@ class Hypergradient(Shown):
     @property
     def usable(self) -> Bool[Array, "*members"]:
         """Which seeds have a healthy run, a finite value and a finite gradient."""
-        return usable(self.value, self.gradient, self.status)
+        return self.status == HEALTHY
 
 
 def hypergradient(
@@ -76,8 +77,9 @@ def hypergradient(
     grows like ``exp(Lyapunov exponent * t)`` while means over seeds still change smoothly; it is
     0 where the objective is piecewise constant (binned information, which nodes fire, and
     accuracy: use ``cross_entropy`` instead) and one-sided at clips and ties; Adam has none where
-    a network's own gradient is 0, unless ``eps_root`` > 0. A seed whose gradient is not finite
-    harms no other (see `sensitivity`).
+    a network's own gradient is 0, unless ``eps_root`` > 0 (the guide has a table of all of Optax's
+    optimisers). A seed whose gradient is not finite harms no other (see `sensitivity`): its value
+    stays, and its status says so.
 
     `jit`, `vmap` and `grad` work on it; the mode is chosen while tracing. Raises `ValueError` on
     bad input, before compiling.
@@ -88,8 +90,9 @@ def hypergradient(
         method=method, mode=mode, grid=grid, first_seed=first_seed, lanes=lanes, devices=devices,
         memory=memory,
     )  # fmt: skip
-    slopes, choice = _slopes(ensemble, key)
-    return Hypergradient(*slopes, choice.mode, choice.why)
+    (value, gradient, status), choice = _slopes(ensemble, key)
+    status = judged(value, gradient, status)
+    return Hypergradient(value, gradient, status, choice.mode, choice.why)
 
 
 @eqx.filter_jit

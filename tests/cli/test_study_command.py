@@ -52,6 +52,35 @@ def test_runs_and_goes_on(tmp_path, capsys, monkeypatch):
     assert cli.main(["study", str(file), "--out", str(tmp_path / "other")]) == 0
 
 
+IDLE = """\
+seeds = 2
+steps = 1
+system = "studies:on_a_peak"
+record = { every = 1, what = ["studies:root"] }
+[tune]
+objective = "root"
+parameters = ["rate"]
+learning_rate = 0.1
+iterations = 1
+"""
+
+
+def test_tuning_that_goes_nowhere_says_so(tmp_path, capsys):
+    """|1 - rate|^(1/2) at rate 1: a value, and no slope."""
+    file = write(tmp_path, IDLE)
+    assert cli.main(["study", str(file), "--out", str(tmp_path / "out")]) == 5
+    shown = capsys.readouterr()
+    assert shown.out.startswith(
+        "nothing was tuned: no run has a finite gradient; 2 runs, 0 of them diverged; "
+        "4 of 4 gradients were not finite; data.zarr"
+    )
+    assert "nsh study: tune: no seed has a finite gradient at 1 of 1 steps" in shown.err
+    assert "eps_root" in shown.err
+    data = study.open_study(tmp_path / "out")
+    assert data["tuning_status"].values.tolist() == [[3, 3], [3, 3]]
+    assert data["objective"].values.tolist() == [0, 0]
+
+
 def test_bad_file_takes_one_line(tmp_path, capsys):
     file = write(tmp_path, TEXT.replace("every", "evry"))
     assert cli.main(["study", str(file), "--out", str(tmp_path / "out")]) == 2

@@ -8,7 +8,7 @@ import pytest
 from studies import assert_same_bytes
 
 from nsh import SaveAt, System, ensemble
-from nsh.study import Study, Tune, draw, run_study
+from nsh.study import Study, Tune, draw, measurements, run_study
 
 
 class Falling(System):
@@ -44,9 +44,10 @@ def study(**changes):
     fields = {"hyper": {"rate": 0.1, "drift": 0.0}, "seeds": 5, "chunk": 5,
               "grid": {"rate": RATES}}  # fmt: skip
     tune |= {name: changes.pop(name) for name in list(changes) if name in Tune.__annotations__}
+    save = changes.pop("save", SaveAt(loss, every=2))
     return Study(
-        system=SYSTEM, examples=jnp.ones(2), save=SaveAt(loss, every=2), steps=4,
-        tune=Tune(**tune), **(fields | changes),
+        system=SYSTEM, examples=jnp.ones(2), save=save, steps=4, tune=Tune(**tune),
+        **(fields | changes),
     )  # fmt: skip
 
 
@@ -115,6 +116,13 @@ def test_figure_shows_objective_and_parameters_over_iterations(data):
     ]
 
 
+def test_what_is_constant_in_steps_is_no_objective():
+    what = measurements(["accuracy", "cross_entropy"], SYSTEM, np.ones(2), np.zeros(2, int))
+    said = "tune.objective = 'accuracy': must be of a slope that is not 0: cross_entropy"
+    with pytest.raises(ValueError, match=said):
+        study(objective="accuracy", save=SaveAt(what, every=2))
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -125,6 +133,7 @@ def test_figure_shows_objective_and_parameters_over_iterations(data):
         ({"bounds": {"drift": (0.0, 1.0)}}, "bounds.drift"),
         ({"bounds": {"rate": (1.0, 0.0)}}, "bounds.rate"),
         ({"bounds": {"rate": (0.0, 1.5)}}, r"hyper\['rate'\] = 1.5: must be strictly inside"),
+        ({"hyper": {"rate": 0.1, "drift": "no"}}, r"hyper\['drift'\] = 'no': must be a number"),
     ],
 )
 def test_bad_tuning(changes, field):

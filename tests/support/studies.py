@@ -96,6 +96,21 @@ def for_file():
     return Swelling(), [1.0, 2.0], [0, 1], None, {"threshold": 1.0}
 
 
+class Peaked(Swelling):
+    """After a step |1 - rate|^(1/2), which has no slope at rate 1."""
+
+    def step(self, state, batch, hyper, key):
+        return jnp.sqrt(jnp.abs(1 - hyper["rate"]))
+
+
+def on_a_peak():
+    return Peaked(), [1.0, 2.0], [0, 1], None, {"rate": 1.0}
+
+
+def root(now):
+    return {"root": now.state}
+
+
 def write(directory, text=FILE, name="small.toml"):
     path = directory / name
     path.write_text(text)

@@ -8,12 +8,13 @@ import optax
 import pytest
 
 from nsh import Geometric, Neurashed, Rules, hyper_grid
+from nsh.bounds import REALS
 from nsh.neurashed import figure4
-from nsh.training import ensemble, tune
+from nsh.training import GRADIENT_NOT_FINITE, ensemble, tune
 
 KEY = jax.random.key(6)
 ADAM, SGD = optax.adam(0.1), optax.sgd(0.01)
-ONLY_RATE = {"rate": True, "quartic": False}
+ONLY_RATE = {"rate": True}
 
 
 def tuned(hyper=None, **options):
@@ -79,7 +80,7 @@ def test_each_seed_is_tuned_as_if_alone():
 
 
 def test_stays_within_bounds_even_if_the_best_is_beyond():
-    bounds = {"rate": (0.05, 0.2), "quartic": (-1.0, float("inf"))}
+    bounds = {"rate": (0.05, 0.2)}  # what it does not name keeps the system's own
     found = tuned(bounds=bounds, optimiser=optax.adam(1.0), iterations=12)
     rates = np.asarray(found.hypers["rate"])
     assert np.all((rates >= 0.05) & (rates <= 0.2))
@@ -105,11 +106,45 @@ def never(run):
 
 
 @pytest.mark.parametrize("per_seed", [False, True])
-def test_nothing_moves_where_no_seed_is_left(per_seed):
-    found = tuned(objective=never, optimiser=SGD, per_seed=per_seed)
+def test_nothing_moves_where_no_seed_is_left_and_the_user_is_told(per_seed):
+    with pytest.warns(UserWarning, match="no seed has a finite gradient.* 4 runs diverged"):
+        found = tuned(objective=never, optimiser=SGD, per_seed=per_seed)
     assert np.isnan(found.values).all()
     np.testing.assert_array_equal(found.status, 1)
     np.testing.assert_allclose(found.hypers["rate"], 0.1, rtol=1e-6)
+
+
+def test_a_gradient_that_is_not_finite_is_no_divergence_and_its_value_stays():
+    """w_1 = w_0 (1 - 2 rate) is 0 at rate 1/2: its root has a value there, and no slope."""
+    start = descent.hyper(0.5)
+
+    def root(run):
+        return jnp.sqrt(jnp.sum(jnp.abs(run.state)))
+
+    with pytest.warns(UserWarning, match="4 gradients are not finite: .*eps_root"):
+        found = tuned(start, objective=root, steps=1, iterations=2, bounds=REALS)
+    np.testing.assert_array_equal(found.status, GRADIENT_NOT_FINITE)
+    np.testing.assert_array_equal(found.values, 0)
+    np.testing.assert_allclose(found.hypers["rate"], 0.5, rtol=1e-6)
+
+
+def test_an_objective_constant_in_steps_is_told():
+    with pytest.warns(UserWarning, match="exactly 0 .* accuracy"):
+        tuned(objective=lambda run: jnp.sum(jnp.sign(run.state)), iterations=1)
+
+
+def test_the_best_so_far_is_kept_where_the_descent_overshoots():
+    found = tuned(descent.hyper(0.3), steps=1, iterations=3, optimiser=optax.adam(0.4))
+    values, rates = np.asarray(found.values), np.asarray(found.hypers["rate"])
+    assert np.argmin(values) not in (0, 3)
+    assert found.best["rate"] == rates[np.argmin(values)]
+    assert found.best["quartic"] == 0
+
+
+def test_optimisers_may_ask_for_the_value():
+    slower = optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(patience=1))
+    found = tuned(optimiser=slower, iterations=4)
+    assert np.all(np.diff(found.values) < 0)
 
 
 def test_other_values_compile_nothing():
@@ -135,11 +170,14 @@ def test_other_values_compile_nothing():
     ("change", "named"),
     [
         ({"hyper": descent.hyper(0.0)}, r"hyper\['rate'\] = 0.0: must be strictly inside \(0.0"),
+        ({"optimiser": optax.lbfgs()}, "optimiser = .*: must be .* by parameters, gradient and"),
+        ({"optimiser": optax.lookahead(SGD, 2, 0.5)}, "optimiser = .*gradient and value, but it"),
         ({"iterations": -1}, "iterations = -1: must be an integer >= 0"),
         ({"optimiser": 0.1}, "optimiser = 0.1: must be an optax.GradientTransformation"),
         ({"per_seed": 1}, "per_seed = 1: must be True or False"),
-        ({"tuned": {"rates": True}}, "tuned = .*: must be a prefix of hyper"),
-        ({"tuned": {"rate": 1, "quartic": 0}}, "tuned = .*: must be of leaves True and False"),
+        ({"tuned": {"rates": True}}, "tuned = 'rates': must be among .*; did you mean rate"),
+        ({"tuned": {"rate": 1}}, r"tuned\['rate'\] = 1: must be True or False"),
+        ({"bounds": {"rates": (0.0, 1.0)}}, "bounds = 'rates': must be among .*mean rate"),
         ({"tuned": False}, "hyper = .*: must be a pytree with floating leaves"),
         ({"bounds": {"rate": (1.0, 0.0), "quartic": (0.0, 1.0)}}, r"bounds\['rate'\] = \(1.0, 0.0"),
     ],
