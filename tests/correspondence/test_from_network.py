@@ -80,6 +80,12 @@ def test_bad_choices_are_refused_by_name(given, message):
         from_network(by_hand(), arguments.pop("x"), arguments.pop("y"), **arguments)
 
 
+def test_nan_is_not_looked_at_as_not_firing():
+    found = from_network(by_hand(), CORNERS, np.arange(8) % 2, fan_in=3)
+    with pytest.raises(ValueError, match=r"x\[0, 0\] = nan: must be a number, not NaN"):
+        found.encode(CORNERS * np.nan)
+
+
 def test_what_has_no_features_and_no_weights_is_refused():
     y = np.arange(8) % 2
     with pytest.raises(ValueError, match="features"):
