@@ -123,7 +123,8 @@ def survival_probability(
     """
     _check_rates(growth, decay)
     _check_probability("q", q)
-    _check("steps", steps, lambda t: (t >= 0) & (t % 1 == 0), "a whole number >= 0")
+    is_count = lambda t: (t >= 0) & (t < np.inf) & (t == np.floor(t))  # noqa: E731
+    _check("steps", steps, is_count, "a whole number >= 0")
     q, growth, decay, steps = _floats(q, growth, decay, steps)
     return _survival(q, growth, decay, steps)
 
