@@ -19,10 +19,10 @@ from nsh.theory.effective.infinite_width.kernels import (
     Kernels,
     Rows,
     as_inputs,
-    mirrored,
     padded,
     pairs_of,
     rows_of,
+    symmetric,
 )
 from nsh.theory.effective.infinite_width.resources import require_memory
 
@@ -39,23 +39,21 @@ def kernels_in_blocks(
 ) -> Kernels:
     """As `kernels`, into NumPy arrays in the host's memory, filled block by block.
 
-    Besides the two results it needs memory for what is known of each input alone, and for some
+    Besides the three results it needs memory for what is known of each input alone, and for some
     blocks. Not traceable. Raises `ValueError` as `kernels` does; where the results do not fit,
     `blocks_of_kernels` gives them one block at a time.
     """
     x, z = as_inputs(x, z)
     shape = len(x), len(x if z is None else z)
-    needed = 2 * shape[0] * shape[1] * x.dtype.itemsize
+    needed = 3 * shape[0] * shape[1] * x.dtype.itemsize
     require_memory(shape, needed, "blocks_of_kernels", host=True)
-    nngp, ntk = (np.empty(shape, x.dtype) for _ in range(2))
-    error = 0.0
+    whole = Kernels(*(np.empty(shape, x.dtype) for _ in Kernels._fields))
     for (row, column), found in blocks_of_kernels(architecture, x, z, block=block, terms=terms):
-        for whole, part in ((nngp, found.nngp), (ntk, found.ntk)):
-            whole[row, column] = part
+        for matrix, part in zip(whole, found, strict=True):
+            matrix[row, column] = part
             if z is None and row != column:
-                whole[column, row] = part.T
-        error = max(error, float(found.error))
-    return Kernels(nngp, ntk, error)
+                matrix[column, row] = part.T
+    return whole
 
 
 def blocks_of_kernels(
@@ -85,8 +83,7 @@ def blocks_of_kernels(
                 slice(column, min(column + block, widths)),
             )
             inside = tuple(slice(0, one.stop - one.start) for one in place)
-            nngp, ntk = (np.asarray(matrix)[inside] for matrix in (found.nngp, found.ntk))
-            yield place, Kernels(nngp, ntk, np.asarray(found.error))
+            yield place, Kernels(*(np.asarray(matrix)[inside] for matrix in found))
 
 
 @partial(jax.jit, static_argnames=("block", "terms"))
@@ -108,6 +105,4 @@ def _block(
     known = dual_of(architecture.activation, terms)
     a, b = first.at(row, block), second.at(column, block)
     found = pairs_of(architecture, known, a, b)
-    if not same:
-        return found
-    return Kernels(mirrored(found.nngp, a.nngp), mirrored(found.ntk, a.ntk), found.error)
+    return symmetric(found, a) if same else found

@@ -1,4 +1,4 @@
-"""Dual activations in closed form: scale-invariant functions, erf, sin."""
+"""Dual activations in closed form: scale-invariant functions, erf, waves."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class ScaleInvariant(eqx.Module):
         """See `Dual`."""
         A2, bend = self._numbers()
         if not bend:
-            return Pairs(gap, jnp.full_like(gap, A2), 0.0)
+            return Pairs(gap, jnp.full_like(gap, A2), 0.0, 0.0)
         theta, rest = angle(gap)
-        return Pairs(gap - (bend / A2) * rest, A2 - bend * theta, 0.0)
+        return Pairs(gap - (bend / A2) * rest, A2 - bend * theta, 0.0, 0.0)
 
 
 class Erf(eqx.Module):
@@ -58,25 +58,49 @@ class Erf(eqx.Module):
         within = (one / (X + 2 * norm) + 2 * norm * gap) / X
         both = (2 / np.pi) * arcsine(2 * norm * (1 - gap) / X, within)
         slope = (4 / np.pi) / jnp.sqrt(one + 4 * norm**2 * gap * (2 - gap))
-        return Pairs(relative_gap(a, b, both, gap), slope, 0.0)
+        return Pairs(relative_gap(a, b, both, gap), slope, *_rounding(gap))
 
 
-class Sin(eqx.Module):
-    """s = sin: exp(-(K_aa + K_bb)/2) times sinh(K_ab) for s, cosh(K_ab) for s'."""
+class Waves(eqx.Module):
+    """s(z) = alpha + beta z + p sin(w z) + q cos(w z), all pairs by E = exp(-w^2 K / 2).
+
+    <sin sin> = E_a E_b sinh(w^2 K_ab), <cos cos> = E_a E_b cosh(w^2 K_ab), <z_a sin_b> =
+    w K_ab E_b, and none of even with odd.
+    """
+
+    numbers: tuple[float, ...] = eqx.field(static=True)  # alpha, beta, p, q, w
 
     def moments(self, K: Array) -> Moments:
         """See `Dual`."""
-        return Moments(K, -jnp.expm1(-2 * K) / 2, (1 + jnp.exp(-2 * K)) / 2)
+        alpha, beta, p, q, w = self.numbers
+        E, odd = jnp.exp(-(w**2) * K / 2), -jnp.expm1(-2 * w**2 * K) / 2
+        even = 1 - odd
+        square = alpha**2 + 2 * alpha * q * E + q**2 * even
+        square = square + beta * K * (beta + 2 * p * w * E) + p**2 * odd
+        slope = beta * (beta + 2 * p * w * E) + w**2 * (p**2 * even + q**2 * odd)
+        return Moments(K, square, slope)
 
     def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
         """See `Dual`."""
-        root_a, root_b = safe_sqrt(a.K), safe_sqrt(b.K)
+        alpha, beta, p, q, w = self.numbers
+        root_a, root_b = w * safe_sqrt(a.K), w * safe_sqrt(b.K)
         norm = root_a * root_b
-        size = norm * jnp.abs(1 - gap)
         largest = jnp.exp(-((root_a - root_b) ** 2) / 2 - norm * jnp.minimum(gap, 2 - gap))
-        both = -jnp.sign(1 - gap) * largest * jnp.expm1(-2 * size) / 2
-        slope = largest * (1 + jnp.exp(-2 * size)) / 2
-        return Pairs(relative_gap(a, b, both, gap), slope, 0.0)
+        twice = 2 * norm * jnp.abs(1 - gap)
+        odd = -jnp.sign(1 - gap) * largest * jnp.expm1(-twice) / 2
+        even = largest * (1 + jnp.exp(-twice)) / 2
+        E = jnp.exp(-(root_a**2) / 2) + jnp.exp(-(root_b**2) / 2)
+        straight = beta * (beta + p * w * E)
+        both = norm / w**2 * (1 - gap) * straight + p**2 * odd
+        both = both + alpha * (alpha + q * E) + q**2 * even
+        slope = straight + w**2 * (p**2 * even + q**2 * odd)
+        return Pairs(relative_gap(a, b, both, gap), slope, *_rounding(gap))
+
+
+def _rounding(gap: Array) -> tuple[Array, Array]:
+    """Of `relative_gap` and of a slope."""
+    eps = jnp.full_like(gap, jnp.finfo(gap.dtype).eps)
+    return eps, eps
 
 
 def relative_gap(a: Moments, b: Moments, both: Array, gap: Array) -> Array:

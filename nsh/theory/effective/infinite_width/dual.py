@@ -11,18 +11,18 @@ from jaxtyping import Array
 
 from nsh._checks import is_concrete, require, require_all, require_integer
 from nsh.theory.effective.activation import ACTIVATIONS, Activation, Elementwise, as_activation
-from nsh.theory.effective.infinite_width.closed_duals import Erf, ScaleInvariant, Sin
+from nsh.theory.effective.infinite_width.closed_duals import Erf, ScaleInvariant
 from nsh.theory.effective.infinite_width.gap import gap_of, product
 from nsh.theory.effective.infinite_width.hermite import TERMS, Expansion
 from nsh.theory.effective.infinite_width.pairs import Dual
-
-CLOSED = {ACTIVATIONS["erf"].function: Erf(), ACTIVATIONS["sin"].function: Sin()}
+from nsh.theory.effective.infinite_width.waves import waves_of
 
 
 class DualValues(NamedTuple):
-    """``s = <s(z_a) s(z_b)>``, ``slope = <s'(z_a) s'(z_b)>``, and the truncation error.
+    """``s = <s(z_a) s(z_b)>``, ``slope = <s'(z_a) s'(z_b)>``, and the estimated error.
 
-    The error is relative to sqrt(<s_a^2> <s_b^2>) (slopes likewise), and 0 for closed forms.
+    The error is the larger of two: of s relative to sqrt(<s_a^2> <s_b^2>), of slope relative to
+    sqrt(<s'_a^2> <s'_b^2>). 0 for scale-invariant functions, which have rounding alone.
     """
 
     s: Array
@@ -36,10 +36,14 @@ def dual(
     """The function (K_aa, K_bb, K_ab) -> `DualValues`, all [...] of one shape.
 
     Of (z_a, z_b) ~ N(0, [[K_aa, K_ab], [K_ab, K_bb]]). Closed forms for scale-invariant functions
-    (Cho and Saul 2009), erf (Williams 1998) and sin; else the Hermite expansion of `terms` terms,
-    the kinks being taken out and treated exactly. Differentiable by all three; where K_aa or K_bb
-    is 0, derivatives by it are taken as 0. Where one of them is 0, s' at 0 of a kinked function is
-    the mean of both sides.
+    (Cho and Saul 2009), erf (Williams 1998), and sums of a straight line, sin and cos of any
+    frequency; else the Hermite expansion of `terms` terms, after kinks or ramps of several
+    widths are taken out and treated exactly. Differentiable by all three; where K_aa or K_bb is
+    0, derivatives by it are taken as 0.
+
+    A variance of 0 is the limit K -> 0. With slopes a- and a+ beside z = 0, the slope is
+    (a-^2 + a+^2) / 2 where both variances are 0 (equal inputs), and (a- + a+) / 2 times
+    <s'(z_b)> where K_aa alone is 0.
 
     Raises `ValueError` for an unknown activation, terms < 2 or, where the numbers are concrete,
     for variances that are negative or not finite and |K_ab| > sqrt(K_aa K_bb).
@@ -52,7 +56,8 @@ def dual(
         a, b = known.moments(K_aa), known.moments(K_bb)
         found = known.pairs(a, b, gap_of(K_aa, K_bb, K_ab))
         both = product(a.square, b.square, found.gap)
-        return DualValues(both, found.slope, jnp.broadcast_to(found.error, both.shape))
+        error = jnp.maximum(jnp.asarray(found.error), found.slope_error)
+        return DualValues(both, found.slope, jnp.broadcast_to(error, both.shape))
 
     return apply
 
@@ -62,7 +67,10 @@ def dual_of(activation: Activation, terms: int) -> Dual:
     require_integer("terms", terms, 2)
     if activation.slopes is not None:
         return ScaleInvariant(activation.slopes)
-    return CLOSED.get(activation.function) or Expansion(activation, terms)
+    if activation.function is ACTIVATIONS["erf"].function:
+        return Erf()
+    dtype = jnp.zeros(()).dtype
+    return waves_of(activation, dtype) or Expansion(activation, terms)
 
 
 def _check(K_aa: Array, K_bb: Array, K_ab: Array) -> None:

@@ -102,7 +102,8 @@ def product(
 def gap_of(
     K_a: Float[Array, "*shape"], K_b: Float[Array, "*shape"], K_ab: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """The gap of a kernel given as numbers; 1 where a diagonal is 0."""
-    norm = safe_sqrt(K_a) * safe_sqrt(K_b)
-    ratio = jnp.where(norm > 0, K_ab / jnp.where(norm > 0, norm, 1.0), 0.0)
-    return jnp.clip(1 - ratio, 0, 2)
+    """The gap of a kernel given as numbers; 1 where one diagonal is 0, 0 where both are."""
+    there, equal = (K_a > 0) & (K_b > 0), (K_a == 0) & (K_b == 0)
+    K_a, K_b = jnp.where(K_a > 0, K_a, 1.0), jnp.where(K_b > 0, K_b, 1.0)
+    ratio = (K_ab / K_a) * jnp.sqrt(K_a / K_b)  # exactly 1 where all three are the same
+    return jnp.clip(1 - jnp.where(there, ratio, jnp.where(equal, 1.0, 0.0)), 0, 2)

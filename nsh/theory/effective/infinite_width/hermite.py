@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,108 +13,123 @@ import numpy as np
 from jaxtyping import Array
 
 from nsh.theory.effective.activation import Activation
-from nsh.theory.effective.gaussian import TAIL, crowded, gaussian, hermite
+from nsh.theory.effective.gaussian import TAIL, crowded, gaussian
 from nsh.theory.effective.infinite_width.arccos import safe_sqrt
 from nsh.theory.effective.infinite_width.closed_duals import relative_gap
 from nsh.theory.effective.infinite_width.orthant import Ramps
 from nsh.theory.effective.infinite_width.pairs import Moments, Pairs
+from nsh.theory.effective.infinite_width.smoothed_ramps import SmoothedRamps
 
 TERMS = 64
 COARSE, FINE = 200, 800  # nodes on a half-line; the fine ones for jumps of s'' beside kinks
+ROUNDING = 8  # units of the float type, of a sum over nodes and terms
+TINY = 1e-18  # a standard deviation at which s' has its values on both sides of 0
 
 
 class Expansion(eqx.Module):
     """<s_a s_b> = sum_k a_k(K_aa) a_k(K_bb) c^k, with a_k(K) = <s(sqrt(K) u) h_k(u)>.
 
     h_k are the normalised Hermite polynomials, c = K_ab / sqrt(K_aa K_bb) and k < `terms`; the
-    same of s' gives <s'_a s'_b> (Mehler's formula). The jumps of s' are taken out first, as ramps
-    J relu(z - kink), whose own pairs are known exactly (`Ramps`): what remains, products of the
-    rest with itself and with the ramps, has coefficients that fall fast.
+    same of s' gives <s'_a s'_b> (Mehler's formula). A part whose own pairs are known exactly is
+    taken out first: `Ramps` where kinks lie beside 0, else `SmoothedRamps`. What remains, products
+    of the rest with itself and with that part, has coefficients that fall fast.
 
-    Truncation error, estimated: |c|^terms sqrt(tail_a tail_b), where the tails <s^2> - sum a_k^2
-    are known exactly. It is a bound where there are no ramps.
+    The error is estimated from what is left after `terms` terms, which is known exactly at c = 1,
+    and from rounding.
     """
 
     activation: Activation
     terms: int = eqx.field(static=True)
 
+    def _known(self, dtype: Any) -> tuple[Ramps | SmoothedRamps, int]:
+        """The part taken out, and the number of terms of the rest: 2 where it is straight."""
+        kind = Ramps if any(self.activation.kinks) else SmoothedRamps
+        part = kind(self.activation, dtype)
+        return part, 2 if part.complete else self.terms
+
     def moments(self, K: Array) -> Moments:
         """See `Dual`."""
-        kinked = any(self.activation.kinks)
-        u, weight = _nodes(FINE if kinked else COARSE)
-        projection = np.stack(hermite(u, self.terms)) * weight
-        u, projection = jnp.asarray(u, K.dtype), jnp.asarray(projection, K.dtype)
+        part, terms = self._known(K.dtype)
+        beside = any(self.activation.kinks)
+        u, root = _nodes(max(FINE if beside else COARSE, math.ceil(10 * math.sqrt(terms))))
+        basis, weight = _basis(jnp.asarray(u, K.dtype), jnp.asarray(root, K.dtype), terms)
         deviation = safe_sqrt(K)
-        z = u.reshape(-1, *(1,) * K.ndim) * deviation[None]
-        ramps = Ramps(self.activation)
-        both = jnp.stack([self.activation(z), self.activation.derivative(z)], axis=1)
-        # [terms, 2, ...]: of s and of s'
-        rest = jnp.tensordot(projection, both - ramps.values(z), 1, precision="highest")
-        bent = ramps.coefficients(deviation, self.terms)
-        whole = rest + bent
-        square, slope = (
-            self._broken_squares(K)
-            if kinked
-            else jnp.tensordot(jnp.asarray(weight, K.dtype), both**2, 1, precision="highest")
-        )
-        tail = jnp.stack([square, slope]) - ramps.squares(deviation)
-        tail = jnp.abs(tail - jnp.sum(whole**2 - bent**2, axis=0))
-        return Moments(K, square, slope, (whole, bent, tail))
+        u = jnp.asarray(u, K.dtype).reshape(-1, *(1,) * K.ndim)
+        z = u * deviation[None]
+        either = u * jnp.maximum(deviation, TINY)[None]
+        both = jnp.stack([self.activation(z), self.activation.derivative(either)])
+        # axis 0: s, s', and of the part taken out; nodes last
+        values = jnp.concatenate([both, part.values(either)]) * weight.reshape(1, *u.shape)
+        values = jnp.moveaxis(values, 1, 0)
+        found = jnp.tensordot(basis, values, 1, precision="highest")
+        left = values - jnp.tensordot(basis, found, (0, 0), precision="highest")
+        bent = part.coefficients(deviation, found[:, 2:])
+        whole = found[:, :2] + (bent - found[:, 2:])
+        rest = left[:, :2] - left[:, 2:]
+        tail = jnp.sum(rest**2, 0) + 2 * jnp.abs(jnp.sum(rest * left[:, 2:], 0))
+        order = np.arange(terms).reshape(-1, 1)
+        inside = order >= np.array(part.skipped)
+        bent = jnp.where(inside.reshape(*inside.shape, *(1,) * K.ndim), bent, 0.0)
+        square, slope = self._broken_squares(K) if beside else jnp.sum(values[:, :2] ** 2, 0)
+        return Moments(K, square, slope, (whole, bent, tail, part.of_rows(K)))
 
     def _broken_squares(self, K: Array) -> tuple[Array, Array]:
         """<s^2> and <s'^2>, the nodes breaking at kinks."""
-        there = K > 0
-        nodes = jax.vmap(lambda one: gaussian(one, self.activation))(
-            jnp.where(there, K, 1.0).reshape(-1)
-        )
-        z = jnp.where(there.reshape(-1, 1), nodes.z, 0.0)
-        values = (self.activation(z), self.activation.derivative(z))
+        positive = jnp.maximum(K, TINY**2).reshape(-1)
+        nodes = jax.vmap(lambda one: gaussian(one, self.activation))(positive)
+        values = (self.activation(nodes.z), self.activation.derivative(nodes.z))
         square, slope = (jnp.sum(nodes.weight * one**2, 1).reshape(K.shape) for one in values)
-        return square, slope
+        return jnp.where(K > 0, square, self.activation(jnp.zeros_like(K)) ** 2), slope
 
     def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
         """See `Dual`."""
+        part, terms = self._known(gap.dtype)
         cosine = 1 - gap
-        (whole_a, bent_a, _), (whole_b, bent_b, _) = a.more, b.more
-        bends = bool(self.activation.kinks)
+        whole_a, bent_a, tail_a, rows_a = a.more
+        whole_b, bent_b, tail_b, rows_b = b.more
 
         def horner(total: tuple[Array, Array], one: tuple[Array, ...]):
             w_a, w_b, r_a, r_b = one
-            new = w_a * w_b - r_a * r_b if bends else w_a * w_b
+            new = w_a * w_b - r_a * r_b
             return (total[0] * cosine + new[0], total[1] * cosine + new[1]), None
 
         zero = jnp.zeros_like(gap)
         coefficients = (whole_a, whole_b, bent_a, bent_b)
-        (both, slope), _ = jax.lax.scan(
-            horner, (zero, zero), coefficients, reverse=True, unroll=min(16, self.terms)
-        )
-        error = self._error(a, b, cosine)
-        if bends:
-            ramps = Ramps(self.activation)
-            more, steeper = ramps.pairs(a.K, b.K, gap)
-            both, slope = both + more, slope + steeper
-            # opposite ramps of a saturating function cancel
-            lost = float(jnp.finfo(gap.dtype).eps * np.sum(ramps.jumps**2))
-            error = error + lost * _growth(a) * _growth(b)
-        return Pairs(relative_gap(a, b, both, gap), slope, error)
-
-    def _error(self, a: Moments, b: Moments, cosine: Array) -> Array:
-        relative = [
-            safe_sqrt(one.more[2] / jnp.maximum(jnp.stack([one.square, one.slope]), 1e-30))
-            for one in (a, b)
-        ]
-        return jnp.abs(cosine) ** (self.terms - 1) * jnp.max(relative[0] * relative[1], axis=0)
+        (both, slope), _ = jax.lax.scan(horner, (zero, zero), coefficients, reverse=True)
+        more, steeper = part.pairs(rows_a, rows_b, gap)
+        # of sum_{k >= n} a_k^2 c^k with a_k^2 falling like a power, relative to c = 1
+        falls = jnp.abs(cosine) ** (terms - 1) / (1 + terms * jnp.minimum(gap, 2 - gap))
+        tail = falls[None] * safe_sqrt(tail_a) * safe_sqrt(tail_b)
+        floor = ROUNDING * float(jnp.finfo(gap.dtype).eps)
+        errors = [
+            floor + (left + lost) / jnp.maximum(safe_sqrt(first) * safe_sqrt(second), 1e-30)
+            for left, lost, first, second in zip(
+                tail, part.lost(rows_a, rows_b), (a.square, a.slope), (b.square, b.slope),
+                strict=True,
+            )
+        ]  # fmt: skip
+        return Pairs(relative_gap(a, b, both + more, gap), slope + steeper, *errors)
 
 
-def _growth(one: Moments) -> Array:
-    """sqrt(K / <s^2>)."""
-    return safe_sqrt(one.K / jnp.maximum(one.square, 1e-30))
+def _basis(u: Array, root: Array, terms: int) -> tuple[Array, Array]:
+    """Orthonormal functions h_k(u) sqrt(weight) [terms, nodes], and sqrt(weight) [nodes].
+
+    Bounded, unlike the polynomials, however many there are.
+    """
+
+    def step(carried: tuple[Array, Array], k: Array):
+        before, now = carried
+        after = (u * now - jnp.sqrt(k) * before) / jnp.sqrt(k + 1)
+        return (now, after), now
+
+    start = root * jnp.exp(-(u**2) / 4) / (2 * np.pi) ** 0.25
+    count = jnp.arange(terms, dtype=u.dtype)
+    return jax.lax.scan(step, (jnp.zeros_like(u), start), count)[1], start
 
 
 @functools.cache
 def _nodes(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of a standard Gaussian, crowded around 0: `count` on either side."""
+    """Nodes crowded around 0, `count` on either side, and roots of their shares of the line."""
     place, share = crowded(count)
-    u = TAIL * place
-    weight = TAIL * share * np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
-    return np.concatenate([u, -u]), np.concatenate([weight, weight])
+    u, root = TAIL * place, np.sqrt(TAIL * share)
+    return np.concatenate([u, -u]), np.concatenate([root, root])

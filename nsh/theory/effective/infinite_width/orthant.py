@@ -1,8 +1,9 @@
-"""Ramps relu(z - kink) of two correlated Gaussians, exactly: the kinked part of an activation."""
+"""Ramps of two correlated Gaussians, exactly: the kinked part of an activation."""
 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,72 +14,110 @@ from jaxtyping import Array
 from nsh.theory.effective.activation import Activation
 from nsh.theory.effective.gaussian import TAIL
 from nsh.theory.effective.infinite_width.arccos import angle, safe_sqrt
+from nsh.theory.effective.infinite_width.sampled import sampled
 
-NEAR = 1e-3  # how close to a kink its jump is measured
-NODES = 24  # error of an orthant's probability: below 1e-6
+NEAR = 1e-3  # how close to a kink its jump is measured, where no other kink is nearer
+NODES, CROWDING = 40, 6.0  # of the integral over angles
+INTEGRAL = 2e-10  # its error, measured for kinks up to 3.5 standard deviations out
 
 
 class Ramps:
     """``sum_j J_j relu(z - kink_j)``, J_j being the jumps of an activation's derivative.
 
+    Less their values at z = 0, so that far kinks cost no digits where K is small.
     Results come in pairs, of the ramps and of their derivatives, the steps.
     """
 
-    def __init__(self, activation: Activation):
+    skipped = (2, 1)  # orders of the Hermite expansion that are not in `pairs`
+
+    def __init__(self, activation: Activation, dtype: Any):
         self.kinks = np.asarray(activation.kinks)
-        self.jumps = _jumps(activation)
+        self.jumps, self.complete = _jumps(activation, np.dtype(dtype))
 
     def values(self, z: Array) -> Array:
-        """At z [nodes, ...]: [nodes, 2, ...]."""
-        above = [jax.nn.relu(z - kink) for kink in self.kinks]
-        steps = [(z > kink).astype(z.dtype) for kink in self.kinks]
-        return jnp.stack([self._sum(above, z), self._sum(steps, z)], axis=1)
+        """At z [...]: [2, ...]."""
 
-    def _sum(self, terms: list[Array], like: Array) -> Array:
-        total = jnp.zeros_like(like)
-        for jump, term in zip(self.jumps.tolist(), terms, strict=True):
-            total = total + jump * term
-        return total
+        def add(total: Array, one: tuple[Array, Array]):
+            kink, jump = one
+            ramp = jnp.where(kink < 0, jnp.maximum(z, kink), jax.nn.relu(z - kink))
+            return total + jump * jnp.stack([ramp, (z > kink).astype(z.dtype)]), None
 
-    def coefficients(self, deviation: Array, terms: int) -> Array:
+        zero = jnp.zeros((2, *z.shape), z.dtype)
+        return jax.lax.scan(add, zero, self._each(z.dtype))[0]
+
+    def _each(self, dtype: Any) -> tuple[Array, Array]:
+        return jnp.asarray(self.kinks, dtype), jnp.asarray(self.jumps, dtype)
+
+    def coefficients(self, deviation: Array, projected: Array) -> Array:
         """Hermite coefficients [terms, 2, ...]: <1[u > h] h_k> = phi(h) h_{k-1}(h) / sqrt k."""
-        found = [_coefficients(kink, deviation, terms) for kink in self.kinks.tolist()]
-        zero = jnp.zeros((terms, *deviation.shape), deviation.dtype)
-        ramps, steps = (self._sum([one[part] for one in found], zero) for part in (0, 1))
-        return jnp.stack([ramps, steps], axis=1)
 
-    def squares(self, deviation: Array) -> Array:
-        """Mean squares [2, ...]."""
-        K = deviation**2
-        return jnp.stack(self.pairs(K, K, jnp.zeros_like(K)))
+        def add(total: Array, one: tuple[Array, Array]):
+            kink, jump = one
+            return total + jump * _coefficients(kink, deviation, len(projected)), None
 
-    def pairs(self, K_a: Array, K_b: Array, gap: Array) -> tuple[Array, Array]:
-        """<R_a R_b> and <R'_a R'_b> of the gaps, the variances broadcasting against them."""
-        each = np.arange(len(self.kinks))
-        first, second = (index.ravel() for index in np.meshgrid(each, each))
-        jumps = jnp.asarray(self.jumps[first] * self.jumps[second], gap.dtype)
-        kinks = [
-            jnp.asarray(self.kinks[index], gap.dtype).reshape(-1, *(1,) * gap.ndim)
-            for index in (first, second)
-        ]
-        ramps, steps = _pair(kinks, (safe_sqrt(K_a)[None], safe_sqrt(K_b)[None]), gap[None])
-        ramps, steps = (jnp.tensordot(jumps, one, 1, precision="highest") for one in (ramps, steps))
-        return ramps, steps
+        return jax.lax.scan(add, jnp.zeros_like(projected), self._each(deviation.dtype))[0]
+
+    def of_rows(self, K: Array) -> Array:
+        """What pairs need of each input: the standard deviation."""
+        return safe_sqrt(K)
+
+    def lost(self, a: Array, b: Array) -> tuple[Array | float, Array | float]:
+        """Errors of `pairs`."""
+        error = INTEGRAL * float(np.sum(self.jumps**2))
+        return a * b * error, error
+
+    def pairs(self, a: Array, b: Array, gap: Array) -> tuple[Array, Array]:
+        """<R_a R_b> from order 2 on and <R'_a R'_b> from order 1 on, of the gaps.
+
+        By Price's theorem they are integrals of the density at the kinks, phi2, over the
+        correlation sin t, from 0 on (Plackett, Biometrika 41, 1954): Gauss-Legendre with nodes
+        crowded at the end, where phi2 may be steep. Ramps that cancel far out cancel before the
+        integral.
+        """
+        first, second = (index.ravel() for index in np.indices((len(self.kinks),) * 2))
+        jumps = self.jumps[first] * self.jumps[second]
+        flat = float(np.sum(self.jumps)) ** 2
+        h, k, jumps = (
+            jnp.asarray(one, gap.dtype).reshape(-1, *(1,) * gap.ndim)
+            for one in (self.kinks[first], self.kinks[second], jumps)
+        )
+        h, k = _scaled(h, a[None]), _scaled(k, b[None])
+        sign = jnp.where(gap <= 1, 1.0, -1.0)[None]
+        theta, _ = angle(jnp.minimum(gap, 2 - gap))
+        apart, across = (h - sign * k) ** 2 / 2, sign * h * k
+        length = np.pi / 2 - theta
+
+        @jax.checkpoint
+        def add(total: tuple[Array, Array], node: tuple[Array, Array]):
+            left, weight = node
+            beyond = length * left
+            from_end = theta + beyond  # pi/2 - t
+            exponent = apart / jnp.sin(from_end)[None] ** 2 + across / (1 + jnp.cos(from_end))[None]
+            density = weight * (flat + jnp.sum(jumps * jnp.expm1(-exponent), 0))
+            lift = 2 * jnp.sin(theta + beyond / 2) * jnp.sin(beyond / 2)  # cos theta - sin t
+            return (total[0] + lift * density, total[1] + density), None
+
+        left, weight = (jnp.asarray(part, gap.dtype) for part in _nodes())
+        zero = jnp.zeros_like(gap)
+        (ramps, steps), _ = jax.lax.scan(add, (zero, zero), (left, weight))
+        return a * b * length * ramps / (2 * np.pi), sign[0] * length * steps / (2 * np.pi)
 
 
-def _jumps(activation: Activation) -> np.ndarray:
-    """Jumps of s' at the kinks, extrapolated to them from both sides."""
-    with jax.ensure_compile_time_eval():
-        kinks = jnp.asarray(activation.kinks, float)
+@functools.lru_cache(maxsize=64)
+def _jumps(activation: Activation, dtype: np.dtype) -> tuple[np.ndarray, bool]:
+    """Jumps of s' at the kinks, extrapolated from both sides; whether s' is constant elsewhere."""
+    kinks = np.asarray(activation.kinks)
+    near = min(NEAR, *np.diff(np.sort(kinks)) / 4, NEAR)
+    places = kinks[:, None] + near * np.array([-2, -1, 1, 2])
+    line = np.linspace(-30, 30, 1201) + 1.2345e-2
+    slope = sampled(activation.derivative, np.concatenate([places.ravel(), line]), dtype)
+    far_below, below, above, far_above = slope[: places.size].reshape(places.shape).T
+    jumps = 2 * above - far_above - (2 * below - far_below)
+    rest = slope[places.size :] - (line[:, None] > kinks) @ jumps
+    return jumps, bool(np.ptp(rest) < 1e-6 * np.max(np.abs(jumps)))
 
-        def beside(side: float) -> Array:
-            near, far = (activation.derivative(kinks + side * n * NEAR) for n in (1.0, 2.0))
-            return 2 * near - far
 
-        return np.asarray(beside(1.0) - beside(-1.0), float)
-
-
-def _scaled(kink: Array | float, deviation: Array) -> Array:
+def _scaled(kink: Array, deviation: Array) -> Array:
     """The kink in standard deviations; what lies beyond the farthest is never reached."""
     where = kink / jnp.where(deviation > 0, deviation, 1e-30)
     return jnp.clip(where, -TAIL, TAIL)
@@ -88,8 +127,8 @@ def _density(h: Array) -> Array:
     return jnp.exp(-(h**2) / 2) / np.sqrt(2 * np.pi)
 
 
-def _coefficients(kink: float, deviation: Array, terms: int) -> tuple[Array, Array]:
-    """<relu(z - kink) h_k> and <1[z > kink] h_k>, each [terms, ...]."""
+def _coefficients(kink: Array, deviation: Array, terms: int) -> Array:
+    """<relu(z - kink) h_k> and <1[z > kink] h_k>, [terms, 2, ...]."""
     h = _scaled(kink, deviation)
 
     def step(carried: tuple[Array, Array], k: Array):
@@ -102,48 +141,16 @@ def _coefficients(kink: float, deviation: Array, terms: int) -> tuple[Array, Arr
     above = ndtr(-h)[None]
     root = jnp.sqrt(jnp.maximum(count, 1.0)).reshape(-1, *(1,) * h.ndim)
     steps = jnp.concatenate([above, polynomials[:-1] / root[1:]])
-    first = deviation * _density(h) - kink * above[0]
-    return jnp.concatenate([first[None], deviation[None] * steps[:-1] / root[1:]]), steps
-
-
-def _pair(kinks: list[Array], deviations: tuple[Array, Array], gap: Array) -> tuple[Array, Array]:
-    """<relu(z_a - kink) relu(z_b - kink')> and P(z_a > kink, z_b > kink').
-
-    The probability is phi2 integrated over the correlation sin t (Plackett, Biometrika 41, 1954),
-    by Gauss-Legendre with nodes crowded at its end, where phi2 may be steep.
-    """
-    h, k = (_scaled(*both) for both in zip(kinks, deviations, strict=True))
-    sign = jnp.where(gap <= 1, 1.0, -1.0)
-    smaller = jnp.minimum(gap, 2 - gap)
-    theta, _ = angle(smaller)
-    along, across = h - sign * k, sign * h * k
-
-    def add(total: Array, node: tuple[Array, Array]):
-        left, weight = node
-        from_end = theta * (1 - left) + np.pi / 2 * left  # pi/2 - t
-        cosine = jnp.sin(from_end)
-        exponent = along**2 / (2 * cosine**2) + across / (1 + jnp.cos(from_end))
-        return total + weight * jnp.exp(-exponent), None
-
-    left, weight = (jnp.asarray(part, gap.dtype) for part in _nodes())
-    total, _ = jax.lax.scan(add, jnp.zeros_like(along + across), (left, weight), unroll=2)
-    orthant = ndtr(-h) * ndtr(-k) + sign * (np.pi / 2 - theta) * total / (2 * np.pi)
-    sine = jnp.sqrt(jnp.maximum(smaller * (2 - smaller), 1e-12))
-    beside_h = (along + sign * smaller * k) / sine  # (h - c k) / sqrt(1 - c^2)
-    beside_k = (k - sign * h + sign * smaller * h) / sine
-    density = sine / (2 * np.pi) * jnp.exp(-(beside_h**2 + k**2) / 2)
-    norm = deviations[0] * deviations[1]
-    mean = (
-        (norm * (1 - gap) + kinks[0] * kinks[1]) * orthant + norm * density
-        - kinks[0] * deviations[1] * _density(k) * ndtr(-beside_h)
-        - kinks[1] * deviations[0] * _density(h) * ndtr(-beside_k)
-    )  # fmt: skip
-    return mean, orthant
+    first = deviation * _density(h) + kink * jnp.where(kink < 0, ndtr(h), -above[0])
+    ramps = jnp.concatenate([first[None], deviation[None] * steps[:-1] / root[1:]])
+    return jnp.stack([ramps, steps], axis=1)
 
 
 @functools.cache
 def _nodes() -> tuple[np.ndarray, np.ndarray]:
     """Distances from the end of [0, 1], crowded there, and weights."""
     node, weight = np.polynomial.legendre.leggauss(NODES)
-    left = (1 - node) / 2
-    return left**2, weight * left
+    left = CROWDING * (1 - node) / 2
+    return np.sinh(left) / np.sinh(CROWDING), weight / 2 * CROWDING * np.cosh(left) / np.sinh(
+        CROWDING
+    )

@@ -30,14 +30,15 @@ class Moments(eqx.Module):
 
 
 class Pairs(NamedTuple):
-    """Of pairs: the gap of <s_a s_b>, <s'_a s'_b>, and the estimated truncation error.
+    """Of pairs: the gap of <s_a s_b>, <s'_a s'_b>, and the estimated errors of both.
 
-    The error is relative: to sqrt(<s_a^2> <s_b^2>) or sqrt(<s'_a^2> <s'_b^2>), the larger.
+    The errors are relative to sqrt(<s_a^2> <s_b^2>) and sqrt(<s'_a^2> <s'_b^2>).
     """
 
     gap: Array
     slope: Array
     error: Array | float
+    slope_error: Array | float
 
 
 @runtime_checkable
