@@ -88,6 +88,8 @@ NEEDS = {
 }
 
 
+# the slope of b2 ** steps, steps being an integer, is not one for strict types
+@jax.numpy_dtype_promotion("standard")
 def behaviour(make, more):
     """In words, of training where no gradient is 0, and where some are.
 
