@@ -64,6 +64,8 @@ def named(name: str) -> Activation:
         raise UnknownActivation(_must(name, "a function to be imported", problem)) from problem
     try:
         with own.explained(f"{name} fails"):
+            if callable(function):  # first, so that an error names its place in that file
+                jax.eval_shape(function, jnp.zeros(()))
             return as_activation(function)
     except (ValueError, TypeError) as problem:
         raise UnknownActivation(_must(name, "an activation", problem)) from problem

@@ -39,9 +39,10 @@ class Program:
             allowed = f"an elementwise, differentiable JAX function of numbers; it raises: {error}"
             raise ValueError(f"activation {name} = {function!r}: must be {allowed}") from error
         for shape, out in found.items():
-            shapes = getattr(out, "shape", None), getattr(out, "dtype", None)
-            allowed = f"of shape {shape} and type {number.dtype} for such z"
-            require(shapes == (shape, number.dtype), f"activation {name}", out, allowed)
+            got = getattr(out, "shape", out)
+            require(got == shape, f"activation {name}", got, f"of shape {shape} where z is")
+            kind = str(out.dtype)
+            require(out.dtype == number.dtype, f"type of activation {name}", kind, "that of z")
         self.key = (name, text)
 
     def __call__(self, z: Array) -> Array:
