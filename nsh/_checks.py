@@ -13,6 +13,8 @@ import numpy as np
 
 GENERATOR = "threefry2x32"
 MOST_CLASSES = np.iinfo(np.int32).max
+# steps and seeds are counted in 32-bit integers
+MOST = 2**31 - 1
 
 
 def require(ok: Any, field: str, value: Any, allowed: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -49,6 +49,9 @@ class System(eqx.Module):
     `hyper` is a pytree of arrays handed in as an argument, so that each hyperparameter can be
     vmapped and differentiated. The ensemble alone adds axes for seeds and hyperparameters.
     """
+
+    settle_every: ClassVar[int | None] = None
+    """After how many steps `settled` is called; None for never."""
 
     @abc.abstractmethod
     def prepare(self, x: Any, y: Any) -> PyTree:
@@ -131,6 +134,21 @@ class System(eqx.Module):
         """Whether a state is one training can go on from: by default, all its numbers finite."""
         leaves = [leaf for leaf in jax.tree.leaves(state) if eqx.is_inexact_array(leaf)]
         return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
+    def settled(self, state: PyTree) -> PyTree:
+        """The same state in the form that rounding harms least, for sums kept in two floats.
+
+        Called after every `settle_every` steps, for systems that name so many, and of every state
+        that is recorded or returned. As it is by default. Differentiable.
+        """
+        return state
+
+    def stalled(self, state: PyTree, hyper: PyTree) -> Bool[Array, ""]:  # noqa: ARG002
+        """Whether rounding keeps steps from moving a state that they should move.
+
+        False by default.
+        """
+        return jnp.zeros((), bool)
 
 
 def in_common_unit(

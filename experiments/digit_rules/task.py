@@ -16,7 +16,7 @@ from nsh.correspondence.from_data import FromData, from_data
 from nsh.measure import accuracy, cross_entropy
 from nsh.networks import digits
 from nsh.neurashed import Constant, Graph, NeurashedState, Pathways, feature_pathway
-from nsh.neurashed.rules import parameters
+from nsh.neurashed.rule import parameters
 from nsh.training import Run
 
 FACTOR = 0.4

@@ -5,6 +5,7 @@ from nsh.neurashed.exchange import from_networkx, to_networkx
 from nsh.neurashed.graph import Graph, Node
 from nsh.neurashed.hierarchy import random_hierarchy
 from nsh.neurashed.inputs import Inputs, Prototypes
+from nsh.neurashed.logspace import Compensated
 from nsh.neurashed.model import Neurashed, NeurashedState, Pathways
 from nsh.neurashed.paper import (
     Task,
@@ -17,13 +18,15 @@ from nsh.neurashed.paper import (
     figure6_rules,
 )
 from nsh.neurashed.pathway import feature_pathway, pack, union, unpack
-from nsh.neurashed.rules import Additive, Affine, Geometric, PerLevel, Rule, Rules, Saturating
+from nsh.neurashed.rule import Additive, Affine, Geometric, PerLevel, Rule, Saturating
+from nsh.neurashed.rules import Rules
 from nsh.neurashed.start import Constant, Start, Uniform
 from nsh.neurashed.subgraph import Subgraph, able_to_fire, silenced, subgraph
 
 __all__ = [
     "Additive",
     "Affine",
+    "Compensated",
     "Constant",
     "Geometric",
     "Graph",

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from nsh.neurashed.logspace import LEAST, log_plus
-from nsh.neurashed.rules import Rule
+from nsh.neurashed.logspace import LEAST, Compensated, plus
+from nsh.neurashed.rule import Rule
 from nsh.system import Scaled, Transition
 
 
@@ -20,10 +20,10 @@ class Step(eqx.Module):
     log_factor: Float[Array, "..."]
     step: Float[Array, "..."] | None
 
-    def __call__(self, log_x: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, log_x: Compensated) -> Compensated:
         """The map on log x."""
-        moved = log_x + self.log_factor
-        return moved if self.step is None else log_plus(moved, self.step)
+        moved = log_x.moved(self.log_factor)
+        return moved if self.step is None else plus(moved, self.step)
 
     def composable(self) -> Maps:
         """The same map, to be composed with others."""
@@ -57,9 +57,9 @@ class Shift(eqx.Module):
         """e^(s2) e^(s1) x."""
         return Shift(self.log_factor + later.log_factor)
 
-    def __call__(self, log_x: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, log_x: Compensated) -> Compensated:
         """The map on log x."""
-        return log_x + self.log_factor
+        return log_x.moved(self.log_factor).settled()
 
 
 class ClippedAffine(eqx.Module):
@@ -81,13 +81,14 @@ class ClippedAffine(eqx.Module):
             _larger(_add(_grown(self.floor, later.log_factor), later.shift), later.floor),
         )
 
-    def __call__(self, log_x: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, log_x: Compensated) -> Compensated:
         """The map on log x."""
-        some = jnp.isfinite(log_x)
-        x = Scaled(jnp.where(some, 1.0, 0.0).astype(log_x.dtype), jnp.where(some, log_x, 0))
-        y = _larger(_add(_grown(x, self.log_factor), self.shift), self.floor)
-        positive = y.value > 0
-        return jnp.where(positive, y.log_scale + jnp.log(jnp.where(positive, y.value, 1)), -jnp.inf)
+        moved = plus(log_x.moved(self.log_factor), self.shift.value, self.shift.log_scale)
+        positive = self.floor.value > 0
+        log_floor = self.floor.log_scale + jnp.log(jnp.where(positive, self.floor.value, 1))
+        above = ~positive | (moved.total >= log_floor)
+        rest = jnp.where(above, moved.rest, log_floor - moved.value)
+        return Compensated(moved.value, rest).settled()
 
 
 Maps = Shift | ClippedAffine
@@ -111,8 +112,8 @@ class NeurashedTransition(Transition):
     def __call__(self, state: Any) -> Any:
         """The `NeurashedState` after these steps."""
         return type(state)(
-            self.nodes(state.log_amplification),
-            self.weights(state.log_weight),
+            self.nodes(state.amplification),
+            self.weights(state.weight),
             state.iteration + self.steps,
         )
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from nsh.neurashed.graph import Graph, Node
 from nsh.neurashed.inputs import Prototypes
-from nsh.neurashed.rules import Geometric, Rules
+from nsh.neurashed.rule import Geometric
+from nsh.neurashed.rules import Rules
 
 # Figure 4: growth and decay are powers of this
 BASE = 1.022

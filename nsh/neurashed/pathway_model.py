@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -13,24 +13,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
 from nsh._checks import is_concrete, require, require_all, require_labels, require_numeric
-from nsh._shown import Shown
 from nsh.neurashed.composition import NeurashedTransition
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.logspace import segment_logsumexp
 from nsh.neurashed.pathway import WORD, union, unpack
 from nsh.neurashed.prepared import Ends, Pathways, node_words, pathways_of, split
-from nsh.neurashed.rules import PerLevel, Rule, Rules, check_rule, constant_log_factor, parameters
+from nsh.neurashed.rule import PerLevel, Rule, parameters
+from nsh.neurashed.rules import Rules, check_rule, constant_log_factor
 from nsh.neurashed.start import Start
-from nsh.neurashed.update import map_of, updated
+from nsh.neurashed.state import NeurashedState
+from nsh.neurashed.update import map_of, stuck, updated
 from nsh.system import Scaled, System
-
-
-class NeurashedState(Shown):
-    """Log amplification factors (of nodes) and log weights of the edges to class nodes."""
-
-    log_amplification: Float[Array, " factors"]
-    log_weight: Float[Array, " class_edges"]
-    iteration: Int[Array, ""]
 
 
 class PathwayModel(System):
@@ -41,6 +34,9 @@ class PathwayModel(System):
     scores they give (`log_scores`).
     """
 
+    # so many moves are added to a rest: they lose half as many units of roundoff at most, and
+    # decimal numbers of steps are multiples of it
+    settle_every: ClassVar[int | None] = 100
     graph: eqx.AbstractVar[Graph]
     start: eqx.AbstractVar[Start]
     weight_start: eqx.AbstractVar[Start]
@@ -123,8 +119,8 @@ class PathwayModel(System):
         weight_rules, now = hyper.for_weights(), state.iteration
         rules, top = (hyper.growth, hyper.decay), len(self.graph.widths)
         return NeurashedState(
-            updated(state.log_amplification, factors, rules, now, self.factor_levels()),
-            updated(state.log_weight, weights, weight_rules, now, top),
+            updated(state.amplification, factors, rules, now, self.factor_levels()),
+            updated(state.weight, weights, weight_rules, now, top),
             now + 1,
         )
 
@@ -173,12 +169,13 @@ class PathwayModel(System):
         def after(log_x: Any, fired: Any, growth: Rule, decay: Rule, name: str, level: Any) -> Any:
             grown = constant_log_factor(growth, f"{name}growth", level)
             shrunk = constant_log_factor(decay, f"{name}decay", level)
-            dtype = log_x.dtype
-            return log_x + (fired.astype(dtype) * grown + (steps - fired).astype(dtype) * shrunk)
+            dtype = grown.dtype
+            change = fired.astype(dtype) * grown + (steps - fired).astype(dtype) * shrunk
+            return log_x.moved(change).settled()
 
         return NeurashedState(
-            after(start.log_amplification, factors, hyper.growth, hyper.decay, "", levels),
-            after(start.log_weight, weights, weight_growth, weight_decay, "weight_", top),
+            after(start.amplification, factors, hyper.growth, hyper.decay, "", levels),
+            after(start.weight, weights, weight_growth, weight_decay, "weight_", top),
             start.iteration + steps,
         )
 
@@ -206,6 +203,20 @@ class PathwayModel(System):
         """No NaN and no +inf; an amplification factor of 0 (log -inf) is allowed."""
         logs = jnp.concatenate([state.log_amplification, state.log_weight])
         return jnp.all(logs < jnp.inf)
+
+    def settled(self, state: NeurashedState) -> NeurashedState:
+        """See `System.settled`: sums to which only a rest of rounding is still to be added."""
+        return NeurashedState(
+            state.amplification.settled(), state.weight.settled(), state.iteration
+        )
+
+    def stalled(self, state: NeurashedState, hyper: Rules) -> Bool[Array, ""]:
+        """Whether some factor or weight is so large that neither g+ nor g- can move it."""
+        last, top = jnp.maximum(state.iteration - 1, 0), len(self.graph.widths)
+        rules, weight_rules = (hyper.growth, hyper.decay), hyper.for_weights()
+        return jnp.any(stuck(state.amplification, rules, last, self.factor_levels())) | jnp.any(
+            stuck(state.weight, weight_rules, last, top)
+        )
 
     def bounds(self, hyper: Rules) -> PyTree:
         """The paper's conditions on each parameter (`Rule.domain`); a schedule has none."""

@@ -9,7 +9,17 @@ from nsh.training.hypergradient import Hypergradient, hypergradient
 from nsh.training.loop import Run, start, train
 from nsh.training.method import Method
 from nsh.training.parallel_in_time import ParallelInTime
-from nsh.training.plan import DIVERGED, GRADIENT_NOT_FINITE, HEALTHY, SaveAt, Snapshot
+from nsh.training.plan import (
+    DIVERGED,
+    GRADIENT_NOT_FINITE,
+    HEALTHY,
+    STALLED,
+    Keys,
+    Outcome,
+    Plan,
+    SaveAt,
+    Snapshot,
+)
 from nsh.training.sensitivity import SeedMean, mean_over_seeds, sensitivity
 from nsh.training.sequential import Sequential
 from nsh.training.tune import Tuned, tune
@@ -18,14 +28,18 @@ __all__ = [
     "DIVERGED",
     "GRADIENT_NOT_FINITE",
     "HEALTHY",
+    "STALLED",
     "ClosedForm",
     "Curvature",
     "DirectSample",
     "Epochs",
     "FullBatch",
     "Hypergradient",
+    "Keys",
     "Method",
+    "Outcome",
     "ParallelInTime",
+    "Plan",
     "Run",
     "Sampler",
     "SaveAt",

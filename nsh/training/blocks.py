@@ -36,7 +36,7 @@ def scan_blocks(
     else:
         starts = first + size * jnp.arange(blocks, dtype=jnp.int32)
         carry, recorded = jax.lax.scan(partial(steps, size=size), carry, starts)
-        recorded = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), recorded)
+        recorded = jax.tree.map(lambda leaf: leaf.reshape(blocks * size, *leaf.shape[2:]), recorded)
     if rest:
         carry, last = steps(carry, first + blocks * size, rest)
         recorded = jax.tree.map(lambda *parts: jnp.concatenate(parts), recorded, last)

@@ -16,7 +16,7 @@ from nsh._named_parts import for_leaves
 from nsh.system import System
 from nsh.training.batches import Sampler
 from nsh.training.derivatives import Differentiated, Objective, count_numbers
-from nsh.training.ensemble import checked_devices, default_lanes, grid_plan
+from nsh.training.ensemble import check_seeds, checked_devices, default_lanes, grid_plan
 from nsh.training.layout import Layout
 from nsh.training.members import Device
 from nsh.training.method import Method
@@ -86,11 +86,10 @@ def differentiable(
     `by`: True or False for all, a pytree of these like `hyper`, or dicts of those that are true.
     """
     require(callable(objective), "objective", objective, "a function of a Run")
-    require_integer("seeds", seeds, 1)
-    require_integer("first_seed", first_seed, 0)
     require_integer("memory", memory, 1)
     hyper = jax.tree.map(jnp.asarray, as_arrays(hyper))
     plan, shape = grid_plan(system, examples, hyper, steps, sampler, save, grid)
+    check_seeds(seeds, first_seed, math.prod(shape))
     if lanes is None:  # no more than there are members: spare lanes would be differentiated too
         lanes = min(default_lanes(plan), math.prod(shape) * seeds)
     require_integer("lanes", lanes, 1)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
-from nsh._checks import is_concrete, require, require_integer, require_key
+from nsh._checks import MOST, is_concrete, require, require_integer, require_key
 from nsh.system import System
 from nsh.training.batches import Sampler
 from nsh.training.layout import Layout
@@ -65,10 +65,9 @@ def ensemble(
     """
     require_key(key)
     hyper = as_arrays(hyper)
-    require_integer("seeds", seeds, 1)
-    require_integer("first_seed", first_seed, 0)
     plan, shape = grid_plan(system, examples, hyper, steps, sampler, save, grid)
     method = checked_method(method, plan)
+    check_seeds(seeds, first_seed, math.prod(shape))
     if lanes is None:
         lanes = default_lanes(plan)
     require_integer("lanes", lanes, 1)
@@ -110,6 +109,12 @@ def default_lanes(plan: Plan) -> int:
     state = eqx.filter_eval_shape(plan.system.init, jax.random.key(0), plan.hyper)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     return TINY_LANES if size < TINY_STATE_BYTES else LANES
+
+
+def check_seeds(seeds: int, first_seed: int, points: int) -> None:
+    """Raise `ValueError` unless members and numbers of seeds are 32-bit integers."""
+    require_integer("seeds", seeds, 1, MOST // max(points, 1))
+    require_integer("first_seed", first_seed, 0, MOST - seeds + 1)
 
 
 def checked_devices(devices: Sequence[Device] | None) -> tuple[Device, ...]:

@@ -88,7 +88,8 @@ class _Composed:
             state, carried = carry
             start = stretch.first + stretch.gap * first
             maps, carried = self.maps(carried, start, size * stretch.gap)
-            by_gap = jax.tree.map(lambda leaf: leaf.reshape(size, -1, *leaf.shape[1:]), maps)
+            parts = size, stretch.gap
+            by_gap = jax.tree.map(lambda leaf: leaf.reshape(*parts, *leaf.shape[1:]), maps)
             between = jax.vmap(lambda maps: _composed(maps, stretch.gap))(by_gap)
             prefixes = jax.lax.associative_scan(_then, between)
             states = jax.vmap(lambda prefix: prefix(state))(prefixes)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
-from nsh._checks import require, require_integer
+from nsh._checks import MOST, require, require_integer
 from nsh.system import System
 from nsh.training.batches import Sampler
 
@@ -24,6 +24,9 @@ GRADIENT_NOT_FINITE = 3
 
 Of `nsh.training.Hypergradient` and `nsh.training.Tuned`.
 """
+
+STALLED = 3
+"""3: the `Run.status` of a run whose steps are lost to rounding, as `System.stalled` says."""
 
 
 class Snapshot(eqx.Module):
@@ -135,15 +138,20 @@ class Plan(eqx.Module):
 
     def record(self, state: PyTree, step: Int[Array, ""]) -> PyTree:
         """What is to be recorded of a state after `step` steps."""
+        state = self.system.settled(state)
         return self.save.what(Snapshot(self.system, state, self.hyper, step))
 
     def status(self, state: PyTree) -> Int[Array, ""]:
-        """0 for a final state that is healthy, else 1."""
-        return jnp.where(self.system.healthy(state), HEALTHY, DIVERGED).astype(jnp.int32)
+        """Of a final state: `HEALTHY`, `DIVERGED` or, if steps were taken, `STALLED`."""
+        status = jnp.where(self.system.healthy(state), HEALTHY, DIVERGED).astype(jnp.int32)
+        if self.steps == 0:
+            return status
+        stalled = (status == HEALTHY) & self.system.stalled(state, self.hyper)
+        return jnp.where(stalled, STALLED, status)
 
     def check(self) -> None:
         """Raise `ValueError` for anything that cannot be trained on."""
-        require_integer("steps", self.steps, 0)
+        require_integer("steps", self.steps, 0, MOST)
         given = type(self.system).__name__
         require(isinstance(self.system, System), "system", given, "an nsh.System")
         allowed = "an nsh.training.Sampler"

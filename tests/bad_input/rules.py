@@ -2,6 +2,9 @@
 
 # wrong types are the point here
 # pyright: reportArgumentType=false
+from typing import Any
+
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -9,7 +12,7 @@ from bad_input.good import DECAY, MODEL, trained
 
 from nsh import Additive, Affine, Geometric, PerLevel, Rules, Saturating
 from nsh.bounds import to_reals
-from nsh.neurashed import Constant, Uniform, exact
+from nsh.neurashed import Constant, Rule, Uniform, exact
 
 
 def exact_law(law, **changes):
@@ -23,6 +26,25 @@ def per_level(*factors):
 
 def unconstrained(rules):
     return to_reals(rules, MODEL.bounds(rules))
+
+
+RATES = jnp.array([1.5, 1.25, 1.125])
+
+
+def fading(iteration):
+    return jnp.maximum(0.75 - 0.25 * iteration, 0)
+
+
+class Growing(Rule):
+    """``g(x) = (1 + rate) x``."""
+
+    rate: Any = eqx.field(converter=jnp.asarray)
+
+    def __call__(self, log_x):
+        return log_x + jnp.log1p(self.rate)
+
+    def domain(self, growing):
+        return {"rate": (0.0, np.inf) if growing else (-1.0, 0.0)}
 
 
 RULES = {
@@ -67,6 +89,26 @@ RULES = {
     "schedule later": (
         lambda: trained(Rules(Geometric(optax.exponential_decay(2.0, 1, 0.75)), DECAY), steps=4),
         "growth.factor[3]", "0.84375", "> 1.0",
+    ),
+    "rates for fewer steps": (
+        lambda: trained(Rules(Geometric(lambda t: RATES[t]), DECAY), steps=4),
+        "growth.factor", "a schedule", "given for all 4 iterations; out-of-bounds",
+    ),
+    "steps of weights for fewer steps": (
+        lambda: trained(
+            Rules(Geometric(1.5), DECAY, Affine(1.5, lambda t: jnp.take(RATES, t))), steps=4
+        ),
+        "weight_growth.step", "a schedule", "given for all 4 iterations",
+    ),
+    "own rule at its edge": (
+        lambda: Rules(Growing(0.0), DECAY), "growth.rate", "0.0", "> 0.0",
+    ),
+    "identity at one step of one node": (
+        lambda: trained(
+            Rules(Affine(np.where(np.arange(19) == 7, 1.0, 1.1), fading), DECAY, Geometric(1.5)),
+            steps=4,
+        ),
+        "growth", "1.1", "not the identity (factor 1, step 0)",
     ),
     "per-node, other length": (
         lambda: trained(Rules(Geometric(np.full(5, 1.1)), DECAY, Geometric(1.1))),

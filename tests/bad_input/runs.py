@@ -19,7 +19,8 @@ from nsh import (
     train,
 )
 from nsh.networks import Linear, Network
-from nsh.training import hypergradient
+from nsh.neurashed.extensions import Turnover
+from nsh.training import ClosedForm, hypergradient
 
 
 class Hollow(System):
@@ -30,8 +31,42 @@ class Hollow(System):
 
 NETWORK = Network(lambda key: Linear(13, 2, key=key), optax.sgd)
 
+GRID = hyper_grid(lambda a: Rules(Geometric(a), Geometric(0.5)), a=[1.5, 1.25])
+
+
+def differentiated(**options):
+    options = {"seeds": 2, "steps": 3, **options}
+    return hypergradient(abs, MODEL, EXAMPLES, RULES, jax.random.key(0), **options)
+
+
 RUNS = {
-    "negative steps": (lambda: trained(steps=-1), "steps", "-1", ">= 0"),
+    "negative steps": (lambda: trained(steps=-1), "steps", "-1", "0..2147483647"),
+    "steps beyond 32 bits": (
+        lambda: trained(steps=2**31), "steps", "2147483648", "0..2147483647",
+    ),
+    "ensemble: steps beyond 32 bits": (
+        lambda: many(steps=2**31 + 5, method=ClosedForm()), "steps", "2147483653", "..2147483647",
+    ),
+    "gradient: steps beyond 32 bits": (
+        lambda: differentiated(steps=2**40), "steps", "1099511627776", "..2147483647",
+    ),
+    "seeds beyond 32 bits": (lambda: many(seeds=2**31), "seeds", "2147483648", "1..2147483647"),
+    "seeds at two points beyond 32 bits": (
+        lambda: many(GRID, seeds=2**30, grid=1), "seeds", "1073741824", "1..1073741823",
+    ),
+    "first seed beyond 32 bits": (
+        lambda: many(seeds=2, first_seed=2**31 - 1), "first_seed", "2147483647",
+        "0..2147483646",
+    ),
+    "gradient: first seed beyond 32 bits": (
+        lambda: differentiated(first_seed=2**31), "first_seed", "2147483648", "0..2147483646",
+    ),
+    "recording beyond 32 bits": (
+        lambda: trained(save=SaveAt(steps=(1, 2**31))), "save.steps", "2147483648", "0..3",
+    ),
+    "rewiring beyond 32 bits": (
+        lambda: Turnover(RULES, 2**31, 0.1), "every", "2147483648", "at most 2147483647",
+    ),
     "no system": (lambda: trained(system=GRAPH), "system", "Graph", "nsh.System"),
     "no sampler": (lambda: trained(sampler=3), "sampler", "3", "Sampler"),
     "ragged examples": (
@@ -83,7 +118,7 @@ RUNS = {
     "what is no function": (lambda: SaveAt(3, every=1), "what", "3", "a function"),
     "every and a half": (lambda: SaveAt(every=1.5), "every", "1.5", ">= 1"),
     "half a step recorded": (lambda: SaveAt(steps=(0.5,)), "steps", "0.5", ">= 0"),
-    "half a step": (lambda: trained(steps=2.5), "steps", "2.5", ">= 0"),
+    "half a step": (lambda: trained(steps=2.5), "steps", "2.5", "0..2147483647"),
     "half a sample": (lambda: WithReplacement(1.5), "size", "1.5", ">= 1"),
     "batch of none": (lambda: WithReplacement(0), "size", "0", ">= 1"),
     "epochs of none": (lambda: Epochs(-4), "size", "-4", ">= 1"),
@@ -96,10 +131,10 @@ RUNS = {
     "recording after the end": (
         lambda: trained(save=SaveAt(steps=(1, 4)), steps=3), "save.steps", "4", "0..3",
     ),
-    "no seeds": (lambda: many(seeds=0), "seeds", "0", ">= 1"),
+    "no seeds": (lambda: many(seeds=0), "seeds", "0", "1..2147483647"),
     "no lanes": (lambda: many(lanes=0), "lanes", "0", ">= 1"),
     "empty chunks": (lambda: many(chunk=0), "chunk", "0", ">= 1"),
-    "ensemble: steps": (lambda: many(steps=-3), "steps", "-3", ">= 0"),
+    "ensemble: steps": (lambda: many(steps=-3), "steps", "-3", "0..2147483647"),
     "ensemble: recording after the end": (
         lambda: many(save=SaveAt(steps=(9,))), "save.steps", "9", "0..3",
     ),

@@ -8,6 +8,8 @@ import pytest
 from matplotlib.image import imread
 from snippets import blocks, names_of
 
+from nsh import SaveAt
+
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = DOCS / "pictures"
 WITH_CODE = sorted(page for page in DOCS.rglob("*.md") if blocks(page))
@@ -81,6 +83,14 @@ def methods(names):
     np.testing.assert_allclose(names["stepped"].state.log_amplification, counted, atol=1e-3)
     assert names["million"].state.log_amplification.shape == (1000, 19)
     assert names["run"].state.log_amplification.shape == (3, 2, 64, 19)
+    np.testing.assert_array_equal(
+        names["unrolled"].state.log_amplification, names["five"].state.log_amplification
+    )
+    with pytest.raises(ValueError, match=r"Unrolled does not fit, it records nothing"):
+        names["train"](
+            names["system"], names["examples"], names["rules"], names["key"], steps=2,
+            save=SaveAt(every=1), method=names["Unrolled"](),
+        )  # fmt: skip
 
 
 def hyperparameters(names):

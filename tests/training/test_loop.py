@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nsh import (
+    Affine,
     FullBatch,
     Geometric,
     Neurashed,
@@ -45,6 +46,16 @@ def full():
 
 def more(save, name):
     return pytest.param(save, id=name, marks=pytest.mark.thorough)
+
+
+def test_recording_changes_nothing_in_long_runs():
+    """Sums are settled after the same steps, wherever recordings fall."""
+    rules = Rules(Affine(1.1, 0.01), Geometric(0.9))
+    alone, *recorded = (
+        train(MODEL, EXAMPLES, rules, jax.random.key(0), steps=250, save=save).state
+        for save in (None, SaveAt(every=7), SaveAt(steps=(100, 101, 150)))
+    )
+    assert all(eqx.tree_equal(alone, other) for other in recorded)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Float, UInt32
 from nsh.neurashed.exact.firing import Firing, firing_covariance, firing_probability
 from nsh.neurashed.model import Neurashed, Pathways
 from nsh.neurashed.pathway import unpack
-from nsh.neurashed.rules import Rule, Rules, constant_log_factor
+from nsh.neurashed.rule import Rule
+from nsh.neurashed.rules import Rules, constant_log_factor
 
 
 def growth_exponents(system: Neurashed, rules: Rules, firing: Firing) -> Firing:

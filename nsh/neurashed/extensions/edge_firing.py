@@ -11,10 +11,11 @@ from jaxtyping import Array, Float, Int
 
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.pathway import unpack
-from nsh.neurashed.pathway_model import NeurashedState, PathwayModel
+from nsh.neurashed.pathway_model import PathwayModel
 from nsh.neurashed.prepared import Ends, Pathways, all_ends
 from nsh.neurashed.scores import propagated
 from nsh.neurashed.start import Start, Uniform
+from nsh.neurashed.state import NeurashedState
 
 
 class EdgeFiring(PathwayModel):

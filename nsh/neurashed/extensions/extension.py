@@ -15,8 +15,9 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 from nsh._checks import is_concrete, require, require_all
 from nsh.bounds import Interval
 from nsh.neurashed.graph import Graph
-from nsh.neurashed.pathway_model import NeurashedState, PathwayModel
+from nsh.neurashed.pathway_model import PathwayModel
 from nsh.neurashed.prepared import Pathways
+from nsh.neurashed.state import NeurashedState
 from nsh.system import Scaled, System
 
 
@@ -33,6 +34,7 @@ class Extension(System):
     `hyper` holds the inner system's hyperparameters as `hyper.inner`, beside its own.
     """
 
+    settle_every: ClassVar[int | None] = PathwayModel.settle_every
     inner: eqx.AbstractVar[Any]
     place: ClassVar[int]
     """Extensions go around those of lower or the same place; none twice."""
@@ -69,6 +71,14 @@ class Extension(System):
     def healthy(self, state: Extended) -> Bool[Array, ""]:
         """See the inner system."""
         return self.inner.healthy(state.inner)
+
+    def settled(self, state: Extended) -> Extended:
+        """See the inner system."""
+        return Extended(self.inner.settled(state.inner), state.own)
+
+    def stalled(self, state: Extended, hyper: Any) -> Bool[Array, ""]:
+        """See the inner system."""
+        return self.inner.stalled(state.inner, hyper.inner)
 
     def bounds(self, hyper: Any) -> PyTree:
         """Those of the inner system's hyperparameters, and of its own (`intervals`)."""

@@ -17,6 +17,7 @@ from nsh.neurashed.extensions.extension import (
     Extension,
     Nested,
     check_number,
+    model_state,
     number,
     own_key,
 )
@@ -61,16 +62,16 @@ class RandomRates(Extension):
     def init(self, key: Key[Array, ""], hyper: Spread) -> Extended:
         """The inner system's start, and the frozen draws: for growing, for shrinking."""
         inner = self.inner.init(key, hyper.inner)
-        flat, _ = _numbers(inner)
-        drawn = jax.random.normal(own_key(key, self), (2 * flat.size,), flat.dtype)
-        return Extended(inner, drawn.reshape(2, flat.size))
+        logs, _ = _moving(inner)
+        drawn = jax.random.normal(own_key(key, self), (2 * logs.size,), logs.dtype)
+        return Extended(inner, drawn.reshape(2, logs.size))
 
     def step(
         self, state: Extended, batch: Pathways, hyper: Spread, key: Key[Array, ""]
     ) -> Extended:
         """The inner system's step, each logarithm's move stretched by its xi."""
         after = self.inner.step(state.inner, batch, hyper.inner, key)
-        (old, _), (new, replaced) = _numbers(state.inner), _numbers(after)
+        (old, _), (new, replaced) = _moving(state.inner), _moving(after)
         alive = jnp.isfinite(old) & jnp.isfinite(new)
         move = jnp.where(alive, new - old, 0)
         fresh = jax.random.normal(own_key(key, self), old.shape, old.dtype)
@@ -85,8 +86,12 @@ def _of_mean_one(spread: Array, normal: Array) -> Float[Array, " numbers"]:
     return spread * normal - spread**2 / 2
 
 
-def _numbers(state: Any) -> tuple[Float[Array, " numbers"], Any]:
-    """All logarithms of a state in a row, and the state with others in their place."""
-    logs, rest = eqx.partition(state, eqx.is_inexact_array)
-    flat, unravel = ravel_pytree(logs)
-    return flat, lambda row: eqx.combine(unravel(row), rest)
+def _moving(state: Any) -> tuple[Float[Array, " numbers"], Any]:
+    """What a step adds to in all logarithms of a state, in a row; the state with others there."""
+
+    def rests(state: Any) -> Any:
+        now = model_state(state)
+        return now.amplification.rest, now.weight.rest
+
+    flat, unravel = ravel_pytree(rests(state))
+    return flat, lambda row: eqx.tree_at(rests, state, unravel(row))

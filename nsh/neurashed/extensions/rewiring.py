@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from nsh._checks import is_concrete, require, require_all
+from nsh._checks import MOST, is_concrete, require, require_all
 from nsh.bounds import REALS, Interval
 from nsh.neurashed.extensions.extension import (
     Extended,
@@ -31,6 +31,8 @@ from nsh.system import Scaled
 
 def _steps(value: Any) -> Any:
     """Integers as an array; what is none, as it is, to be refused."""
+    if is_concrete(value):
+        require_all(np.asarray(value) <= MOST, "every", value, f"at most {MOST}")
     array = jnp.asarray(value)
     return array.astype(int) if jnp.issubdtype(array.dtype, jnp.integer) else array
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
-from nsh._checks import require, require_integer
+from nsh._checks import MOST, require, require_integer
 from nsh._shown import Shown
 from nsh.networks import MLP
 from nsh.theory.effective.architecture import Architecture
@@ -87,7 +87,7 @@ def monte_carlo_ntk(
     for all networks. `make` is compared by identity: a fresh ``lambda`` compiles anew. Raises
     `ValueError` unless samples >= 2.
     """
-    require_integer("samples", samples, 2)
+    require_integer("samples", samples, 2, MOST)
     return _monte_carlo(make, x, z, rates, key, samples)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from nsh._checks import require_integer, require_key
+from nsh._checks import MOST, require_integer, require_key
 from nsh.training.ensemble import checked_devices
 from nsh.training.members import Device, map_members, shares
 
@@ -36,7 +36,7 @@ def over_seeds(
     Raises `ValueError` on bad input.
     """
     require_key(key)
-    require_integer("seeds", seeds, 1)
+    require_integer("seeds", seeds, 1, MOST)
     chunk = seeds if chunk is None else require_integer("chunk", chunk, 1)
     # two groups of lanes or more a device: XLA would dissolve a loop over one, and round otherwise
     size, devices = shares(min(chunk, seeds), 2 * LANES, checked_devices(devices))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from nsh._checks import require, require_integer
+from nsh._checks import MOST, require, require_integer
 from nsh.theory.two_layer.mean_field.entropy import moved_axes
 from nsh.theory.two_layer.mean_field.free_energy import pull_potential, regulariser
 from nsh.theory.two_layer.mean_field.grid import Density
@@ -42,7 +42,7 @@ def fokker_planck(
     temperature > 0, on a grid whose axes are not u and theta, and where memory does not suffice.
     """
     require_integer("every", every, 1)
-    require_integer("steps", steps, every)
+    require_integer("steps", steps, every, MOST)
     require(steps % every == 0, "steps", steps, f"a multiple of every = {every}")
     start.grid.require_axes(network.outputs + network.inputs, "outputs + inputs")
     start.grid.require_memory(len(examples.x) + steps // every)

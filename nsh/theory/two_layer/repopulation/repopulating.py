@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from nsh._checks import is_concrete, require, require_all, require_integer, require_numeric
+from nsh._checks import MOST, is_concrete, require, require_all, require_integer, require_numeric
 from nsh.bounds import Interval
 from nsh.system import System
 from nsh.theory.two_layer.network import Examples, TwoLayer
@@ -58,7 +58,7 @@ class Repopulating(System):
     def __check_init__(self):
         given = type(self.network).__name__
         require(isinstance(self.network, TwoLayer), "network", given, "a TwoLayer")
-        require_integer("every", self.every, 1)
+        require_integer("every", self.every, 1, MOST)
 
     def prepare(self, x: Any, y: Any) -> Examples:
         """As `TwoLayer.prepare`."""
