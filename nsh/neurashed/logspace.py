@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from nsh._shown import Shown
 
 # exp(-LEAST) is still finite in 32-bit floats
 LEAST = -80.0
+FAR = 40.0
 
 
 class Compensated(Shown):
@@ -104,15 +106,17 @@ def _rest_and_slopes(
     log_x = (value - log_unit) + rest
     from_x = (size == 0) | (log_x >= log_size)  # the larger of the two is divided out
     finite_x = jnp.where(from_x & jnp.isfinite(log_x), log_x, 0)
-    half = jnp.exp(-jnp.maximum(finite_x, LEAST) / 2)  # 1 / x may be below the least of floats
+    far = finite_x > FAR  # there 1 / x may be below the least of floats
+    inverse_x = jnp.exp(-(jnp.maximum(finite_x, LEAST) - jnp.where(far, FAR, 0)))
+    unit = jnp.where(far, math.exp(-FAR), 1)
     x_by_shift = jnp.exp(jnp.where(from_x, 0, log_x - log_size))
-    ratio = jnp.where(from_x, jnp.where(from_x, shift, 0) * half * half, x_by_shift)
+    ratio = jnp.where(from_x, jnp.where(from_x, shift, 0) * unit * inverse_x, x_by_shift)
     alive = jnp.where(from_x, ratio > -1, shift > 0)
     total = jnp.where(alive, 1 + ratio, 1)
     larger = jnp.where(from_x, rest, log_size + (log_unit - value))
     after = jnp.where(alive, larger + jnp.log1p(jnp.where(alive, ratio, 0)), -jnp.inf)
     by_log_x = jnp.where(from_x, -ratio, x_by_shift) / total
-    by_shift = jnp.where(from_x, half * half, 1 / some) / total
+    by_shift = jnp.where(from_x, unit * inverse_x, 1 / some) / total
     return after, from_x, alive, by_log_x, by_shift
 
 
