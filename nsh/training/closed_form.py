@@ -28,10 +28,8 @@ class ClosedForm(Method):
 
     For a System whose state depends on the batches only through how often each event happened
     (`System.events`), such as neurashed with geometric rules. Same mini-batches as `Sequential`;
-    the counts are exact integers, so it is the method that drifts least: after a million steps of
-    Figure 4's graph in 32-bit floats log lambda = 27,000 is off by 0.001 (`ParallelInTime`: 0.02,
-    `Sequential`: 90). It counts samples where batches hold one (and there are no more samples than
-    steps), else the bits of each batch's events, by bit-sliced counters. Differentiable both ways
+    the counts are exact integers, so it is the method that drifts least. It counts samples where
+    batches hold one (and there are no more samples than steps), else the bits of each batch's events, by bit-sliced counters. Differentiable both ways
     at no cost that grows with the number of steps, as no hyperparameter changes a count.
     """
 
