@@ -15,13 +15,13 @@ from nsh.study.study import Study
 
 STATUS, NOT_COMPUTED = "status", -1
 FLAGS = {
-    "long_name": "0 healthy, 1 diverged; -1 not computed yet",
+    "long_name": "0 healthy, 1 diverged, 2 stalled; -1 not computed yet",
     "units": "1",
-    "flag_values": [0, 1, NOT_COMPUTED],
+    "flag_values": [0, 1, 2, NOT_COMPUTED],
 }
 TUNING_FLAGS = FLAGS | {
-    "long_name": "0 healthy, 1 diverged, 3 gradient not finite; -1 not computed yet",
-    "flag_values": [0, 1, 3, -1],
+    "long_name": "0 healthy, 1 diverged, 2 stalled, 3 gradient not finite; -1 not computed yet",
+    "flag_values": [0, 1, 2, 3, -1],
 }
 CHECKSUM, BYTES = "checksum", 32
 OBJECTIVE, TUNED, TUNING_STATUS = "objective", "tuned.", "tuning_status"

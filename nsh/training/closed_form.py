@@ -29,8 +29,9 @@ class ClosedForm(Method):
     For a System whose state depends on the batches only through how often each event happened
     (`System.events`), such as neurashed with geometric rules. Same mini-batches as `Sequential`;
     the counts are exact integers, so it is the method that drifts least. It counts samples where
-    batches hold one (and there are no more samples than steps), else the bits of each batch's events, by bit-sliced counters. Differentiable both ways
-    at no cost that grows with the number of steps, as no hyperparameter changes a count.
+    batches hold one (and there are no more samples than steps), else the bits of each batch's
+    events, by bit-sliced counters. Differentiable both ways at no cost that grows with the number
+    of steps, as no hyperparameter changes a count.
     """
 
     instead: ClassVar[str] = "ParallelInTime() (affine rules) or Sequential()"

@@ -22,7 +22,7 @@ class Run(Shown):
 
     `state`: final state. `saved`: what was recorded, leading axis = recorded times. `steps`:
     number of steps at each recording. `status`: 0 healthy, 1 diverged (`System.healthy` is false
-    of the final state), 3 stalled (`System.stalled` is true of it): failures are data, so that one
+    of the final state), 2 stalled (`System.stalled` is true of it): failures are data, so that one
     diverged seed harms no other.
     """
 

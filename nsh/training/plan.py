@@ -19,14 +19,13 @@ HEALTHY = 0
 """0: the `Run.status` of a run whose final state is healthy."""
 DIVERGED = 1
 """1: the `Run.status` of a run that has diverged, as `System.healthy` says."""
+STALLED = 2
+"""2: the `Run.status` of a run whose steps are lost to rounding, as `System.stalled` says."""
 GRADIENT_NOT_FINITE = 3
 """3: the run is healthy and its objective finite, but not the objective's derivatives.
 
 Of `nsh.training.Hypergradient` and `nsh.training.Tuned`.
 """
-
-STALLED = 3
-"""3: the `Run.status` of a run whose steps are lost to rounding, as `System.stalled` says."""
 
 
 class Snapshot(eqx.Module):
