@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import require, require_integer
+from nsh._checks import is_concrete, require, require_all, require_integer
 
 
 def clipped_squared_error(
@@ -46,6 +47,9 @@ def generalisation_bound(
     require_integer("samples", samples, 1)
     require(lipschitz > 0, "lipschitz", lipschitz, "> 0")
     require(largest > 0, "largest", largest, "> 0")
+    for field, value in (("norm", norm), ("complexity", complexity)):
+        if is_concrete(value):
+            require_all(np.asarray(value) >= 0, field, value, ">= 0")
     require(0 < failure < 1, "failure", failure, "between 0 and 1")
     stratum = jnp.maximum(jnp.ceil(norm), 1)
     doubt = math.log(2 / failure) + jnp.log(stratum) + jnp.log1p(stratum)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
-from nsh._checks import require_integer
+from nsh._checks import is_concrete, require_all, require_integer
 from nsh.theory.two_layer.approximation.path_norm import largest_slope
 from nsh.theory.two_layer.network import TwoLayer
 
@@ -37,11 +38,15 @@ def empirical_rademacher(
     Its mean estimates without bias the empirical Rademacher complexity of the networks with path
     norm at most 1 whose theta point in these directions; that of all (see `rademacher_bound`) is
     larger by at most ``L d mean_i |x_i|`` if no unit vector is farther than d from a direction.
-    Differentiable. Raises `ValueError` unless the activation is scale-invariant and draws >= 1.
+    Differentiable. Raises `ValueError` unless the activation is scale-invariant, draws >= 1
+    and no direction is zero.
     """
     require_integer("draws", draws, 1)
     largest_slope(network)
-    unit = directions / jnp.linalg.norm(directions, axis=-1, keepdims=True)
+    lengths = jnp.linalg.norm(directions, axis=-1)
+    if is_concrete(lengths):
+        require_all(np.asarray(lengths) > 0, "|directions|", lengths, "> 0")
+    unit = directions / lengths[:, None]
     features = network.activation(x @ unit.T)
     # drawn flat, which compiles ten times faster on a CPU
     signs = jax.random.rademacher(key, (draws * len(x),), x.dtype).reshape(draws, len(x))

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from nsh._checks import require
 from nsh._shown import Shown
+from nsh.theory.effective.prediction.accuracy import judged
 from nsh.theory.effective.prediction.conditioning import factorise
 from nsh.theory.effective.prediction.matrices import (
     MATMUL,
@@ -69,7 +70,8 @@ def ridge_regression(features: Any, y: Any, *, ridge: Any = 0.0) -> Ridge:
 
     ``w = (Phi^T Phi + ridge)^-1 Phi^T y = Phi^T (Phi Phi^T + ridge)^-1 y``, whichever matrix is
     the smaller. Of `random_features`, ``ridge = n decay_u`` is where a `TwoLayer` with
-    trained="u" comes to rest on squared error, whatever alpha is.
+    trained="u" comes to rest on squared error, whatever alpha is. Rounding changes the weights by
+    eps times the condition at most; where that is over 1% the status is `INACCURATE`.
 
     Shapes: features [n, features], y [n] or [n, outputs]. Differentiable in everything. Raises
     `ValueError` on other shapes, numbers that are not finite, and ridge < 0.
@@ -91,4 +93,6 @@ def _ridge(features: Array, y: Array, ridge: Array) -> Ridge:
         weights = jnp.matmul(features.T, factor.solve(y), precision=MATMUL)
     else:
         weights = factor.solve(jnp.matmul(features.T, y, precision=MATMUL))
-    return Ridge(weights, factor.jitter, factor.condition, factor.status)
+    relative = factor.condition * float(jnp.finfo(gram.dtype).eps)
+    status = judged(factor.status, relative, jnp.ones_like(relative))
+    return Ridge(weights, factor.jitter, factor.condition, status)

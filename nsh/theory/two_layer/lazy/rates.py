@@ -18,7 +18,7 @@ class Rates(Shown):
 
     Each mode of K / n (eigenvector v, eigenvalue lambda) contracts by itself:
     ``v.(f_t - y) = (1 - eta lambda)^t v.(f_0 - y)``. `eigenvalues`: of K / n, rising; those below
-    0, which are rounding, as 0.
+    0 by rounding are 0.
     """
 
     eigenvalues: Float[Array, " modes"]
@@ -63,7 +63,8 @@ def rates(kernel: Any) -> Rates:
     Source: Fang, Dong, Zhang, arXiv 2012.13982; Du et al., arXiv 1810.02054, on lambda_min.
     `kernel`: symmetric, [n, n], or [n, n, outputs, outputs] as `ntk` gives it for several outputs
     (modes: n times outputs). Differentiable; by a single eigenvalue where it is no multiple one.
-    Raises `ValueError` on kernels that are not symmetric, finite or of these shapes.
+    Raises `ValueError` on kernels that are not symmetric, finite or of these shapes, and on those
+    with an eigenvalue below 0 by more than rounding; in compiled code all are NaN then.
     """
     kernel = as_finite("kernel", kernel, None)
     shape = kernel.shape
@@ -73,4 +74,9 @@ def rates(kernel: Any) -> Rates:
     square = kernel.ndim == 2 and kernel.shape[0] == kernel.shape[1] > 0
     require(square, "kernel.shape", shape, "(n, n) or (n, n, outputs, outputs)")
     matrix = as_symmetric("kernel", kernel) / shape[0]
-    return Rates(jnp.maximum(jnp.linalg.eigvalsh(matrix), 0))
+    values = jnp.linalg.eigvalsh(matrix)
+    slack = float(jnp.finfo(values.dtype).eps) ** 0.5 * jnp.abs(values[-1])
+    if is_concrete(values):
+        allowed = "positive semidefinite up to rounding"
+        require(values[0] >= -slack, "smallest eigenvalue of kernel", float(values[0]), allowed)
+    return Rates(jnp.where(values[0] >= -slack, jnp.maximum(values, 0), jnp.nan))

@@ -26,8 +26,8 @@ def entropy(
     to the k-th nearest other place, ``psi(m) - psi(k) + log c_d + (d / m) sum_j log distance_j``,
     c_d the volume of the unit ball (Kozachenko and Leonenko 1987; Kraskov et al., arXiv
     cond-mat/0305641, equation 20), k = `neighbours`. Its standard error is about
-    sqrt((psi'(k) + Var log p) / m), its bias of order (k / m)^(2 / d): for few coordinates. Time is
-    of order m^2.
+    sqrt((psi'(k) + Var log p) / m), its bias of order (k / m)^(2 / d): for few coordinates. It is
+    -inf where a place is held k + 1 times, as after `resample`. Time is of order m^2.
 
     Differentiable. Raises `ValueError` on masses that differ, on too few particles, and for
     particles of which a part is kept.
@@ -60,13 +60,13 @@ def _by_neighbours(network: TwoLayer, law: Particles, k: int) -> Array:
         require_all(equal, "mass", law.mass, "1 / width for each particle")
     places = jnp.concatenate([law.u, law.theta], axis=1)
     count, axes = places.shape
+    numbers = jnp.arange(count)
 
     def to_neighbour(place: Array) -> Array:
         squares = jnp.sum((places - place[None]) ** 2, axis=1)
-        nearest = jnp.zeros((), squares.dtype)
-        for _ in range(k):  # faster than sorting; the place itself, at 0, is passed over
-            nearest = jnp.min(jnp.where(squares > nearest, squares, jnp.inf))
-        return nearest
+        for _ in range(k):  # faster than sorting; the first is the place itself, or a copy of it
+            squares = jnp.where(numbers == jnp.argmin(squares), jnp.inf, squares)
+        return jnp.min(squares)
 
     squares = jax.lax.map(to_neighbour, places, batch_size=BLOCK)
     ball = axes / 2 * float(np.log(np.pi)) - gammaln(axes / 2 + 1)

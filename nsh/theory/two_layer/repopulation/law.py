@@ -35,5 +35,5 @@ def optimal_law(
     size = jnp.abs(particles.mass) * optax.safe_norm(particles.u, 0.0, axis=-1)
     share = size * feature_norms(network, particles, x)
     total = jnp.sum(share)
-    some = total > 0
-    return jnp.where(some, share / jnp.where(some, total, 1), particles.mass)
+    none = total == 0  # not so for NaN, which stays
+    return jnp.where(none, particles.mass, share / jnp.where(none, 1, total))

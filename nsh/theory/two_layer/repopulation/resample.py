@@ -34,7 +34,8 @@ def resample(
     particle filters, and a population that has the law already stays as it is.
 
     Units drawn more than once are exact copies. Differentiable for the units drawn; how u and law
-    change which ones are drawn is left out. Raises `ValueError` on a bad law, width or scheme.
+    change which ones are drawn is left out. Raises `ValueError` on a bad law, width or scheme; in
+    compiled code the units' u is NaN where the law is.
     """
     require_integer("width", width, 1)
     require(scheme in get_args(Scheme), "scheme", scheme, "'independent' or 'systematic'")
@@ -48,7 +49,8 @@ def resample(
     drawn = jnp.searchsorted(cumulative, places * cumulative[-1], side="right")
     last = jnp.sum(cumulative < cumulative[-1], dtype=drawn.dtype)
     drawn = jnp.minimum(drawn, last)
-    weight = particles.mass[drawn] / law[drawn]
+    told = jnp.where(jnp.isfinite(cumulative[-1]), 1, jnp.nan)  # of a law that is no law
+    weight = told * particles.mass[drawn] / law[drawn]
     mass = jnp.full(width, 1 / width, law.dtype)
     return Particles(weight[:, None] * particles.u[drawn], particles.theta[drawn], mass,
                      particles.alpha)  # fmt: skip

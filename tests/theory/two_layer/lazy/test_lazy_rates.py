@@ -112,6 +112,14 @@ def test_derivatives_three_ways_and_over_kernels():
 
 
 @pytest.mark.core
+def test_slow_modes_and_compiled_code():
+    """A mode that does 1e-6 in a step has done 1 - 1 / e^2 of the loss after a million."""
+    slow = rates(np.diag([2e-6, 2.0]))
+    np.testing.assert_allclose(slow.loss_bound(1.0, 1e6), np.exp(-2), rtol=1e-5)
+    assert np.all(np.isnan(jax.jit(rates)(jnp.diag(jnp.asarray([1.0, -0.5]))).eigenvalues))
+
+
+@pytest.mark.core
 def test_bad_input():
     found = rates(jnp.eye(2))
     cases = [
@@ -119,6 +127,7 @@ def test_bad_input():
         (lambda: rates(np.ones((2, 3, 1, 1))), r"kernel.shape = \(2, 3, 1, 1\)"),
         (lambda: rates(np.array([[1.0, 2.0], [0.0, 1.0]])), "must be equal to its mirror image"),
         (lambda: rates(np.array([[1.0, np.nan], [np.nan, 1.0]])), "nan: must be finite"),
+        (lambda: rates(np.array([[1.0, 2.0], [2.0, 1.0]])), "smallest eigenvalue of kernel = -0.5"),
         (lambda: found.factors(0.0), "learning_rate = 0.0: must be > 0"),
         (lambda: found.loss_bound(0.5, [1, -2]), r"steps\[1\] = -2.0: must be >= 0"),
     ]

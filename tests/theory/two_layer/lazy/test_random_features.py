@@ -103,6 +103,15 @@ def test_derivatives_three_ways():
 
 
 @pytest.mark.core
+def test_features_too_badly_conditioned_for_their_weights_are_told():
+    """Squaring them squares the condition."""
+    small = 200 * np.finfo(jnp.zeros(()).dtype).eps ** 0.5
+    features = np.eye(6, 3) * np.array([1.0, 1.0, small])
+    assert ridge_regression(features, Y).status == Status.SOLVED
+    assert ridge_regression(features * np.array([1, 1, 1 / 25]), Y).status == Status.INACCURATE
+
+
+@pytest.mark.core
 def test_bad_input():
     net = network(Given(np.ones((3, 1)), np.ones((3, 3))))
     cases = [

@@ -172,6 +172,21 @@ def test_entropy_of_particles_is_kozachenko_and_leonenkos_and_near_the_truth():
 
 
 @pytest.mark.core
+def test_entropy_counts_copies_and_equal_distances():
+    """The neighbours of a place are as many as they are, not one for each distance."""
+
+    def of(places, k):
+        u, theta = jnp.split(jnp.asarray(places, float), 2, axis=1)
+        mass = jnp.full(len(places), 1 / len(places))
+        return entropy(NETWORK, Particles(u, theta, mass, jnp.ones(())), neighbours=k)
+
+    corners = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+    # the second neighbour is at 1 too: psi(4) - psi(2) + log pi
+    np.testing.assert_allclose(of(corners, 2), 1 / 2 + 1 / 3 + np.log(np.pi), rtol=1e-6)
+    assert of(np.repeat(corners, 2, axis=0), 1) == -np.inf
+
+
+@pytest.mark.core
 def test_bad_laws_are_refused_by_name(monkeypatch):
     with pytest.raises(ValueError, match="number of axes = 4"):
         Grid((0.0,) * 4, (1.0,) * 4, (2,) * 4)

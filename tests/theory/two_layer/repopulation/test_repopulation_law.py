@@ -163,6 +163,15 @@ def test_a_unit_of_law_zero_is_never_drawn(key):
     assert jnp.all(jnp.isfinite(drawn.u))
 
 
+@pytest.mark.core
+def test_laws_that_are_not_a_number_are_told(key):
+    now = particles(u=np.full((WIDTH, OUTPUTS), np.nan))
+    law = optimal_law(NETWORK, now, array(X))
+    assert jnp.all(jnp.isnan(law))
+    drawn = jax.jit(lambda law: resample(particles(), law, key, 3))(law)
+    assert jnp.all(jnp.isnan(drawn.u))
+
+
 def test_networks_that_are_zero_keep_their_masses_and_have_finite_slopes():
     now = particles(u=np.zeros((WIDTH, OUTPUTS)))
     np.testing.assert_array_equal(optimal_law(NETWORK, now, array(X)), now.mass)
