@@ -41,3 +41,34 @@ def check_three_ways(function, *arguments, eps=1e-6, tolerance=1e-6):
         np.testing.assert_allclose(
             slopes @ np.asarray(direction), weights @ tangent, rtol=1e-9, atol=1e-9
         )
+
+
+def check_second_derivatives(function, *arguments, eps=1e-5, tolerance=1e-6):
+    """Second derivatives, in two nested modes, agree with differences of first ones.
+
+    Of a random combination of the results, along a random direction.
+    """
+    with x64(True):
+        start, unravel = ravel_pytree(arguments)
+        random = np.random.default_rng(0)
+        direction = jnp.asarray(random.normal(size=start.shape))
+
+        def scalar(x):
+            results = ravel_pytree(function(*unravel(x)))[0]
+            return jnp.asarray(np.random.default_rng(1).normal(size=results.shape)) @ results
+
+        gradient = jax.grad(scalar)
+
+        def along(x):
+            return jax.jvp(scalar, (x,), (direction,))[1]
+
+        @jax.jit
+        def both_modes(x):
+            return jax.jvp(gradient, (x,), (direction,))[1], jax.grad(along)(x)
+
+        slope = jax.jit(gradient, compiler_options=QUICKLY)
+        above, below = (slope(start + h * direction) for h in (eps, -eps))
+        differences = np.asarray(above - below) / (2 * eps)
+        assert np.any(np.abs(differences) > tolerance)
+        for found in both_modes.lower(start).compile(QUICKLY)(start):
+            np.testing.assert_allclose(found, differences, rtol=tolerance, atol=tolerance)

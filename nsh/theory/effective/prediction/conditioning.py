@@ -18,7 +18,7 @@ LARGEST_JITTER = 0.02  # of the mean diagonal
 
 
 class Status(enum.IntEnum):
-    """How a solve went, as data. From `NOT_POSITIVE` on, what could not be computed is NaN."""
+    """How a solve went, as data. What could not be computed is NaN."""
 
     SOLVED = 0
     """As asked."""
@@ -30,6 +30,8 @@ class Status(enum.IntEnum):
     """A variance below 0 by more than rounding (given as 0): kernels not of the same prior."""
     DIVERGED = 4
     """Training diverges, or the solver of differential equations gave up."""
+    INACCURATE = 5
+    """Off by more than was asked or is usual: see the result's `error`."""
 
 
 class Factor(eqx.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,7 +12,10 @@ from jaxtyping import Array, Float, Int
 
 from nsh._checks import is_concrete, require, require_all
 from nsh._shown import Shown
+from nsh.theory.effective.prediction.accuracy import Errors, as_errors, judged
 from nsh.theory.effective.prediction.conditioning import Status
+from nsh.theory.effective.prediction.law import Descent, Flow, Law
+from nsh.theory.effective.prediction.linear_training import LinearTraining, after_training
 from nsh.theory.effective.prediction.matrices import (
     MATMUL,
     as_cross,
@@ -23,24 +27,18 @@ from nsh.theory.effective.prediction.matrices import (
     as_test_kernel,
 )
 from nsh.theory.effective.prediction.prediction import nonnegative, worst
-from nsh.theory.effective.prediction.spectral import (
-    Descent,
-    Flow,
-    Law,
-    Spectrum,
-    progress,
-    spectrum,
-)
 
 
 class Course(Shown):
     """Outputs on the training and test inputs through training, leading axes = those of `times`.
 
-    `condition`: of the training NTK; `status`: see `nsh.theory.effective.prediction.conditioning`.
+    `error`: of the test outputs, like these, and constant for derivatives. `condition`: of the
+    training NTK; `status`: see `nsh.theory.effective.prediction.conditioning`.
     """
 
     train: Float[Array, "..."]
     test: Float[Array, "..."]
+    error: Float[Array, "..."]
     condition: Float[Array, ""]
     status: Int[Array, ""]
 
@@ -50,12 +48,13 @@ class EnsembleCourse(Shown):
 
     `mean` [*times, tests, ...] like y; `variance` [*times, tests], the same for all outputs and
     never negative; `covariance` [*times, tests, tests] where all of the test kernel was given.
-    `condition` and `status` as in `Course`.
+    `error`: of the mean, like it. `condition` and `status` as in `Course`.
     """
 
     mean: Float[Array, "..."]
     variance: Float[Array, "..."]
     covariance: Float[Array, "..."] | None
+    error: Float[Array, "..."]
     condition: Float[Array, ""]
     status: Int[Array, ""]
 
@@ -69,6 +68,7 @@ def mse_dynamics(
     start_train: Any = None,
     start_test: Any = None,
     learning_rate: Any = None,
+    kernel_error: Any = 0.0,
 ) -> Course:
     """Outputs at each time of training on ``sum_i |f(x_i) - y_i|^2 / 2`` with a constant NTK.
 
@@ -83,9 +83,12 @@ def mse_dynamics(
     Shapes: [n, n], [tests, n], y [n] or [n, outputs], `times` any; infinity is allowed. `start_*`:
     outputs before training, like y, default 0, which gives the mean over initialisations; with a
     network's own outputs and empirical NTK this is that network linearised. One eigendecomposition
-    serves all times. Directions whose eigenvalue is below 10 eps of the largest do not move
+    serves all times; where all of them are known to be infinite a Cholesky factor does, unless the
+    kernel is singular. Directions whose eigenvalue is below 10 eps of the largest do not move
     (status `REGULARISED`); steps too large for a finite limit are `DIVERGED`, and the numbers
-    what they are. Differentiable once in everything, also at coinciding eigenvalues.
+    what they are. `kernel_error`: of the NTK's entries, as in `gp_predict`; what it and rounding
+    do to test outputs is their `error`. Differentiable to any order in everything else, also at
+    coinciding eigenvalues.
 
     Raises `ValueError` on kernels that are not symmetric, finite or of these shapes, on negative
     times, steps that are not whole, and learning rates that are not positive.
@@ -104,7 +107,8 @@ def mse_dynamics(
         )
     ]
     times, law = _schedule(times, learning_rate, dtype)
-    return _mse_dynamics(train, cross, y, times, law, *starts)
+    errors = as_errors(kernel_error, train, cross)
+    return _mse_dynamics(train, cross, y, times, law, *starts, errors, ended=_ended(times, law))
 
 
 def ensemble_dynamics(
@@ -117,6 +121,7 @@ def ensemble_dynamics(
     times: Any,
     *,
     learning_rate: Any = None,
+    kernel_error: Any = 0.0,
 ) -> EnsembleCourse:
     """Mean and covariance over initialisations, at each time, of what `mse_dynamics` trains.
 
@@ -137,7 +142,16 @@ def ensemble_dynamics(
     prior_test = as_test_kernel("nngp_test_test", nngp_test_test, len(cross), dtype)
     y = as_targets(y, n, dtype)
     times, law = _schedule(times, learning_rate, dtype)
-    return _ensemble_dynamics(train, cross, prior, prior_cross, prior_test, y, times, law)
+    errors = as_errors(kernel_error, train, cross)
+    return _ensemble_dynamics(
+        train, cross, prior, prior_cross, prior_test, y, times, law, errors,
+        ended=_ended(times, law),
+    )  # fmt: skip
+
+
+def _ended(times: Array, law: Law) -> bool:
+    """Whether gradient flow is known to be over at all times."""
+    return isinstance(law, Flow) and is_concrete(times) and bool(np.all(np.isinf(times)))
 
 
 def _schedule(times: Any, learning_rate: Any, dtype: Any) -> tuple[Array, Law]:
@@ -156,35 +170,36 @@ def _schedule(times: Any, learning_rate: Any, dtype: Any) -> tuple[Array, Law]:
     return times, Descent(rate)
 
 
-def _over_times(
-    matrix: Array, b: Array, times: Array, law: Law, found: Spectrum
-) -> Float[Array, "times n k"]:
-    """`progress` at each of the (flattened) times."""
-    return jax.vmap(lambda time: progress(matrix, b, time, law, found))(times.reshape(-1))
-
-
-def _status(found: Spectrum, times: Array, law: Law) -> Array:
-    last = jnp.max(times, initial=0)
-    return worst(found.status, law.diverges(found.values[-1], last), Status.DIVERGED)
-
-
-@jax.jit
+@partial(jax.jit, static_argnames="ended")
 def _mse_dynamics(
-    train: Array, cross: Array, y: Array, times: Array, law: Law, f_train: Array, f_test: Array
+    train: Array,
+    cross: Array,
+    y: Array,
+    times: Array,
+    law: Law,
+    f_train: Array,
+    f_test: Array,
+    errors: Errors,
+    ended: bool,
 ) -> Course:
-    found = spectrum(train)
     left = (y - f_train).reshape(len(y), -1)
-    moved = _over_times(train, left, times, law, found)
 
-    def outputs(start: Array, kernel: Array) -> Array:
-        change = jnp.einsum("xn,tnk->txk", kernel, moved, precision=MATMUL)
-        return (start.reshape(1, len(start), -1) + change).reshape(times.shape + start.shape)
+    def course(training: LinearTraining) -> Course:
+        moved = training.moved(left)
 
-    status = _status(found, times, law)
-    return Course(outputs(f_train, train), outputs(f_test, cross), found.condition, status)
+        def outputs(start: Array, kernel: Array) -> Array:
+            change = jnp.einsum("xn,tnk->txk", kernel, moved, precision=MATMUL)
+            return (start.reshape(1, len(start), -1) + change).reshape(times.shape + start.shape)
+
+        error = training.error(train, cross, left, errors).reshape(times.shape + f_test.shape)
+        status = judged(training.status(), error, left)
+        f_of_train, f_of_test = outputs(f_train, train), outputs(f_test, cross)
+        return Course(f_of_train, f_of_test, error, training.condition(), status)
+
+    return after_training(train, times, law, ended, course)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="ended")
 def _ensemble_dynamics(
     train: Array,
     cross: Array,
@@ -194,27 +209,34 @@ def _ensemble_dynamics(
     y: Array,
     times: Array,
     law: Law,
+    errors: Errors,
+    ended: bool,
 ) -> EnsembleCourse:
-    found = spectrum(train)
-    pull = jnp.swapaxes(_over_times(train, cross.T, times, law, found), 1, 2)  # M [t, tests, n]
-    mean = jnp.einsum("txn,nk->txk", pull, y.reshape(len(y), -1), precision=MATMUL)
-    spread = jnp.matmul(pull, prior, precision=MATMUL)
-    before = jnp.diagonal(prior_test) if prior_test.ndim == 2 else prior_test
-    taken = jnp.sum(pull * prior_cross[None], axis=-1)
-    added = jnp.sum(spread * pull, axis=-1)
-    size = before[None] + 2 * jnp.abs(taken) + added
-    variance, negative = nonnegative(before[None] - 2 * taken + added, size)
-    covariance = None
-    if prior_test.ndim == 2:
-        mixed = jnp.einsum("txn,zn->txz", pull, prior_cross, precision=MATMUL)
-        both = mixed + jnp.swapaxes(mixed, 1, 2)
-        covariance = prior_test[None] - both
-        covariance += jnp.einsum("txn,tzn->txz", spread, pull, precision=MATMUL)
-        diagonal = jnp.eye(len(cross), dtype=bool)[None]
-        covariance = jnp.where(diagonal, variance[..., None], covariance)
-        covariance = covariance.reshape(*times.shape, *prior_test.shape)
-    status = worst(_status(found, times, law), negative, Status.NEGATIVE_VARIANCE)
-    return EnsembleCourse(
-        mean.reshape(*times.shape, len(cross), *y.shape[1:]),
-        variance.reshape(*times.shape, len(cross)), covariance, found.condition, status,
-    )  # fmt: skip
+    def course(training: LinearTraining) -> EnsembleCourse:
+        pull = jnp.swapaxes(training.moved(cross.T), 1, 2)  # M [t, tests, n]
+        mean = jnp.einsum("txn,nk->txk", pull, y.reshape(len(y), -1), precision=MATMUL)
+        spread = jnp.matmul(pull, prior, precision=MATMUL)
+        before = jnp.diagonal(prior_test) if prior_test.ndim == 2 else prior_test
+        taken = jnp.sum(pull * prior_cross[None], axis=-1)
+        added = jnp.sum(spread * pull, axis=-1)
+        size = before[None] + 2 * jnp.abs(taken) + added
+        variance, negative = nonnegative(before[None] - 2 * taken + added, size)
+        covariance = None
+        if prior_test.ndim == 2:
+            mixed = jnp.einsum("txn,zn->txz", pull, prior_cross, precision=MATMUL)
+            both = mixed + jnp.swapaxes(mixed, 1, 2)
+            covariance = prior_test[None] - both
+            covariance += jnp.einsum("txn,tzn->txz", spread, pull, precision=MATMUL)
+            diagonal = jnp.eye(len(cross), dtype=bool)[None]
+            covariance = jnp.where(diagonal, variance[..., None], covariance)
+            covariance = covariance.reshape(*times.shape, *prior_test.shape)
+        error = training.error(train, cross, y.reshape(len(y), -1), errors)
+        status = judged(training.status(), error, y)
+        status = worst(status, negative, Status.NEGATIVE_VARIANCE)
+        shape = (*times.shape, len(cross), *y.shape[1:])
+        return EnsembleCourse(
+            mean.reshape(shape), variance.reshape(*times.shape, len(cross)), covariance,
+            error.reshape(shape), training.condition(), status,
+        )  # fmt: skip
+
+    return after_training(train, times, law, ended, course)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +27,7 @@ from nsh.theory.effective.prediction.prediction import worst
 from nsh.theory.effective.prediction.spectral import spectrum
 
 Loss = Callable[[Array, Array], Array]
+FINER, SHARE = 20, 5  # of a step's error in the second solve; of the difference that is its error
 
 
 def loss_dynamics(
@@ -45,19 +46,24 @@ def loss_dynamics(
 
     ``loss(f, y)`` is a scalar of all training outputs f, which are like `start_train` [n] or
     [n, outputs]: a sum over samples goes n times as fast as a mean. (Lee et al., arXiv
-    1902.06720, eqs. 2 and 3.) Solved by Diffrax (Tsitouras' 5th-order method with adaptive
-    steps) in the variables a of ``f = f(0) + Theta a``, so that one solve serves the test inputs
-    too. For squared error `mse_dynamics` is exact and much faster.
+    1902.06720, eqs. 2 and 3.) Solved by Diffrax (Tsitouras' 5th-order method, adaptive steps) in
+    the variables a of ``f = f(0) + Theta a``, so that one solve serves the test inputs too. For
+    squared error `mse_dynamics` is exact and much faster.
 
     Shapes: [n, n], [tests, n], y as the loss takes it, `times` any, finite. `start_test`
-    [tests] or [tests, outputs]. `tolerance`: relative and absolute, of a step. Steps are of
-    order ``1 / (largest eigenvalue * curvature of the loss)`` once it is stiff, so late times
-    take many: beyond `max_steps` the status is `DIVERGED` and times not reached are NaN.
+    [tests] or [tests, outputs]. `tolerance`: of the outputs that are returned, in units of the
+    largest output at the start, or of 1 if that is larger. It is solved twice, with steps whose
+    error may be the tolerance and a twentieth of it. The second is returned; its `error` is a
+    fifth of the difference, and rounding. Above the tolerance the status is `INACCURATE`.
+
+    Steps are of order ``1 / (largest eigenvalue * curvature of the loss)``, so late times take
+    many. Beyond `max_steps` the status is `DIVERGED` and times not reached are NaN.
     Differentiable in reverse mode (in the kernels, the starts, y, `times`). Compiled once for
     each `loss`, which is compared by identity.
 
     Raises `ValueError` on bad kernels as `mse_dynamics` does, on times that are negative or
-    infinite, and where the loss is no scalar; `ImportError` without Diffrax.
+    infinite, and where the loss is no scalar;
+    `ImportError` without Diffrax.
     """
     _diffrax()
     train = as_symmetric("ntk_train_train", ntk_train_train)
@@ -86,9 +92,18 @@ def _diffrax() -> Any:
 
 
 def _solve(
-    loss: Loss, max_steps: int, tolerance: float, train: Array, y: Array, times: Array, start: Array
+    loss: Loss,
+    max_steps: int,
+    tolerance: Array,
+    kernels: tuple[Array, Array],
+    y: Array,
+    times: Array,
+    start: Array,
 ) -> tuple[Float[Array, "times n ..."], Array]:
-    """The variables a at increasing times, and whether the solver got there."""
+    """The variables a at increasing times, and whether the solver got there.
+
+    `tolerance`: of a step, in outputs.
+    """
     diffrax = _diffrax()
     slope = jax.grad(loss)
 
@@ -96,6 +111,11 @@ def _solve(
         train, y, start = arguments
         return -slope(start + jnp.matmul(train, a, precision=MATMUL), y)
 
+    def in_outputs(error: Array) -> Array:
+        moved = [jnp.matmul(kernel, error, precision=MATMUL) for kernel in kernels]
+        return jax.lax.stop_gradient(jnp.max(jnp.abs(jnp.concatenate(moved))))
+
+    controller = diffrax.PIDController(rtol=0.0, atol=tolerance, norm=in_outputs)
     found = diffrax.diffeqsolve(
         diffrax.ODETerm(change),
         diffrax.Tsit5(),
@@ -103,16 +123,16 @@ def _solve(
         t1=times[-1],
         dt0=None,
         y0=jnp.zeros_like(start),
-        args=(train, y, start),
+        args=(kernels[0], y, start),
         saveat=diffrax.SaveAt(ts=times),
-        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+        stepsize_controller=controller,
         max_steps=max_steps,
         throw=False,
     )
     return found.ys, found.result == diffrax.RESULTS.successful
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@eqx.filter_jit
 def _loss_dynamics(
     loss: Loss,
     max_steps: int,
@@ -126,14 +146,31 @@ def _loss_dynamics(
 ) -> Course:
     flat = times.reshape(-1)
     order = jnp.argsort(flat)
-    sorted_a, arrived = _solve(loss, max_steps, tolerance, train, y, flat[order], f_train)
-    a = sorted_a[jnp.argsort(order)]
+    size = jnp.maximum(jnp.max(jnp.abs(jnp.concatenate([f_train, f_test]))), 1)
+    allowed = jax.lax.stop_gradient(tolerance * size)
+    eps = float(jnp.finfo(train.dtype).eps)
+    rounding = 4 * eps * jax.lax.stop_gradient(size)
+    steps = jnp.maximum(allowed * jnp.asarray([1, 1 / FINER], train.dtype), rounding)
+
+    def solve(of_step: Array) -> tuple[Array, Array]:
+        return _solve(loss, max_steps, of_step, (train, cross), y, flat[order], f_train)
+
+    by_tolerance, arrived = jax.lax.map(solve, steps)
+    a = by_tolerance[:, jnp.argsort(order)]
     a = jnp.where(jnp.isfinite(a), a, jnp.nan)
 
-    def outputs(start: Array, kernel: Array) -> Array:
-        change = jnp.einsum("xn,tn...->tx...", kernel, a, precision=MATMUL)
-        return (start[None] + change).reshape(times.shape + start.shape)
+    def outputs(start: Array, kernel: Array) -> tuple[Array, Array]:
+        change = jnp.einsum("xn,stn...->stx...", kernel, a, precision=MATMUL)
+        shape = times.shape + start.shape
+        sizes = jnp.einsum("xn,tn...->tx...", jnp.abs(kernel), jnp.abs(a[1]), precision=MATMUL)
+        error = jnp.abs(change[1] - change[0]) / SHARE + eps * sizes
+        error = jax.lax.stop_gradient(error)
+        return (start[None] + change[1]).reshape(shape), error.reshape(shape)
 
     found = spectrum(train)
-    status = worst(found.status, ~arrived, Status.DIVERGED)
-    return Course(outputs(f_train, train), outputs(f_test, cross), found.condition, status)
+    f_train, e_train = outputs(f_train, train)
+    f_test, e_test = outputs(f_test, cross)
+    inaccurate = ~(jnp.maximum(jnp.max(e_train), jnp.max(e_test)) <= allowed)
+    status = worst(found.status, inaccurate, Status.INACCURATE)
+    status = worst(status, ~arrived[1], Status.DIVERGED)
+    return Course(f_train, f_test, e_test, found.condition, status)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from nsh._shown import Shown
+from nsh.theory.effective.prediction.accuracy import Errors, as_errors, error_of_mean, judged
 from nsh.theory.effective.prediction.conditioning import Factor, Status, factorise
 from nsh.theory.effective.prediction.matrices import (
     MATMUL,
@@ -26,14 +27,16 @@ class Prediction(Shown):
 
     `mean` is like y with a row for each test input. `variance`: of the noiseless function, the
     same for all outputs, never negative; `covariance` where all of the test kernel was given.
-    `log_marginal_likelihood`: log p(y), summed over outputs, in nats. `jitter`, `condition`,
-    `status`: see `nsh.theory.effective.prediction.conditioning`; from status 2 on there are NaNs.
+    `log_marginal_likelihood`: log p(y), summed over outputs, in nats. `error`: the mean's standard
+    error, as the errors of the kernels, rounding and jitter go; constant for derivatives. `jitter`,
+    `condition`, `status`: see `nsh.theory.effective.prediction.conditioning`.
     """
 
     mean: Float[Array, "tests ..."]
     variance: Float[Array, " tests"]
     covariance: Float[Array, "tests tests"] | None
     log_marginal_likelihood: Float[Array, ""]
+    error: Float[Array, "tests ..."]
     jitter: Float[Array, ""]
     condition: Float[Array, ""]
     status: Int[Array, ""]
@@ -42,11 +45,13 @@ class Prediction(Shown):
 class Regression(Shown):
     """Kernel regression: `mean` at the test inputs and `dual`, the weights of the training ones.
 
-    ``mean = kernel_test_train dual``; `jitter`, `condition` and `status` as in `Prediction`.
+    ``mean = kernel_test_train dual``; `error`, `jitter`, `condition` and `status` as in
+    `Prediction`.
     """
 
     mean: Float[Array, "tests ..."]
     dual: Float[Array, "n ..."]
+    error: Float[Array, "tests ..."]
     jitter: Float[Array, ""]
     condition: Float[Array, ""]
     status: Int[Array, ""]
@@ -59,6 +64,7 @@ def gp_predict(
     y: Any,
     *,
     noise: Any = 0.0,
+    kernel_error: Any = 0.0,
 ) -> Prediction:
     """Bayesian inference with prior f ~ N(0, kernel) and observations y = f + N(0, noise).
 
@@ -67,29 +73,39 @@ def gp_predict(
     Bayesian network of infinite width (Lee et al., arXiv 1711.00165, eqs. 8 and 9).
 
     Shapes: [n, n], [tests, n], [tests, tests] or its diagonal [tests], y [n] or [n, outputs]
-    (outputs are independent). `noise`: a variance, in the kernel's unit. Differentiable in all
+    (outputs are independent). `noise`: a variance, in the kernel's unit. `kernel_error`: of the
+    kernels' entries, relative to the diagonal: a number, or a pair of those of `Kernels.error`,
+    [n, n] and [tests, n]. It makes no difference but to `error` and status: where the mean may be
+    off by over 1% of the largest target, the status is `INACCURATE`. Differentiable in all other
     arguments. Raises `ValueError` on kernels that are not symmetric, finite or of these shapes,
     on negative variances and negative noise. What only the solve shows is in the status.
     """
     train = as_symmetric("kernel_train_train", kernel_train_train)
     cross, y = _cross_and_targets(train, kernel_test_train, y)
     test = as_test_kernel("kernel_test_test", kernel_test_test, len(cross), train.dtype)
-    return _gp_predict(train, cross, test, y, as_amount("noise", noise, train.dtype))
+    errors = as_errors(kernel_error, train, cross)
+    return _gp_predict(train, cross, test, y, as_amount("noise", noise, train.dtype), errors)
 
 
 def kernel_regression(
-    kernel_train_train: Any, kernel_test_train: Any, y: Any, *, ridge: Any = 0.0
+    kernel_train_train: Any,
+    kernel_test_train: Any,
+    y: Any,
+    *,
+    ridge: Any = 0.0,
+    kernel_error: Any = 0.0,
 ) -> Regression:
     """``mean = K_*X (K_XX + ridge I)^-1 y``, with ridge added to the kernel's diagonal.
 
     With the NTK and ridge = 0 this is the mean, over initialisations, of networks of infinite
     width trained by gradient descent on squared error to the end (Jacot et al., arXiv
-    1806.07572; at any time, and the spread: `mse_dynamics`). Shapes, derivatives and errors as
-    in `gp_predict`.
+    1806.07572; at any time, and the spread: `mse_dynamics`). Shapes, `kernel_error`, derivatives
+    and what is raised as in `gp_predict`.
     """
     train = as_symmetric("kernel_train_train", kernel_train_train)
     cross, y = _cross_and_targets(train, kernel_test_train, y)
-    return _kernel_regression(train, cross, y, as_amount("ridge", ridge, train.dtype))
+    errors = as_errors(kernel_error, train, cross)
+    return _kernel_regression(train, cross, y, as_amount("ridge", ridge, train.dtype), errors)
 
 
 def _cross_and_targets(train: Array, cross: Any, y: Any) -> tuple[Array, Array]:
@@ -102,7 +118,9 @@ def _regularised(train: Array, amount: Array) -> Factor:
 
 
 @jax.jit
-def _gp_predict(train: Array, cross: Array, test: Array, y: Array, noise: Array) -> Prediction:
+def _gp_predict(
+    train: Array, cross: Array, test: Array, y: Array, noise: Array, errors: Errors
+) -> Prediction:
     factor = _regularised(train, noise)
     dual = factor.solve(y)
     white = factor.whiten(cross.T)
@@ -115,18 +133,33 @@ def _gp_predict(train: Array, cross: Array, test: Array, y: Array, noise: Array)
     outputs = y.size // len(y)
     constant = outputs * (factor.log_determinant() + len(y) * math.log(2 * math.pi))
     log_likelihood = -(jnp.sum(y * dual) + constant) / 2
+    error, status = _accuracy(factor, train, cross, dual, y, errors)
     return Prediction(
-        jnp.matmul(cross, dual, precision=MATMUL), variance, covariance, log_likelihood,
-        factor.jitter, factor.condition, worst(factor.status, negative, Status.NEGATIVE_VARIANCE),
+        jnp.matmul(cross, dual, precision=MATMUL), variance, covariance, log_likelihood, error,
+        factor.jitter, factor.condition, worst(status, negative, Status.NEGATIVE_VARIANCE),
     )  # fmt: skip
 
 
 @jax.jit
-def _kernel_regression(train: Array, cross: Array, y: Array, ridge: Array) -> Regression:
+def _kernel_regression(
+    train: Array, cross: Array, y: Array, ridge: Array, errors: Errors
+) -> Regression:
     factor = _regularised(train, ridge)
     dual = factor.solve(y)
     mean = jnp.matmul(cross, dual, precision=MATMUL)
-    return Regression(mean, dual, factor.jitter, factor.condition, factor.status)
+    error, status = _accuracy(factor, train, cross, dual, y, errors)
+    return Regression(mean, dual, error, factor.jitter, factor.condition, status)
+
+
+def _accuracy(
+    factor: Factor, train: Array, cross: Array, dual: Array, y: Array, errors: Errors
+) -> tuple[Float[Array, "tests ..."], Int[Array, ""]]:
+    """The mean's error, and the status that it leaves."""
+    fixed, columns = jax.lax.stop_gradient(factor), dual.reshape(len(dual), -1)
+    known = fixed.solve(fixed.jitter * jax.lax.stop_gradient(columns))
+    error = error_of_mean(fixed.solve, train, cross, columns, errors, known=known)
+    error = error.reshape(len(cross), *dual.shape[1:])
+    return error, judged(factor.status, error, y)
 
 
 def nonnegative(variance: Array, size: Array) -> tuple[Array, Array]:
@@ -140,5 +173,5 @@ def nonnegative(variance: Array, size: Array) -> tuple[Array, Array]:
 
 def worst(status: Int[Array, ""], happened: Array, otherwise: Status) -> Int[Array, ""]:
     """`status`, or `otherwise` if that `happened` while nothing else had failed."""
-    fine = status <= Status.REGULARISED
+    fine = (status <= Status.REGULARISED) | (status == Status.INACCURATE)
     return jnp.where(happened & fine, otherwise, status).astype(jnp.int32)

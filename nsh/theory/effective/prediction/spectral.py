@@ -3,86 +3,23 @@
 from __future__ import annotations
 
 import abc
+import itertools
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
 from nsh.theory.effective.prediction.conditioning import Status
+from nsh.theory.effective.prediction.law import Law, table_of
 from nsh.theory.effective.prediction.matrices import MATMUL
 
 UNRESOLVED = 10  # eps of the largest eigenvalue: what is below cannot be told from 0
-
-
-class Law(eqx.Module):
-    """How a residual along an eigenvector of eigenvalue v decays with time."""
-
-    @abc.abstractmethod
-    def done(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
-        """The share of the residual that is gone, for v > 0; `time` may be infinite."""
-
-    @abc.abstractmethod
-    def reach(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
-        """How far v must change for ``done / v`` to change its shape."""
-
-    @abc.abstractmethod
-    def diverges(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Array:
-        """Whether the residual grows."""
-
-
-class Flow(Law):
-    """Gradient flow: the residual is ``exp(-v t)``."""
-
-    def done(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
-        """``1 - exp(-v t)``."""
-        finite, time = _finite(time)
-        return jnp.where(finite, -jnp.expm1(-v * time), 1)
-
-    def reach(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
-        """The larger of v and 1 / t."""
-        return jnp.maximum(v, 1 / jnp.maximum(time, jnp.finfo(time.dtype).tiny))
-
-    def diverges(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Array:  # noqa: ARG002
-        """Never."""
-        return jnp.zeros(v.shape, bool)
-
-
-class Descent(Law):
-    """Gradient descent: after t steps the residual is ``(1 - rate v)^t``."""
-
-    rate: Float[Array, ""]
-
-    def done(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
-        """``1 - (1 - rate v)^t``, accurate also where rate v is below the rounding of 1."""
-        finite, time = _finite(jax.lax.stop_gradient(time))  # whole numbers
-        x = self.rate * v
-        slow = x < 0.5
-        gone = -jnp.expm1(time * jnp.log1p(-jnp.where(slow, x, 0.25)))
-        # the derivative of 0^0 would be NaN
-        left = jnp.power(1 - jnp.where(slow | (time == 0), 0.5, x), time)
-        # after infinitely many steps: all, none, or no limit
-        limit = jnp.where((x > 0) & (x < 2), 1.0, jnp.where(x == 0, 0.0, jnp.nan))
-        return jnp.where(finite, jnp.where(slow, gone, 1 - left), limit)
-
-    def reach(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
-        """As in gradient flow, from either end of the interval where descent converges."""
-        from_end = jnp.minimum(v, jnp.abs(2 / self.rate - v))
-        return jnp.maximum(from_end, 1 / jnp.maximum(time * self.rate, jnp.finfo(v.dtype).tiny))
-
-    def diverges(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Array:
-        """Beyond twice the inverse rate, or at it for ever."""
-        x = self.rate * v
-        return (x > 2) | ((x == 2) & jnp.isinf(time))
-
-
-def _finite(time: Float[Array, ""]) -> tuple[Array, Array]:
-    """Whether time is finite, and 1 in its place if not, lest derivatives be NaN."""
-    finite = jnp.isfinite(time)
-    return finite, jnp.where(finite, time, 1)
 
 
 class Spectrum(eqx.Module):
@@ -115,62 +52,196 @@ def spectrum(matrix: Float[Array, "n n"]) -> Spectrum:
     return Spectrum(values, vectors, condition, status)
 
 
-@jax.custom_jvp
+class Share(eqx.Module):
+    """A function F of eigenvalues: how far the residual at each of them takes the outputs."""
+
+    @abc.abstractmethod
+    def column(self, nodes: list[Array], unit: Array) -> list[Array]:
+        """``F[v_i, .., v_last]`` for all i, of nodes v > 0 in this unit."""
+
+
+class Done(Share):
+    """``done(v, time) / v``."""
+
+    law: Law
+    time: Float[Array, ""]
+
+    def column(self, nodes: list[Array], unit: Array) -> list[Array]:
+        """Of one more node, 0, at which nothing is done."""
+        law, time = self.law.scaled(unit, self.time)
+        table = table_of(law, [*nodes, jnp.zeros_like(nodes[0])], time)
+        return [-row[-1] for row in table[:-1]]
+
+
+class Slope(Share):
+    """The derivative of a share by one of its numbers, the leaf at this place."""
+
+    share: Share
+    place: int = eqx.field(static=True)
+
+    def column(self, nodes: list[Array], unit: Array) -> list[Array]:
+        """That of the derivative."""
+        leaves, form = jax.tree.flatten(self.share)
+        number = leaves[self.place]
+
+        def at(number: Array) -> list[Array]:
+            changed = [*leaves[: self.place], number, *leaves[self.place + 1 :]]
+            return jax.tree.unflatten(form, changed).column(nodes, unit)
+
+        return jax.jvp(at, (number,), (jnp.ones_like(number),))[1]
+
+
 def progress(
-    matrix: Float[Array, "n n"],  # noqa: ARG001, differentiated by
+    matrix: Float[Array, "n n"],
     b: Float[Array, "n k"],
     time: Float[Array, ""],
     law: Law,
     found: Spectrum,
 ) -> Float[Array, "n k"]:
-    """``matrix^-1 done(matrix, time) b``, with `found` the spectrum of the matrix.
+    """``matrix^-1 done(matrix, time) b``, with `found` the spectrum of the symmetric matrix.
 
-    Directions of eigenvalue 0 do not move. Differentiable once in matrix, b, time and law, also
-    where eigenvalues coincide (where derivatives of eigenvectors do not exist).
+    Directions of eigenvalue 0 do not move. Differentiable to any order and in any mode in matrix,
+    b, time and law, also where eigenvalues coincide (where derivatives of eigenvectors do not
+    exist). The k-th derivative by the matrix takes time of order n^(k + 1), at least n^3, and
+    memory n^k, at least n^2.
     """
-    moved = _moved(found.values, time, law)[:, None] * _product(found.vectors.T, b)
-    return _product(found.vectors, moved)
+    return _applied(matrix, b, Done(law, time), found)
 
 
-@progress.defjvp
-def _progress_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    matrix, b, time, law, found = primals
-    d_matrix, d_b, d_time, d_law, _ = tangents
-    inner = _product(found.vectors.T, b)
-    turned = _product(_product(found.vectors.T, d_matrix), found.vectors)
-    by_matrix = _product(_divided_differences(found.values, time, law) * turned, inner)
-    _, by_time = jax.jvp(
-        lambda time, law: _moved(found.values, time, law), (time, law), (d_time, d_law)
-    )
-    change = _product(found.vectors, by_matrix + by_time[:, None] * inner)
-    return progress(matrix, b, time, law, found), change + progress(matrix, d_b, time, law, found)
+@jax.custom_jvp
+def _applied(
+    matrix: Float[Array, "n n"],  # noqa: ARG001, differentiated by
+    b: Float[Array, "n k"],
+    share: Share,
+    found: Spectrum,
+) -> Float[Array, "n k"]:
+    """``F(matrix) b``."""
+    unit, values = _in_units(found)
+    done = _differences(share, [values], unit) / unit
+    return _product(found.vectors, done[:, None] * _product(found.vectors.T, b))
 
 
-def _moved(v: Float[Array, "..."], time: Float[Array, ""], law: Law) -> Float[Array, "..."]:
-    """``done / v``, and 0 for v = 0."""
-    safe = jnp.where(v == 0, 1, v)
-    return jnp.where(v == 0, 0, law.done(safe, time) / safe)
+@partial(_applied.defjvp, symbolic_zeros=True)
+def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    matrix, b, share, found = primals
+    d_matrix, d_b, d_share, _ = tangents
+    changes = _by_numbers(lambda share: _applied(matrix, b, share, found), share, d_share)
+    if not _is_zero(d_b):
+        changes.append(_linear(lambda b: _applied(matrix, b, share, found), d_b))
+    if not _is_zero(d_matrix):
+        by_matrix = _linear(partial(_with_move, matrix, [], share, found), d_matrix)
+        changes.append(_product(by_matrix, b))
+    return _applied(matrix, b, share, found), sum(changes, start=jnp.zeros_like(b))
 
 
-def _divided_differences(
-    v: Float[Array, " n"], time: Float[Array, ""], law: Law
+@jax.custom_jvp
+def _moved(
+    matrix: Float[Array, "n n"],  # noqa: ARG001, differentiated by
+    moves: list[Array],
+    share: Share,
+    found: Spectrum,
 ) -> Float[Array, "n n"]:
-    """``(F(v_i) - F(v_j)) / (v_i - v_j)`` of F = done / v, in the limit where they coincide.
+    """The derivative of ``F(matrix)`` along symmetric moves E: linear and self-adjoint in each.
 
-    These are the derivative of a matrix function in the eigenbasis (Daleckii and Krein, 1965).
-    Of eigenvalues close by, F' is averaged between them instead, which does not cancel.
+    In the eigenbasis the sum, over all orders of the moves, of ``sum_jk.. F[v_i, v_j, v_k, ..]
+    E1_ij E2_jk ..`` with divided differences of F (Daleckii and Krein, 1965).
     """
-    gap = v[:, None] - v[None]
-    nodes, weights = (jnp.asarray(part, v.dtype) for part in np.polynomial.legendre.leggauss(3))
-    middle = (v[:, None] + v[None]) / 2
-    between = middle[..., None] + gap[..., None] / 2 * nodes[None, None]
-    _, slope = jax.jvp(lambda v: _moved(v, time, law), (between,), (jnp.ones_like(between),))
-    mean_slope = jnp.sum(slope * weights[None, None], axis=-1) / 2
-    close = jnp.abs(gap) < 0.1 * law.reach(middle, time)
-    value = _moved(v, time, law)
-    difference = (value[:, None] - value[None]) / jnp.where(gap == 0, 1, gap)  # 0 of two nulls
-    null = (v == 0)[:, None] | (v == 0)[None]
-    return jnp.where(close & ~null, mean_slope, difference)
+    (unit, values), basis, order = _in_units(found), found.vectors, len(moves)
+    inner = [_product(_product(basis.T, move + move.T), basis) / (2 * unit) for move in moves]
+
+    def row(given: tuple[Array, list[Array]]) -> Array:
+        value, firsts = given
+        grid = jnp.meshgrid(*[values] * order, indexing="ij")
+        differences = _differences(share, [jnp.full_like(grid[0], value), *grid], unit)
+        total = jnp.zeros_like(values)
+        for first, *others in itertools.permutations(range(order)):
+            factors = [firsts[first], [0]]
+            for axis, other in enumerate(others):
+                factors += [inner[other], [axis, axis + 1]]
+            axes = [*range(order)]
+            total += jnp.einsum(differences, axes, *factors, [order - 1], precision=MATMUL)
+        return total
+
+    rows = jax.vmap(row) if order == 1 else partial(jax.lax.map, row)
+    return _product(_product(basis, rows((values, inner)) / unit), basis.T)
+
+
+@partial(_moved.defjvp, symbolic_zeros=True)
+def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    matrix, moves, share, found = primals
+    d_matrix, d_moves, d_share, _ = tangents
+    changes = _by_numbers(lambda share: _moved(matrix, moves, share, found), share, d_share)
+    for place, change in enumerate([*d_moves, d_matrix]):
+        if not _is_zero(change):
+            fixed = [*moves[:place], *moves[place + 1 :]]
+            by_move = partial(_with_move, matrix, fixed, share, found)
+            changes.append(_linear(by_move, change))
+    return _moved(matrix, moves, share, found), sum(changes, start=jnp.zeros_like(matrix))
+
+
+def _with_move(
+    matrix: Array, fixed: list[Array], share: Share, found: Spectrum, move: Array
+) -> Array:
+    return _moved(matrix, [*fixed, move], share, found)
+
+
+def _linear(apply: Callable[[Array], Array], x: Array) -> Array:
+    """``apply(x)``, of a linear self-adjoint map, which stays differentiable when transposed.
+
+    JAX forgets the rule of a function that it transposes, so that its derivatives would be lost.
+    It keeps those of a linear system: ``s - apply(r) = 0, r = x`` has the solution s = apply(x).
+    """
+
+    def equations(unknown: Array) -> Array:
+        r, s = unknown
+        return jnp.stack([s - apply(r), r])
+
+    def solve(_: Any, sides: Array) -> Array:
+        first, second = sides
+        return jnp.stack([second, first + apply(second)])
+
+    sides = jnp.stack([jnp.zeros_like(x), x])
+    return jax.lax.custom_linear_solve(equations, sides, solve, symmetric=True)[1]
+
+
+def _by_numbers(found: Callable[[Share], Array], share: Share, d_share: Share) -> list[Array]:
+    """How what is found changes with the numbers of the share."""
+    return [
+        change * found(Slope(share, place))
+        for place, change in enumerate(jax.tree.leaves(d_share))
+        if not _is_zero(change)
+    ]
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+def _in_units(found: Spectrum) -> tuple[Array, Array]:
+    """The largest eigenvalue, or 1, and the eigenvalues in this unit."""
+    unit = jnp.where(found.values[-1] > 0, found.values[-1], 1)
+    return unit, found.values / unit
+
+
+def _differences(share: Share, nodes: list[Array], unit: Array) -> Float[Array, "..."]:
+    """``F[v_0, .., v_k]`` elementwise, where F is 0 around v = 0.
+
+    For m nodes that are 0 that is the divided difference of ``F / v^m`` over the others: one
+    triangular solve for each.
+    """
+    nodes = list(jnp.sort(jnp.stack(nodes), axis=0))  # divided differences are symmetric
+    nulls = sum((node == 0).astype(jnp.int32) for node in nodes)
+    nodes = [jnp.where(node == 0, 1, node) for node in nodes]
+    column = share.column(nodes, unit)
+    for count in range(1, len(nodes)):
+        solved = [column[-1] / nodes[-1]]
+        for node, entry in zip(nodes[-2::-1], column[-2::-1], strict=True):
+            solved.insert(0, (entry - solved[0]) / node)
+        column = [jnp.where(nulls >= count, *two) for two in zip(solved, column, strict=True)]
+    result = jnp.zeros_like(nodes[0])
+    for place, entry in enumerate(column):
+        result = jnp.where(nulls == place, entry, result)
+    return result
 
 
 def _product(a: Array, b: Array) -> Array:

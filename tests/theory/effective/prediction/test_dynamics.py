@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from derivatives import check_three_ways, x64
+from derivatives import check_second_derivatives, check_three_ways, x64
 from scipy.linalg import expm
 
 from nsh.theory.effective.prediction.conditioning import Status
@@ -161,6 +161,31 @@ def test_derivatives_three_ways_also_where_eigenvalues_coincide(rate):
         return course.test, course.train, spread.covariance
 
     check_three_ways(found, train, cross, Y, START[:N], rate, tolerance=1e-5)
+
+
+def test_second_derivatives_also_of_singular_kernels_and_coinciding_eigenvalues():
+    random = np.random.default_rng(1)
+    q, _ = np.linalg.qr(random.normal(size=(4, 4)))
+    features = q[:, :3] * np.sqrt([1.0, 1.0, 2.5])  # eigenvalues 0, 1, 1 and 2.5
+
+    def found(features, cross, y, time):
+        train, times = features @ features.T, jnp.stack([0.0, time, np.inf])
+        return mse_dynamics(train, cross @ train, y, times).test
+
+    check_second_derivatives(
+        found, features, random.normal(size=(1, 4)), random.normal(size=4), np.array(0.7)
+    )
+
+
+def test_third_derivative_of_a_direction_learned_in_one_step():
+    """Of ``(1 - (1 - c)^4) / c = 4 - 6 c + 4 c^2 - c^3``, in modes nested three deep."""
+
+    def found(c):
+        return mse_dynamics(c * jnp.eye(2), jnp.eye(2), jnp.ones(2), 4.0, learning_rate=1).test[0]
+
+    with x64(True):
+        third = jax.jacfwd(jax.grad(jax.jacfwd(found)))(jnp.asarray(1.0))
+    np.testing.assert_allclose(third, -6, rtol=1e-12)
 
 
 def test_one_step_of_rate_one_over_the_eigenvalue():

@@ -15,6 +15,7 @@ from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_ridge import KernelRidge
 
 from nsh.theory.effective.prediction.conditioning import Status, factorise, ladder
+from nsh.theory.effective.prediction.dynamics import mse_dynamics
 from nsh.theory.effective.prediction.prediction import gp_predict, kernel_regression
 
 RANDOM = np.random.default_rng(0)
@@ -78,6 +79,53 @@ def test_reports_the_condition_number():
         matrix = (q * np.geomspace(smallest, 1, 30)) @ q.T
         found = jax.jit(factorise)(jnp.asarray(matrix, jnp.float32))
         assert 0.85 / smallest < found.condition < 1.01 / smallest
+
+
+def test_error_is_what_kernels_off_by_known_amounts_lead_to():
+    random = np.random.default_rng(1)
+    x, z = random.normal(size=(40, 3)), random.normal(size=(20, 3))
+    train, cross, y = 1.1 * np.eye(40) + rbf(x, x), 1 + rbf(z, x), np.sin(x.sum(1))
+    train += 1 - np.eye(40)
+    exact = cross @ np.linalg.solve(train, y)
+    half, rest = random.normal(size=(8, 40, 40)), random.normal(size=(8, 20, 40))
+
+    @jax.jit
+    @jax.vmap
+    def found(train, cross, size):
+        return kernel_regression(train, cross, y, kernel_error=size)
+
+    for size, status in ((1e-4, Status.SOLVED), (3e-3, Status.INACCURATE)):
+        scale = size * train[0, 0]
+        off = train + scale * (half + half.swapaxes(1, 2)) / 2**0.5, cross + scale * rest
+        several = found(*(part.astype(np.float32) for part in off), np.full(8, size, np.float32))
+        np.testing.assert_array_equal(several.status, status)
+        error = np.sqrt(np.mean((np.asarray(several.mean) - exact) ** 2))
+        assert 1 / 3 < np.sqrt(np.mean(np.asarray(several.error) ** 2)) / error < 3
+    pair = (1e-4, np.full((20, 40), 1e-4))
+    assert kernel_regression(train, cross, y, kernel_error=pair).status == Status.SOLVED
+
+
+def test_error_of_32_bits():
+    """Of well and of badly conditioned kernels, by 64 bits."""
+    random = np.random.default_rng(0)
+    x, z = random.normal(size=(100, 3)), random.normal(size=(20, 3))
+    y = np.sin(x.sum(1)) + 0.1 * random.normal(size=100)
+    cross = 1 + np.asarray(RBF(1.0)(z, x))
+    for ridge in (1e-2, 1e-4):
+        train = 1 + np.asarray(RBF(1.0)(x)) + ridge * np.eye(100)
+        exact = cross @ np.linalg.solve(train, y)
+        train, near, targets = (np.asarray(part, np.float32) for part in (train, cross, y))
+        solved = kernel_regression(train, near, targets)
+        dynamics = mse_dynamics(train, near, targets, np.array([1.0, np.inf]))
+        at_end = mse_dynamics(train, near, targets, np.inf)
+        for mean, error in (
+            (solved.mean, solved.error),
+            (dynamics.test[1], dynamics.error[1]),
+            (at_end.test, at_end.error),
+        ):
+            ratio = np.linalg.norm(error) / np.linalg.norm(mean - exact)
+            assert 0.1 < ratio < 10
+    assert dynamics.status in (Status.REGULARISED, Status.INACCURATE)
 
 
 def with_duplicates(count=2):
@@ -183,5 +231,9 @@ def test_bad_input_is_named():
             gp_predict(*arguments, **options)
     with pytest.raises(ValueError, match="ridge"):
         kernel_regression(train, cross, y, ridge=-1.0)
+    with pytest.raises(ValueError, match="kernel_error"):
+        kernel_regression(train, cross, y, kernel_error=-1.0)
+    with pytest.raises(ValueError, match=r"kernel_error of test_train\.shape"):
+        gp_predict(train, cross, test, y, kernel_error=(0.0, cross.T))
     with pytest.raises(ValueError, match=r"kernel_test_train\.shape"):
         jax.jit(gp_predict)(train, cross.T, test, y)

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from derivatives import x64
+from scipy.linalg import expm
 
 from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.dynamics import mse_dynamics
@@ -45,6 +46,22 @@ def test_squared_error_is_the_closed_form():
     assert few.status == Status.DIVERGED
     assert np.all(np.isnan(few.train[0]))
     np.testing.assert_array_equal(few.train[1], found.train[1])
+
+
+def test_tolerance_and_error_are_those_of_the_outputs():
+    """Of a kernel whose eigenvalues are large: an error of its dual is not one of outputs."""
+    train, cross, times = 100 * TRAIN, 100 * CROSS, np.array([0.003, 0.03])
+    with x64(True):
+        found = loss_dynamics(squared_error, train, cross, Y, times, **STARTS, tolerance=1e-4)
+    assert found.status == Status.SOLVED
+    for place, time in enumerate(times):
+        gone = np.eye(N) - expm(-train * time)
+        moved = np.linalg.solve(train, gone @ (Y - START[:N]))
+        off = np.max(np.abs(np.asarray(found.test)[place] - START[N:] - cross @ moved))
+        error = np.max(np.asarray(found.error)[place])
+        assert off < 1e-4 * np.max(np.abs(START))
+        assert off < 10 * error
+        assert error < 1e-4 * np.max(np.abs(START))
 
 
 def test_cross_entropy_is_what_small_steps_give():

@@ -1,0 +1,222 @@
+"""How residuals decay in linear training: at an eigenvalue, and over several eigenvalues."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Table = list[list[Array]]
+
+
+class Law(eqx.Module):
+    """How a residual along an eigenvector of eigenvalue v decays with time."""
+
+    @abc.abstractmethod
+    def left(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
+        """The share of the residual that is left, for v > 0; `time` may be infinite."""
+
+    @abc.abstractmethod
+    def done(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
+        """``1 - left``, accurate also where little is done."""
+
+    @abc.abstractmethod
+    def diverges(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Array:
+        """Whether the residual grows."""
+
+    @abc.abstractmethod
+    def scaled(self, unit: Float[Array, ""], time: Float[Array, ""]) -> tuple[Law, Array]:
+        """Law and time for eigenvalues in this unit."""
+
+    @abc.abstractmethod
+    def table(self, nodes: list[Array], time: Float[Array, ""]) -> Table:
+        """What `table_of` gives."""
+
+    @abc.abstractmethod
+    def change(self, nodes: list[Array], time: Array, d_law: Any, d_time: Array) -> Table:
+        """The derivative of `table_of` by law and time."""
+
+
+@jax.custom_jvp
+def table_of(law: Law, nodes: list[Array], time: Float[Array, ""]) -> Table:
+    """Divided differences of `left` over all runs of consecutive nodes, of which the last is 0.
+
+    ``table[i][j - i]`` is that over nodes i..j: entry (i, j) of ``left(B)``, where B has the nodes
+    on its diagonal and ones above them (Opitz, 1964). A run that ends with the last node gives
+    minus the divided difference of ``done / v`` over the others. Powers of B come by squaring,
+    and no difference of nodes divides, so that nodes may coincide.
+
+    Nodes: of one shape, in (0, 1]. Differentiable in law and time to any order, not in the nodes.
+    """
+    return law.table(nodes, time)
+
+
+@table_of.defjvp
+def _(primals: Any, tangents: Any) -> tuple[Table, Table]:
+    law, nodes, time = primals
+    d_law, _, d_time = tangents
+    return table_of(law, nodes, time), law.change(nodes, time, d_law, d_time)
+
+
+class Flow(Law):
+    """Gradient flow: the residual is ``exp(-v t)``."""
+
+    def left(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
+        """``exp(-v t)``."""
+        return jnp.exp(-v * time)
+
+    def done(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
+        """``1 - exp(-v t)``."""
+        return -jnp.expm1(-v * time)
+
+    def diverges(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Array:  # noqa: ARG002
+        """Never."""
+        return jnp.zeros(v.shape, bool)
+
+    def scaled(self, unit: Float[Array, ""], time: Float[Array, ""]) -> tuple[Law, Array]:
+        """Time in the inverse unit."""
+        return self, time * unit
+
+    def table(self, nodes: list[Array], time: Float[Array, ""]) -> Table:
+        """By squaring, from a time so short that the first term of a series is all."""
+        ended = jnp.isinf(time)
+        time = jnp.where(ended, 0, time)
+        short = float(jnp.finfo(time.dtype).eps) ** 0.5
+        squarings = _whole(jnp.ceil(jnp.log2(jnp.maximum(time / short, 1))))
+        first = jnp.ldexp(time, -squarings)
+
+        def early(i: int, j: int) -> Array:
+            mean = sum(nodes[i + 1 : j + 1], start=nodes[i]) / (j - i + 1)
+            term = self.left(mean, first)
+            for order in range(1, j - i + 1):
+                term *= -first / order
+            return term
+
+        def double(count: Array, table: Table) -> Table:
+            return _exact(self, nodes, jnp.ldexp(first, count + 1), _product(table, table))
+
+        start = _exact(self, nodes, first, _tabulated(len(nodes), early))
+        table = jax.lax.fori_loop(0, squarings, double, start)
+        return jax.tree.map(lambda end, now: jnp.where(ended, end, now), _limit(nodes), table)
+
+    def change(self, nodes: list[Array], time: Array, d_law: Any, d_time: Array) -> Table:  # noqa: ARG002
+        """``-left(B) B`` by time."""
+        return jax.tree.map(lambda e: -d_time * e, _times(table_of(self, nodes, time), nodes))
+
+
+class Descent(Law):
+    """Gradient descent: after t steps the residual is ``(1 - rate v)^t``."""
+
+    rate: Float[Array, ""]
+
+    def left(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
+        """``(1 - rate v)^t``, accurate also where rate v is below the rounding of 1."""
+        x = self.rate * v
+        slow = x < 0.5
+        gone = time * jnp.log1p(-jnp.where(slow, x, 0.25))
+        fast = jnp.power(1 - jnp.where(slow, 0.5, x), time)
+        # after infinitely many steps: all, none, or no limit
+        limit = jnp.where((x > 0) & (x < 2), 0.0, jnp.where(x == 0, 1.0, jnp.nan))
+        return jnp.where(jnp.isinf(time), limit, jnp.where(slow, jnp.exp(gone), fast))
+
+    def done(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
+        """``1 - (1 - rate v)^t``."""
+        x = self.rate * v
+        slow = (x < 0.5) & jnp.isfinite(time)
+        gone = -jnp.expm1(time * jnp.log1p(-jnp.where(slow, x, 0.25)))
+        return jnp.where(slow, gone, 1 - self.left(v, time))
+
+    def diverges(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Array:
+        """Beyond twice the inverse rate, or at it for ever."""
+        x = self.rate * v
+        return (x > 2) | ((x == 2) & jnp.isinf(time))
+
+    def scaled(self, unit: Float[Array, ""], time: Float[Array, ""]) -> tuple[Law, Array]:
+        """The rate in the inverse unit."""
+        return Descent(self.rate * unit), jax.lax.stop_gradient(time)  # whole numbers
+
+    def table(self, nodes: list[Array], time: Float[Array, ""]) -> Table:
+        """By squaring, and a step more where the next binary digit of the time is 1."""
+        ended = jnp.isinf(time)
+        finite = jnp.where(ended, 0, time)
+        digits = _whole(jnp.frexp(finite)[1])
+
+        def double(count: Array, table: Table) -> Table:
+            now = jnp.floor(jnp.ldexp(finite, count + 1 - digits))
+            twice = _product(table, table)
+            odd = now != 2 * jnp.floor(now / 2)
+            step = jax.tree.map(lambda e, moved: e - self.rate * moved, twice, _times(twice, nodes))
+            table = jax.tree.map(lambda one, two: jnp.where(odd, one, two), step, twice)
+            return _exact(self, nodes, now, table)
+
+        start = _tabulated(len(nodes), lambda i, j: jnp.full_like(nodes[0], i == j))
+        table = jax.lax.fori_loop(0, digits, double, start)
+        limit = _exact(self, nodes, time, _limit(nodes))
+        return jax.tree.map(lambda end, now: jnp.where(ended, end, now), limit, table)
+
+    def change(self, nodes: list[Array], time: Array, d_law: Any, d_time: Array) -> Table:  # noqa: ARG002
+        """``-t left(B) B`` by the rate, a step earlier."""
+        share = jnp.where(jnp.isinf(time), 0, time) * d_law.rate
+        earlier = table_of(self, nodes, jnp.maximum(time - 1, 0))
+        return jax.tree.map(lambda e: -share * e, _times(earlier, nodes))
+
+
+def _whole(number: Array) -> Array:
+    """As an integer; 0 if it is not finite."""
+    return jnp.where(jnp.isfinite(number), number, 0).astype(jnp.int32)
+
+
+def _tabulated(count: int, entry: Callable[[int, int], Array]) -> Table:
+    return [[entry(i, j) for j in range(i, count)] for i in range(count)]
+
+
+def _exact(law: Law, nodes: list[Array], time: Array, table: Table) -> Table:
+    """With what is known without squaring: `left` at each node, and ``done / v`` at the last."""
+    last = len(nodes) - 1
+
+    def entry(i: int, j: int) -> Array:
+        if i == j:
+            return jnp.ones_like(nodes[i]) if i == last else law.left(nodes[i], time)
+        known = i == last - 1
+        return -law.done(nodes[i], time) / nodes[i] if known else table[i][j - i]
+
+    return _tabulated(len(nodes), entry)
+
+
+def _product(a: Table, b: Table) -> Table:
+    def entry(i: int, j: int) -> Array:
+        return sum(
+            (a[i][k - i] * b[k][j - k] for k in range(i + 1, j + 1)), start=a[i][0] * b[i][j - i]
+        )
+
+    return _tabulated(len(a), entry)
+
+
+def _times(table: Table, nodes: list[Array]) -> Table:
+    """``left(B) B``."""
+
+    def entry(i: int, j: int) -> Array:
+        own = table[i][j - i] * nodes[j]
+        return own + table[i][j - i - 1] if j > i else own
+
+    return _tabulated(len(nodes), entry)
+
+
+def _limit(nodes: list[Array]) -> Table:
+    """Of a residual that is gone, but at the last node: ``-(1 / v)[v_i, .., v_j]``."""
+    last = len(nodes) - 1
+
+    def entry(i: int, j: int) -> Array:
+        if j < last:
+            return jnp.zeros_like(nodes[i])
+        result = jnp.ones_like(nodes[i])
+        for node in nodes[i:last]:
+            result /= -node
+        return result
+
+    return _tabulated(len(nodes), entry)
