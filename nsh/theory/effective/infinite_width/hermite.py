@@ -102,7 +102,8 @@ class Expansion(eqx.Module):
         tail = falls[None] * safe_sqrt(tail_a) * safe_sqrt(tail_b)
         floor = ROUNDING * float(jnp.finfo(gap.dtype).eps)
         errors = [
-            floor + (left + lost) / jnp.maximum(safe_sqrt(first) * safe_sqrt(second), 1e-30)
+            floor + jnp.where(first * second > 0, left + lost, 0.0)
+            / jnp.maximum(safe_sqrt(first) * safe_sqrt(second), 1e-30)
             for left, lost, first, second in zip(
                 tail, part.lost(rows_a, rows_b), (a.square, a.slope), (b.square, b.slope),
                 strict=True,
