@@ -182,7 +182,7 @@ def test_variances_lie_between_zero_and_the_prior(rank, noise, seed):
     features = np.random.default_rng(seed).normal(size=(8, rank))
     K = jnp.asarray(features @ features.T, jnp.float32)
     found = gp_predict(K[:5, :5], K[5:, :5], K[5:, 5:], np.arange(5.0), noise=noise)
-    assert found.status in (Status.SOLVED, Status.REGULARISED)
+    assert found.status in (Status.SOLVED, Status.REGULARISED, Status.INACCURATE)
     assert np.all(found.variance >= 0)
     assert np.all(found.variance <= K.diagonal()[5:] * (1 + 1e-6))
     assert np.all(np.isfinite(found.mean))
