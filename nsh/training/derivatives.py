@@ -118,6 +118,6 @@ def along_each(
     blocks = math.ceil(count / DIRECTIONS)  # what is beyond the last number has slope 0
     numbers = jnp.arange(blocks * DIRECTIONS, dtype=jnp.int32).reshape(blocks, DIRECTIONS)
     results, slopes, auxs = jax.lax.map(together, numbers)
-    slopes = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], slopes)
+    slopes = jax.tree.map(lambda leaf: leaf.reshape(numbers.size, *leaf.shape[2:])[:count], slopes)
     result, aux = jax.tree.map(lambda leaf: leaf[0], (results, auxs))
     return result, slopes, aux

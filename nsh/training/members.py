@@ -38,7 +38,12 @@ def map_members(
         def one(number: Int[Array, ""]) -> PyTree:
             return function(eqx.combine(arrays, rest), number)
 
-        return jax.lax.map(one, numbers, batch_size=lanes if lanes > 1 else None)
+        if lanes == 1:
+            return jax.lax.map(one, numbers)
+        # not by `batch_size` of `lax.map`, which cannot shape results without numbers
+        groups = numbers.reshape(-1, lanes)
+        result = jax.lax.map(jax.vmap(one), groups)
+        return jax.tree.map(lambda leaf: leaf.reshape(groups.size, *leaf.shape[2:]), result)
 
     if len(devices) == 1:
         return of_one_device(arrays, numbers)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from derivatives import check_three_ways
 
-from nsh import Geometric, Neurashed, Rules, WithReplacement, ensemble, train
+from nsh import Geometric, Graph, Neurashed, Rules, SaveAt, WithReplacement, ensemble, train
 from nsh.bounds import from_reals, to_reals
 from nsh.neurashed import NeurashedState, Pathways, figure1
 from nsh.neurashed.extensions import (
@@ -65,6 +65,26 @@ def test_switched_off_it_is_neurashed_to_the_bit_and_each_switch_changes_it(key)
         else:
             assert np.all(np.isfinite(own[0]))
             assert np.all(np.any(own[0] != np.asarray(expected.log_amplification), axis=-1))
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["EdgeFiring", "Rewiring"])
+def test_graphs_of_two_levels_have_states_without_numbers(place, key):
+    graph = Graph.from_nodes(2, [], [[0, 1]])
+    system = (EdgeFiring(graph), Rewiring(Neurashed(graph)))[place]
+    hyper = (RULES, Turnover(RULES, 3, 0.1))[place]
+    examples, how = system.prepare([[1, 0]], [0]), {"steps": 4, "save": SaveAt(every=2)}
+    together = ensemble(system, examples, hyper, key, seeds=3, lanes=2, **how)
+    alone = train(system, examples, hyper, jax.random.fold_in(key, 2), **how)
+    assert min(leaf.size for leaf in jax.tree.leaves(alone.state)) == 0
+    for ours, theirs in ((together.state, alone.state), (together.saved, alone.saved)):
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[2], b), ours, theirs)
+    if place == 0:
+        parallel = train(
+            system, examples, hyper, jax.random.fold_in(key, 2), method=ParallelInTime(), **how
+        )
+        np.testing.assert_allclose(
+            parallel.saved.log_weight, alone.saved.log_weight, rtol=0, atol=1e-5
+        )
 
 
 def test_thinned_steps_compose_and_are_the_same_in_parallel(key, relative_tolerance):
