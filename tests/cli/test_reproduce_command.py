@@ -79,4 +79,4 @@ def test_a_bad_directory_is_refused_before_anything_runs(tmp_path, capsys):
 
 def test_the_table_of_exit_codes_is_complete():
     listed = [int(code) for code in re.findall(r"^  (\d+)", EXIT_CODES, re.MULTILINE)]
-    assert listed == [0, 1, 2, 3, 4, 130, 141, 143]
+    assert listed == [0, 1, 2, 3, 4, 5, 130, 141, 143]

@@ -52,7 +52,7 @@ def effective(names):
     point = names["point"]
     assert point.universality == "half-stable"
     np.testing.assert_allclose([point.K, point.C_b, point.C_W], [3.5616, 0.17292, 1.98306], 1e-4)
-    assert names["infinite"].error < 1e-5
+    assert names["infinite"].error.max() < 1e-5
     assert names["slope"] > 0
 
 
@@ -98,6 +98,13 @@ def hyperparameters(names):
     assert names["tuned"].values[-1] < names["tuned"].values[0]
 
 
+def optimisers(names):
+    tuned = names["tuned"]
+    assert tuned.values[-1] < tuned.values[0]
+    assert tuned.hyper["eps_root"] == np.float32(1e-16)
+    assert 0.001 < tuned.best["learning_rate"] < 1
+
+
 def studies(names):
     sizes = dict(names["data"]["effective_features"].mean("seed").sizes)
     assert sizes["growth.factor"] == 3
@@ -114,7 +121,7 @@ def cite(names):
 
 CHECKS = [
     tour, neurashed, exact_laws, effective, two_layer, reality, measures, methods,
-    hyperparameters, studies, figures, cite,
+    hyperparameters, optimisers, studies, figures, cite,
 ]  # fmt: skip
 
 

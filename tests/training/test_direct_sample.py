@@ -186,7 +186,6 @@ FITTING = Rules(Geometric(1.1), Geometric(0.9))
 MISFITS = {
     "recordings": ({"save": SaveAt(every=5)}, "`save` records before the end"),
     "epochs": ({"sampler": Epochs(2)}, "mini-batches of Epochs are not independent draws"),
-    "many steps": ({"steps": 2**31}, "steps = 2147483648: must be an integer in 0..2147483647"),
     "order matters": (
         {"hyper": Rules(Saturating(1.1, 5.0), Geometric(0.9))}, "growth is Saturating",
     ),

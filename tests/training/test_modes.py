@@ -26,12 +26,12 @@ EXACT_RULES = Rules(Geometric(np.full(19, 1.1)), Geometric(0.9), Geometric(1.1))
         (
             MANY_RULES, 4000, {}, "reverse", Sequential,
             "a checkpoint every step: 22 numbers to differentiate by; all 4000 "
-            f"states of 16 lanes take {'13.1' if X64 else '6.66'} MB of the 256 MB allowed",
+            f"states of 16 lanes take {'25.9' if X64 else '13.1'} MB of the 256 MB allowed",
         ),
         (
             MANY_RULES, 10**6, {}, "reverse", partial(Sequential, "sqrt"),
             "sqrt(T) checkpoints: 22 numbers to differentiate by; all 1000000 "
-            f"states of 16 lanes would take {'3.26' if X64 else '1.66'} GB of the 256 MB allowed",
+            f"states of 16 lanes would take {'6.46' if X64 else '3.26'} GB of the 256 MB allowed",
         ),
         (EXACT_RULES, 9, {"mode": "forward"}, "forward", Sequential, "as asked"),
         (EXACT_RULES, 9, {"mode": "reverse"}, "reverse", Sequential, "as asked"),
