@@ -100,11 +100,6 @@ def test_values_and_equal_networks_do_not_recompile():
     step = eqx.filter_jit(lambda network, *args: network.step(*args))
     runs = [(0, 0.1, 8, 1), (1, 0.2, 8, 0), (2, 0.3, 8, 0), (3, 0.3, 9, 1)]
     for seed, rate, size, compiles in runs:
-        (0, 0.1, 8, 1),
-        (1, 0.2, 8, 0),
-        (2, 0.3, 8, 0),
-        (3, 0.3, 9, 1),
-    ]:
         network = Network(make_mlp, optax.sgd, loss)
         hyper, key = {"learning_rate": jnp.asarray(rate)}, jax.random.key(seed)
         examples = network.prepare(X[:size], Y[:size])  # it tries the loss, too
