@@ -16,7 +16,7 @@ VENV_WHEEL := .venv-wheel
 VENV_PEERS := .venv-peers
 VENV_KERNELS := .venv-kernels
 
-.PHONY: help reproduce benchmark notebooks lab docs test test-lowest test-wheel clean
+.PHONY: help reproduce benchmark notebooks lab docs test test-long test-lowest test-wheel clean
 
 help:
 	@echo 'make reproduce     run every experiment; figures, data and claims.json go to results/'
@@ -29,7 +29,8 @@ help:
 	@echo 'make lab           open the notebooks in JupyterLab; ARGS="--no-browser" and its other options'
 	@echo 'make notebooks     run them all and save what they show'
 	@echo 'make docs          the documentation site, in site/; a broken link or an undocumented name fails'
-	@echo 'make test          ruff, pyright and all tests, with 32-bit and with 64-bit floats'
+	@echo 'make test          ruff, pyright and the tests'
+	@echo 'make test-long     the notebooks run anew, and the core tests with 64-bit floats'
 	@echo 'make test-lowest   the core tests on the lowest supported JAX'
 	@echo 'make test-wheel    the wheel by itself, in a fresh environment without extras'
 	@echo 'make clean         remove the environments and caches; results/ stays'
@@ -61,7 +62,10 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/python -m pyright --pythonpath $(VENV)/bin/python
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not long"
+
+test-long: $(VENV)/test.stamp
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m long
 	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(CORE)
 
 test-lowest: $(VENV_LOWEST)/test.stamp

@@ -90,6 +90,7 @@ def test_links_lead_somewhere(name):
     assert not [target for target in targets if not Path(FOLDER, target).exists()]
 
 
+@pytest.mark.long
 @EACH
 def test_shows_the_same_when_run_now(name, tmp_path):
     again = executed(FOLDER / f"{name}.ipynb", tmp_path)

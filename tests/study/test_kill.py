@@ -66,6 +66,7 @@ def assert_finished_alike(directory, expected):
     assert {name for name in names if not name.startswith(".figure.")} == RESULTS
 
 
+@pytest.mark.long
 def test_kills_at_random_moments(settings, uninterrupted, tmp_path):
     file, expected = uninterrupted
     moments = random.Random(0)

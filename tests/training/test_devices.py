@@ -37,6 +37,7 @@ def free_port():
         return found.getsockname()[1]
 
 
+@pytest.mark.long
 def test_seeds_are_bitwise_the_same_on_any_devices_and_hosts():
     port = free_port()
     one_process = result(start())
