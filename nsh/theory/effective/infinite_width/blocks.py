@@ -23,6 +23,7 @@ from nsh.theory.effective.infinite_width.kernels import (
     pairs_of,
     rows_of,
     symmetric,
+    with_errors,
 )
 from nsh.theory.effective.infinite_width.resources import require_memory
 
@@ -105,4 +106,4 @@ def _block(
     known = dual_of(architecture.activation, terms)
     a, b = first.at(row, block), second.at(column, block)
     found = pairs_of(architecture, known, a, b)
-    return symmetric(found, a) if same else found
+    return symmetric(found, a) if same else with_errors(found)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from nsh.theory.effective.infinite_width.arccos import angle, arcsine, safe_sqrt
+from nsh.theory.effective.infinite_width.arccos import angle, arcsine
 from nsh.theory.effective.infinite_width.pairs import Moments, Pairs
 
 
@@ -27,7 +27,7 @@ class ScaleInvariant(eqx.Module):
     def moments(self, K: Array) -> Moments:
         """See `Dual`."""
         A2, _ = self._numbers()
-        return Moments(K, A2 * K, jnp.full_like(K, A2))
+        return Moments.of(K, A2 * K, jnp.full_like(K, A2))
 
     def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:  # noqa: ARG002
         """See `Dual`."""
@@ -48,12 +48,12 @@ class Erf(eqx.Module):
         """See `Dual`."""
         X = 1 + 2 * K
         square = (2 / np.pi) * arcsine(2 * K / X, 1 / X)
-        return Moments(K, square, (4 / np.pi) / jnp.sqrt(1 + 4 * K))
+        return Moments.of(K, square, (4 / np.pi) / jnp.sqrt(1 + 4 * K), jnp.sqrt(X))
 
     def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
         """See `Dual`."""
-        norm = safe_sqrt(a.K) * safe_sqrt(b.K)
-        X = jnp.sqrt(1 + 2 * a.K) * jnp.sqrt(1 + 2 * b.K)
+        norm = a.root_K * b.root_K
+        X = a.more * b.more
         one = 1 + 2 * a.K + 2 * b.K  # X^2 - (2 norm)^2
         within = (one / (X + 2 * norm) + 2 * norm * gap) / X
         both = (2 / np.pi) * arcsine(2 * norm * (1 - gap) / X, within)
@@ -78,18 +78,18 @@ class Waves(eqx.Module):
         square = alpha**2 + 2 * alpha * q * E + q**2 * even
         square = square + beta * K * (beta + 2 * p * w * E) + p**2 * odd
         slope = beta * (beta + 2 * p * w * E) + w**2 * (p**2 * even + q**2 * odd)
-        return Moments(K, square, slope)
+        return Moments.of(K, square, slope, E)
 
     def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
         """See `Dual`."""
         alpha, beta, p, q, w = self.numbers
-        root_a, root_b = w * safe_sqrt(a.K), w * safe_sqrt(b.K)
+        root_a, root_b = w * a.root_K, w * b.root_K
         norm = root_a * root_b
         largest = jnp.exp(-((root_a - root_b) ** 2) / 2 - norm * jnp.minimum(gap, 2 - gap))
         twice = 2 * norm * jnp.abs(1 - gap)
         odd = -jnp.sign(1 - gap) * largest * jnp.expm1(-twice) / 2
         even = largest * (1 + jnp.exp(-twice)) / 2
-        E = jnp.exp(-(root_a**2) / 2) + jnp.exp(-(root_b**2) / 2)
+        E = a.more + b.more
         straight = beta * (beta + p * w * E)
         both = norm / w**2 * (1 - gap) * straight + p**2 * odd
         both = both + alpha * (alpha + q * E) + q**2 * even
@@ -105,6 +105,6 @@ def _rounding(gap: Array) -> tuple[Array, Array]:
 
 def relative_gap(a: Moments, b: Moments, both: Array, gap: Array) -> Array:
     """The gap of <s_a s_b>; where a diagonal is 0 the gap stays what it was."""
-    norm = safe_sqrt(a.square) * safe_sqrt(b.square)
+    norm = a.root_square * b.root_square
     there = norm > 0
     return jnp.where(there, jnp.clip(1 - both / jnp.where(there, norm, 1.0), 0, 2), gap)

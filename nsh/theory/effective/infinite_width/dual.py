@@ -55,7 +55,7 @@ def dual(
         _check(K_aa, K_bb, K_ab)
         a, b = known.moments(K_aa), known.moments(K_bb)
         found = known.pairs(a, b, gap_of(K_aa, K_bb, K_ab))
-        both = product(a.square, b.square, found.gap)
+        both = product(a.root_square, b.root_square, found.gap)
         error = jnp.maximum(jnp.asarray(found.error), found.slope_error)
         return DualValues(both, found.slope, jnp.broadcast_to(error, both.shape))
 

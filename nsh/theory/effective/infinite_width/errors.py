@@ -7,7 +7,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from nsh.theory.effective.infinite_width.arccos import safe_sqrt
 from nsh.theory.effective.infinite_width.pairs import Moments, Pairs
 
 
@@ -24,26 +23,24 @@ def after_layer(
     sides: tuple[Moments, Moments],
     before: tuple[Array, Array],
     found: Pairs,
+    total: Array,
 ) -> Errors:
     """The errors after one more layer.
 
     With dK the error of K, <s_a s_b> has its own and <s'_a s'_b> dK, and <s'_a s'_b> its own and
     d<s'_a s'_b>/dK_ab dK. That derivative, infinite at kinks between equal inputs, is replaced by
-    the mean one between the pair and equal inputs. `numbers`: C_b, C_W, lambda_W, gamma^2;
-    `before`: gap and Theta; `found`: of the layer's activation.
+    the mean one between the pair and equal inputs. `numbers`: C_W, lambda_W, gamma^2;
+    `before`: gap and Theta; `found`: of the layer's activation; `total`: sqrt(K_aa K_bb) after it.
     """
-    C_b, C_W, lambda_W, skip = numbers
+    C_W, lambda_W, skip = numbers
     (gap, Theta), (a, b) = before, sides
-    root_a, root_b = safe_sqrt(a.K), safe_sqrt(b.K)
-    norm = root_a * root_b
+    norm = a.root_K * b.root_K
     slope = jnp.abs(found.slope)
-    s_error = safe_sqrt(a.square) * safe_sqrt(b.square) * found.error + norm * slope * errors.K
-    slopes = safe_sqrt(a.slope) * safe_sqrt(b.slope)
-    distance = jnp.minimum(gap, 2 - gap) + (root_a - root_b) ** 2 / floored(2 * norm)
+    s_error = a.root_square * b.root_square * found.error + norm * slope * errors.K
+    slopes = a.root_slope * b.root_slope
+    distance = jnp.minimum(gap, 2 - gap) + (a.root_K - b.root_K) ** 2 / floored(2 * norm)
     share = errors.K / floored(distance + errors.K)
     slope_error = slopes * found.slope_error + jnp.maximum(slopes - slope, 0) * share
-    total = safe_sqrt(C_b + C_W * a.square + skip * a.K)
-    total = total * safe_sqrt(C_b + C_W * b.square + skip * b.K)
     return Errors(
         (C_W * s_error + skip * norm * errors.K) / floored(total),
         lambda_W * s_error

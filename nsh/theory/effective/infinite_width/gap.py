@@ -9,6 +9,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from nsh.theory.effective.infinite_width.arccos import safe_sqrt
@@ -40,7 +41,7 @@ class Directions(eqx.Module):
 
 
 def directions(x: Float[Array, "n n_0"]) -> tuple[Float[Array, " n"], Directions]:
-    """``|x|^2 / n_0`` of each input, and their directions."""
+    """``|x| / sqrt(n_0)`` of each input, and their directions."""
     scale = jnp.max(jnp.abs(x), axis=1, keepdims=True)  # squares neither over- nor underflow
     scaled = x / jnp.where(scale > 0, scale, 1.0)
     norm = safe_sqrt(jnp.sum(scaled**2, axis=1, keepdims=True))
@@ -49,7 +50,7 @@ def directions(x: Float[Array, "n n_0"]) -> tuple[Float[Array, " n"], Directions
     coarse = jax.lax.stop_gradient(_rounded(unit, digits // 2))
     fine = unit - coarse
     fine = fine + jax.lax.stop_gradient(_rounded(fine, digits - 1) - fine)
-    return (scale * norm)[:, 0] ** 2 / x.shape[1], Directions(coarse, fine)
+    return (scale * norm)[:, 0] / np.sqrt(x.shape[1]), Directions(coarse, fine)
 
 
 def _rounded(value: Array, digits: int) -> Array:
@@ -73,18 +74,17 @@ def added(
     constant: Float[Array, ""],
     one: tuple[Array, Array, Array],
     other: tuple[Array, Array, Array],
+    total: Float[Array, "*shape"],
 ) -> Float[Array, "*shape"]:
-    """The gap of ``constant + S + R``, of kernels given as (diagonal_a, diagonal_b, gap).
+    """The gap of ``constant + S + R``, of kernels as (root of K_aa, root of K_bb, gap).
 
     sqrt(K_aa K_bb) - K_ab = sqrt(S_aa S_bb) gap_S + sqrt(R_aa R_bb) gap_R + (what Cauchy and
     Schwarz leave) / (sum of two positive terms), the first being C_b (sqrt S_aa - sqrt S_bb)^2
-    and so on. Where an input's kernel is 0, the gap of S stays.
+    and so on. `total`: sqrt(K_aa K_bb) of the sum. Where it is 0, the gap of S stays.
     """
     (s_a, s_b, s_gap), (r_a, r_b, r_gap) = one, other
-    total = safe_sqrt(constant + s_a + r_a) * safe_sqrt(constant + s_b + r_b)
     there = total > 0
     total = jnp.where(there, total, 1.0)
-    s_a, s_b, r_a, r_b = (safe_sqrt(diagonal) for diagonal in (s_a, s_b, r_a, r_b))
     share = 1 / (total + constant + s_a * s_b + r_a * r_b)
     crossed = s_a * r_b - s_b * r_a
     spread = constant * share * ((s_a - s_b) ** 2 + (r_a - r_b) ** 2) + crossed * share * crossed
@@ -93,10 +93,10 @@ def added(
 
 
 def product(
-    K_a: Float[Array, "*a"], K_b: Float[Array, "*b"], gap: Float[Array, "*shape"]
+    root_a: Float[Array, "*a"], root_b: Float[Array, "*b"], gap: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """K_ab of two diagonals and a gap."""
-    return safe_sqrt(K_a) * safe_sqrt(K_b) * (1 - gap)
+    """K_ab of the roots of two diagonals and a gap."""
+    return root_a * root_b * (1 - gap)
 
 
 def gap_of(

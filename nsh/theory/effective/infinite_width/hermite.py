@@ -71,7 +71,7 @@ class Expansion(eqx.Module):
         inside = order >= np.array(part.skipped)
         bent = jnp.where(inside.reshape(*inside.shape, *(1,) * K.ndim), bent, 0.0)
         square, slope = self._broken_squares(K) if beside else jnp.sum(values[:, :2] ** 2, 0)
-        return Moments(K, square, slope, (whole, bent, tail, part.of_rows(K)))
+        return Moments.of(K, square, slope, (whole, bent, safe_sqrt(tail), part.of_rows(K)))
 
     def _broken_squares(self, K: Array) -> tuple[Array, Array]:
         """<s^2> and <s'^2>, the nodes breaking at kinks."""
@@ -99,14 +99,13 @@ class Expansion(eqx.Module):
         more, steeper = part.pairs(rows_a, rows_b, gap)
         # of sum_{k >= n} a_k^2 c^k with a_k^2 falling like a power, relative to c = 1
         falls = jnp.abs(cosine) ** (terms - 1) / (1 + terms * jnp.minimum(gap, 2 - gap))
-        tail = falls[None] * safe_sqrt(tail_a) * safe_sqrt(tail_b)
+        tail = falls[None] * tail_a * tail_b
         floor = ROUNDING * float(jnp.finfo(gap.dtype).eps)
         errors = [
-            floor + jnp.where(first * second > 0, left + lost, 0.0)
-            / jnp.maximum(safe_sqrt(first) * safe_sqrt(second), 1e-30)
-            for left, lost, first, second in zip(
-                tail, part.lost(rows_a, rows_b), (a.square, a.slope), (b.square, b.slope),
-                strict=True,
+            floor + jnp.where(norm > 0, left + lost, 0.0) / jnp.maximum(norm, 1e-30)
+            for left, lost, norm in zip(
+                tail, part.lost(rows_a, rows_b),
+                (a.root_square * b.root_square, a.root_slope * b.root_slope), strict=True,
             )
         ]  # fmt: skip
         return Pairs(relative_gap(a, b, both + more, gap), slope + steeper, *errors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -49,25 +50,31 @@ class Kernels(NamedTuple):
 class Rows(eqx.Module):
     """What is known of each input alone.
 
-    `square`: |x|^2 / n_0. `layers`: moments of each hidden layer, leading axis [depth - 1].
-    `nngp`, `ntk`: the diagonals of the result.
+    `root`: |x| / sqrt n_0. `layers`: moments of each hidden layer, leading axis [depth - 1].
+    `roots`: of K of each layer, [depth, n]. `nngp`, `ntk`: the diagonals of the result.
     """
 
-    square: Float[Array, " n"]
     unit: Directions
+    root: Float[Array, " n"]
     layers: Moments
+    roots: Float[Array, "depth n"]
     nngp: Float[Array, " n"]
     ntk: Float[Array, " n"]
+    root_ntk: Float[Array, " n"]
 
     def at(self, start: Any, count: int) -> Rows:
         """`count` inputs from `start` on."""
 
-        def cut(leaf: Array, axis: int) -> Array:
-            return jax.lax.dynamic_slice_in_dim(leaf, start, count, axis)
+        return self.each(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, count))
 
-        layers = jax.tree.map(lambda leaf: cut(leaf, leaf.ndim - 1), self.layers)
-        unit = jax.tree.map(lambda leaf: cut(leaf, 0), self.unit)
-        return Rows(cut(self.square, 0), unit, layers, cut(self.nngp, 0), cut(self.ntk, 0))
+    def each(self, change: Callable[[Array], Array]) -> Rows:
+        """All of it changed, the function seeing inputs along the first axis."""
+        unit = jax.tree.map(change, self.unit)
+        others = jax.tree.map(
+            lambda leaf: jnp.moveaxis(change(jnp.moveaxis(leaf, -1, 0)), 0, -1),
+            eqx.tree_at(lambda rows: rows.unit, self, None),
+        )
+        return eqx.tree_at(lambda rows: rows.unit, others, unit, is_leaf=lambda leaf: leaf is None)
 
 
 def kernels(
@@ -117,9 +124,9 @@ def _kernels(
     known = dual_of(architecture.activation, terms)
     rows = rows_of(architecture, known, x)
     if z is not None:
-        return _in_blocks(architecture, known, rows, rows_of(architecture, known, z), block)
-    found = _in_blocks(architecture, known, rows, None, block)
-    return symmetric(found, rows)
+        others = rows_of(architecture, known, z)
+        return with_errors(_in_blocks(architecture, known, rows, others, block))
+    return symmetric(_in_blocks(architecture, known, rows, None, block), rows)
 
 
 def as_inputs(x: Any, z: Any) -> tuple[Array, Array | None]:
@@ -143,7 +150,7 @@ def _inputs(field: str, given: Any) -> Array:
 
 def rows_of(architecture: Architecture, known: Dual, x: Array) -> Rows:
     """The recursions of single inputs."""
-    square, unit = directions(x)
+    root, unit = directions(x)
     skip = architecture.gamma**2
 
     def layer(carried: tuple[Array, Array], numbers: tuple[Array, ...]):
@@ -152,49 +159,58 @@ def rows_of(architecture: Architecture, known: Dual, x: Array) -> Rows:
         m = known.moments(K)
         K = C_b + C_W * m.square + skip * K
         Theta = lambda_b + lambda_W * m.square + (C_W * m.slope + skip) * Theta
-        return (K, Theta), m
+        return (K, Theta), (m, safe_sqrt(K))
 
     C_b, C_W, lambda_b, lambda_W = _of_first(architecture)
-    start = C_b + C_W * square, lambda_b + lambda_W * square
-    (nngp, ntk), layers = jax.lax.scan(layer, start, later_layers(architecture))
-    return Rows(square, unit, layers, nngp, ntk)
+    first = C_b + C_W * root**2
+    start = first, lambda_b + lambda_W * root**2
+    (nngp, ntk), (layers, later) = jax.lax.scan(layer, start, later_layers(architecture))
+    roots = jnp.concatenate([safe_sqrt(first)[None], later])
+    return Rows(unit, root, layers, roots, nngp, ntk, safe_sqrt(ntk))
 
 
 def pairs_of(architecture: Architecture, known: Dual, a: Rows, b: Rows) -> Kernels:
-    """The recursions of all pairs."""
-    skip = architecture.gamma**2
+    """The recursions of all pairs; without errors where there are none but rounding."""
+    gamma, skip = architecture.gamma, architecture.gamma**2
     C_b, C_W, lambda_b, lambda_W = _of_first(architecture)
-    x_a, x_b = a.square[:, None], b.square[None]
+    x_a, x_b, root = a.root[:, None], b.root[None], safe_sqrt(C_W)
     gap = angular_gaps(a.unit, b.unit)
     Theta = lambda_b + lambda_W * product(x_a, x_b, gap)
     nothing = jnp.zeros_like(x_a), jnp.zeros_like(x_b), gap
-    gap = added(C_b, (C_W * x_a, C_W * x_b, gap), nothing)
+    total = a.roots[0][:, None] * b.roots[0][None]
+    gap = added(C_b, (root * x_a, root * x_b, gap), nothing, total)
 
     @jax.checkpoint
-    def layer(carried: tuple[Array, Array, Errors | None], given: tuple[Any, Moments, Moments]):
+    def layer(carried: tuple[Array, Array, Errors | None], given: tuple[Any, ...]):
         gap, Theta, errors = carried
-        (C_b, C_W, lambda_b, lambda_W), m_a, m_b = given
-        m_a, m_b = m_a.as_rows(), m_b.as_columns()
+        (C_b, C_W, lambda_b, lambda_W), root, m_a, m_b, root_a, root_b = given
+        m_a, m_b, total = m_a.as_rows(), m_b.as_columns(), root_a[:, None] * root_b[None]
         found = known.pairs(m_a, m_b, gap)
-        s = product(m_a.square, m_b.square, found.gap)
+        s = product(m_a.root_square, m_b.root_square, found.gap)
         if errors is not None:
-            numbers = C_b, C_W, lambda_W, skip
-            errors = after_layer(errors, numbers, (m_a, m_b), (gap, Theta), found)
+            numbers = C_W, lambda_W, skip
+            errors = after_layer(errors, numbers, (m_a, m_b), (gap, Theta), found, total)
         Theta = lambda_b + lambda_W * s + (C_W * found.slope + skip) * Theta
-        skipped = skip * m_a.K, skip * m_b.K, gap
-        gap = added(C_b, (C_W * m_a.square, C_W * m_b.square, found.gap), skipped)
+        skipped = gamma * m_a.root_K, gamma * m_b.root_K, gap
+        made = root * m_a.root_square, root * m_b.root_square, found.gap
+        gap = added(C_b, made, skipped, total)
         return (gap, Theta, errors), None
 
     zero = jnp.zeros_like(gap)
     start = gap, Theta, None if isinstance(known, ScaleInvariant) else Errors(zero, zero)
-    given = (later_layers(architecture), a.layers, b.layers)
+    later = later_layers(architecture)
+    given = later, safe_sqrt(later[1]), a.layers, b.layers, a.roots[1:], b.roots[1:]
     (gap, Theta, errors), _ = jax.lax.scan(layer, start, given)
-    if errors is None:
-        error = zero
-    else:
-        of_Theta = errors.Theta / floored(safe_sqrt(a.ntk)[:, None] * safe_sqrt(b.ntk)[None])
+    error = None
+    if errors is not None:
+        of_Theta = errors.Theta / floored(a.root_ntk[:, None] * b.root_ntk[None])
         error = jnp.maximum(errors.K, of_Theta)
-    return Kernels(product(a.nngp[:, None], b.nngp[None], gap), Theta, error)
+    return Kernels(product(a.roots[-1][:, None], b.roots[-1][None], gap), Theta, error)
+
+
+def with_errors(found: Kernels) -> Kernels:
+    """With errors of 0 where there are none."""
+    return found if found.error is not None else found._replace(error=jnp.zeros_like(found.ntk))
 
 
 def _of_first(architecture: Architecture) -> tuple[Array, ...]:
@@ -210,11 +226,11 @@ def _in_blocks(
 
     Inside the blocks on the diagonal nothing is mirrored, nor made exact on the diagonal itself.
     """
-    shape = len(a.square), len((b or a).square)
+    shape = len(a.root), len((b or a).root)
     if max(shape) <= block:
         return pairs_of(architecture, known, a, b or a)
     first, second = padded(a, block), padded(b or a, block)
-    blocks = len(first.square) // block, len(second.square) // block
+    blocks = len(first.root) // block, len(second.root) // block
     number = np.arange(blocks[0] * blocks[1]).reshape(blocks)
     if b is None:
         row, column = np.triu_indices(blocks[0])
@@ -230,31 +246,28 @@ def _in_blocks(
 
     def whole(parts: Array) -> Array:
         ordered = parts[number].transpose(0, 2, 1, 3)
-        return ordered.reshape(len(first.square), -1)[: shape[0], : shape[1]]
+        return ordered.reshape(len(first.root), -1)[: shape[0], : shape[1]]
 
-    return Kernels(*map(whole, found))
+    return jax.tree.map(whole, found)
 
 
 def symmetric(found: Kernels, rows: Rows) -> Kernels:
     """Of inputs with themselves: symmetric, the diagonals being those of single inputs."""
-    return Kernels(
-        mirrored(found.nngp, rows.nngp),
-        mirrored(found.ntk, rows.ntk),
-        mirrored(found.error, jnp.diagonal(found.error)),
+    error = None if found.error is None else _mirrored(found.error)
+    return with_errors(
+        Kernels(_mirrored(found.nngp, rows.nngp), _mirrored(found.ntk, rows.ntk), error)
     )
 
 
 def padded(rows: Rows, block: int) -> Rows:
     """The last input repeated until their number is a multiple of `block`."""
-    count = len(rows.square)
+    count = len(rows.root)
     place = np.minimum(np.arange(-(-count // block) * block), count - 1)
-    unit = jax.tree.map(lambda leaf: leaf[place], rows.unit)
-    layers = jax.tree.map(lambda leaf: leaf[..., place], rows.layers)
-    return Rows(rows.square[place], unit, layers, rows.nngp[place], rows.ntk[place])
+    return rows.each(lambda leaf: leaf[place])
 
 
-def mirrored(matrix: Array, diagonal: Array) -> Array:
-    """Its upper triangle, on both sides of the given diagonal."""
+def _mirrored(matrix: Array, diagonal: Array | None = None) -> Array:
+    """Its upper triangle on both sides of its diagonal, or of the given one."""
     row, column = jnp.arange(len(matrix))[:, None], jnp.arange(len(matrix))[None]
     symmetric = jnp.where(row < column, matrix, matrix.T)
-    return jnp.where(row == column, diagonal[:, None], symmetric)
+    return symmetric if diagonal is None else jnp.where(row == column, diagonal[:, None], symmetric)

@@ -8,17 +8,28 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from nsh.theory.effective.infinite_width.arccos import safe_sqrt
+
 
 class Moments(eqx.Module):
-    """One input's part: its variance K, <s^2>, <s'^2>, and what else its pairs need.
+    """One input's part: its variance K, <s^2>, <s'^2>, their roots, and what else pairs need.
 
+    Roots are here because a program that takes them of broadcast numbers does so for every pair.
     `more`: arrays whose last axes are those of K, or None.
     """
 
     K: Float[Array, "*shape"]
     square: Float[Array, "*shape"]
     slope: Float[Array, "*shape"]
+    root_K: Float[Array, "*shape"]
+    root_square: Float[Array, "*shape"]
+    root_slope: Float[Array, "*shape"]
     more: Any = None
+
+    @classmethod
+    def of(cls, K: Array, square: Array, slope: Array, more: Any = None) -> Moments:
+        """Take the roots."""
+        return cls(K, square, slope, safe_sqrt(K), safe_sqrt(square), safe_sqrt(slope), more)
 
     def as_rows(self) -> Moments:
         """With an axis appended, to broadcast along rows."""

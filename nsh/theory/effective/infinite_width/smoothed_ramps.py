@@ -107,13 +107,18 @@ class SmoothedRamps:
 
 
 def _components(z: Array, tau: Array, numbers: Array) -> tuple[Array, Array]:
-    """One width's part of s and s'; numbers [4] of R, tau R'', R', tau^2 R'''."""
+    """One width's part of s and s'; numbers [4] of R, tau R'', R', tau^2 R'''.
+
+    Less its value at z = 0: beside it, small z would have no digits left. The mean of s, which
+    alone has that value in it, is not in `pairs`.
+    """
     A, C, B, E = numbers
     narrow = jnp.maximum(tau, 1e-30)
     u = jnp.clip(z / narrow, -40, 40)  # beyond, the density is 0
     density = jnp.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
     step = erf(u * 0.5**0.5) / 2
-    s = A * (z * step + tau * density) + B * step + (C - E * u) * density
+    moved = jnp.expm1(-(u**2) / 2) / np.sqrt(2 * np.pi)  # of the density from z = 0 on
+    s = A * (z * step + tau * moved) + B * step + C * moved - E * u * density
     slope = A * step + jnp.where(tau > 0, 1 / narrow, 0.0) * density * (B - C * u + E * (u**2 - 1))
     return s, slope
 
