@@ -43,6 +43,38 @@ def require_all(ok: Any, field: str, value: Any, allowed: str) -> None:
         raise ValueError(f"{place} = {value[where]}: must be {allowed}")
 
 
+def as_finite(field: str, given: Any, dtype: Any) -> jax.Array:
+    """Finite numbers as floats: of type `dtype`, by default their own."""
+    array = as_numbers(field, given, dtype)
+    if is_concrete(array):
+        require_all(np.isfinite(array), field, array, "finite")
+    return array
+
+
+def as_numbers(field: str, given: Any, dtype: Any) -> jax.Array:
+    """Numbers, perhaps traced, as floats: of type `dtype`, by default their own or of 32 bits, if
+    that is more.
+
+    Raises `ValueError` where JAX would read strings, the real parts of complex numbers or the
+    numbers under a mask.
+    """
+    require(not np.ma.is_masked(given), field, "a masked array", "without masked entries")
+    if is_concrete(given) and not isinstance(given, jax.Array):
+        try:
+            given = np.asarray(given)
+        except ValueError as error:
+            raise ValueError(f"{field}: must be an array of numbers; NumPy: {error}") from None
+    array = given if isinstance(given, np.ndarray) else jnp.asarray(given)
+    real = array.dtype == bool or jnp.issubdtype(array.dtype, np.number)
+    real = real and not jnp.issubdtype(array.dtype, np.complexfloating)
+    require(real, f"{field}.dtype", str(array.dtype), "bool, int or float")
+    if dtype is None:
+        own = jax.dtypes.canonicalize_dtype(array.dtype)
+        own = own if jnp.issubdtype(own, np.floating) else jnp.result_type(float)
+        dtype = jnp.float32 if jnp.finfo(own).bits < 32 else own  # half cannot be factored
+    return jnp.asarray(array, dtype)
+
+
 def require_integer(field: str, value: Any, low: int, high: int | None = None) -> int:
     """An integer in low..high as a Python int, else an error."""
     allowed = f"an integer >= {low}" if high is None else f"an integer in {low}..{high}"

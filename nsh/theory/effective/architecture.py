@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import is_concrete, require, require_all, require_integer
+from nsh._checks import as_numbers, is_concrete, require, require_all, require_integer
 from nsh.theory.effective.activation import Activation, as_activation
 
 Hyperparameter = Float[Array, " layers"]
@@ -93,7 +93,7 @@ def _widths(given: int | tuple[int, ...] | None, depth: int) -> tuple[int, ...] 
 
 
 def _per_layer(field: str, given: Any, depth: int) -> Hyperparameter:
-    value = jnp.asarray(given, float)
+    value = as_numbers(field, given, float)
     require(value.shape in ((), (depth,)), field, value.shape, f"a number, or of shape ({depth},)")
     if is_concrete(value):
         require_all(np.isfinite(value) & (np.asarray(value) >= 0), field, value, "finite and >= 0")
@@ -101,7 +101,7 @@ def _per_layer(field: str, given: Any, depth: int) -> Hyperparameter:
 
 
 def _number(field: str, given: Any) -> Float[Array, ""]:
-    value = jnp.asarray(given, float)
+    value = as_numbers(field, given, float)
     require(value.shape == (), field, value.shape, "one number")
     if is_concrete(value):
         require_all(np.isfinite(value), field, value, "finite")

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import is_concrete, require_all
+from nsh._checks import is_concrete, require, require_all
 
 if TYPE_CHECKING:
     from nsh.theory.effective.activation import Activation
@@ -26,6 +26,9 @@ class Gaussian(eqx.Module):
     deviations, under the map t -> t^3 (10 - 15 t + 6 t^2), which crowds nodes around the breaks:
     so a function whose own scale is 1 stays resolved up to K = 1e8. (Gauss-Hermite is wrong by
     percents at kinks and for large K.) Differentiable by K: nodes move with the breaks.
+
+    `K` is at least the smallest normal float: a deep layer's K underflows to 0, where every place
+    would be z = 0 and slopes beside it, as of ReLU, out of sight.
     """
 
     K: Float[Array, ""]
@@ -38,9 +41,15 @@ class Gaussian(eqx.Module):
 
 
 def gaussian(K: Float[Array, ""], activation: Activation) -> Gaussian:
-    """The nodes for N(0, K), broken at the activation's kinks; `ValueError` unless K > 0."""
+    """The nodes for N(0, K), broken at the activation's kinks; `ValueError` unless K > 0.
+
+    A traced K of 0 is the limit K -> 0; one below 0, or NaN, makes every mean NaN.
+    """
+    K = jnp.asarray(K, jnp.result_type(K, float))
+    require(K.shape == (), "shape of variance K", K.shape, "(), one number (jax.vmap for several)")
     if is_concrete(K):
         require_all(np.asarray(K) > 0, "variance K", K, "> 0")
+    K = jnp.where(K >= 0, jnp.maximum(K, jnp.finfo(K.dtype).tiny), jnp.nan)
     deviation = jnp.sqrt(K)
     inner = [
         jnp.clip(kink / deviation, -TAIL, TAIL) if kink else jnp.zeros_like(deviation)
@@ -48,6 +57,7 @@ def gaussian(K: Float[Array, ""], activation: Activation) -> Gaussian:
     ]
     breaks = jnp.stack([jnp.full_like(deviation, -TAIL), *inner, jnp.full_like(deviation, TAIL)])
     u, weight = standard_nodes(breaks, NODES)
+    weight = jnp.where(jnp.isnan(K), jnp.nan, weight)  # s' of NaN may be a number
     return Gaussian(K, deviation * u, weight)
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from nsh._checks import is_concrete, require, require_all
+from nsh._checks import as_numbers, is_concrete, require, require_all
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.gaussian import gaussian
 
@@ -19,7 +19,7 @@ Scalar = Float[Array, ""]
 
 def as_x2(x2: Any, dtype: Any) -> Scalar:
     """|x|^2 / n_0 as an array; `ValueError` unless it is one finite number >= 0."""
-    x2 = jnp.asarray(x2, dtype)
+    x2 = as_numbers("x2", x2, dtype)
     require(x2.shape == (), "x2.shape", x2.shape, "(), one number (jax.vmap for several)")
     if is_concrete(x2):
         require_all(np.isfinite(x2) & (np.asarray(x2) >= 0), "x2", x2, "finite and >= 0")
@@ -75,8 +75,9 @@ def mean_kernels(
     ``K' = C_b + C_W <s^2> + gamma^2 K``;
     ``Theta' = lambda_b + lambda_W <s^2> + (C_W <s'^2> + gamma^2) Theta``.
     Source: arXiv 2106.10165, sections 4.3 and 8.4.1 (skips: appendix B). Shapes: [layers], entry
-    l - 1 being layer l. Differentiable by x2 and every number of the architecture. Raises
-    `ValueError` for a bad x2 (see `first_layer`).
+    l - 1 being layer l. Differentiable by x2 and every number of the architecture. Deep off
+    criticality K leaves the range of floats: it ends at 0, where slopes are those beside z = 0,
+    or at infinity or NaN. Raises `ValueError` for a bad x2 (see `first_layer`).
     """
     activation, gamma2 = architecture.activation, architecture.gamma**2
     first = first_layer(architecture, x2)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from nsh._checks import require
@@ -26,6 +27,8 @@ class Program:
     def __init__(self, name: str, function: Elementwise):
         self.name, self.function = name, function
         number = jnp.zeros((), float)
+        allowed = f"a JAX function, such as jnp.{name}"
+        require(not isinstance(function, np.ufunc), f"activation {name}", function, allowed)
         try:
             found = {z.shape: jax.eval_shape(function, z) for z in (number, jnp.zeros((2, 3)))}
             text = jax.jit(with_derivatives(function, ORDERS)).lower(number).as_text()

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from nsh._shown import Shown
 from nsh.theory.effective.activation import Activation
-from nsh.theory.effective.gaussian import Gaussian
+from nsh.theory.effective.gaussian import TAIL, Gaussian
 
 
 class Susceptibilities(Shown):
@@ -28,14 +28,18 @@ class Susceptibilities(Shown):
 def susceptibilities(nodes: Gaussian, activation: Activation, C_W: Any) -> Susceptibilities:
     """The susceptibilities at the variance of `nodes` (see `nsh.theory.effective.gaussian`).
 
-    chi_par = (C_W / K) <z s s'>; h = (C_W / 4 K^2) <s'^2 (z^2 - K)>, which holds at kinks too.
+    chi_par = (C_W / K) <z s s'>; h = (C_W / 4 K^2) <s'^2 (z^2 - K)>, which holds at kinks too, or
+    (C_W / 2 K) <z s' s''>, which loses nothing to rounding, where no kink beside 0 is reached.
     Differentiable by K and C_W.
     """
-    C_W = jnp.asarray(C_W, nodes.K.dtype)
+    C_W, deviation = jnp.asarray(C_W, nodes.K.dtype), jnp.sqrt(nodes.K)
     s, slope = activation(nodes.z), activation.derivative(nodes.z)
-    z2 = nodes.z**2 / nodes.K
+    u = nodes.z / deviation
+    h = nodes.mean(u * slope * activation.derivative(nodes.z, 2)) / (2 * deviation)
+    beside = [abs(kink) for kink in activation.kinks if kink]
+    if beside:
+        through = nodes.mean(slope**2 * (u**2 - 1)) / (4 * nodes.K)
+        h = jnp.where(TAIL * deviation < min(beside), h, through)
     return Susceptibilities(
-        C_W / nodes.K * nodes.mean(nodes.z * s * slope),
-        C_W * nodes.mean(slope**2),
-        C_W / (4 * nodes.K) * nodes.mean(slope**2 * (z2 - 1)),
+        C_W * nodes.mean(u * (s / deviation) * slope), C_W * nodes.mean(slope**2), C_W * h
     )

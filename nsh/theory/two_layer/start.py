@@ -12,7 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from nsh._checks import is_concrete, require, require_all, require_integer, require_numeric
+from nsh._checks import (
+    as_numbers,
+    is_concrete,
+    require,
+    require_all,
+    require_integer,
+    require_numeric,
+)
 from nsh._extras import extra
 
 LARGEST, MOST_AXES = 2**21, 21201  # of a net of Sobol' points: the latter is SciPy's
@@ -111,14 +118,14 @@ class Given(Start):
     mass: Float[Array, " width"]
 
     def __init__(self, u: Any, theta: Any, mass: Any = None):
-        self.u, self.theta = jnp.asarray(u, float), jnp.asarray(theta, float)
+        self.u, self.theta = as_numbers("u", u, float), as_numbers("theta", theta, float)
         require(self.u.ndim == 2 and len(self.u) >= 1, "u.shape", self.u.shape, "(width, outputs)")
         like = f"({len(self.u)}, inputs), a row to each of u's"
         shape = self.theta.shape
         require(self.theta.ndim == 2 and shape[0] == len(self.u), "theta.shape", shape, like)
         width = len(self.u)
         even = jnp.full(width, 1 / width, self.u.dtype)
-        self.mass = even if mass is None else jnp.asarray(mass, float)
+        self.mass = even if mass is None else as_numbers("mass", mass, float)
         require(self.mass.shape == (width,), "mass.shape", self.mass.shape, f"({width},)")
 
     def check(self, inputs: int, outputs: int) -> None:

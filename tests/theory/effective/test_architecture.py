@@ -45,6 +45,13 @@ def test_standard_parametrisation():
         ({"C_W": [1, 2, float("inf")]}, r"C_W\[2\] = inf: must be finite and >= 0"),
         ({"lambda_W": [1, 2]}, r"lambda_W = \(2,\): must be a number, or of shape \(3,\)"),
         ({"gamma": float("nan")}, "gamma = nan: must be finite"),
+        ({"C_W": 1 + 2j}, "C_W.dtype = 'complex128': must be bool, int or float"),
+        ({"C_b": ["1", "2", "3"]}, "C_b.dtype = '<U1': must be bool, int or float"),
+        (
+            {"lambda_b": np.ma.masked_array([1, 2, 3], [0, 1, 0])},
+            "lambda_b = 'a masked array': must be without masked entries",
+        ),
+        ({"C_W": [1, [2, 3]]}, "C_W: must be an array of numbers"),
         ({"gamma": [0.5, 0.5]}, r"gamma = \(2,\): must be one number"),
     ],
 )

@@ -114,3 +114,28 @@ def test_susceptibilities_are_derivatives_of_the_recursion(name):
     np.testing.assert_allclose(found.h, jax.grad(perpendicular)(K) / 2, rtol=rtol, atol=1e-6)
     if name == "relu":
         np.testing.assert_allclose([found.parallel, found.perpendicular], C_W / 2, rtol=1e-6)
+
+
+def test_traced_variances_below_zero_and_not_a_number_are_never_numbers():
+    relu = ACTIVATIONS["relu"]
+
+    @jax.jit
+    @jax.vmap
+    def slope(K):
+        nodes = gaussian(K, relu)
+        return nodes.mean(relu.derivative(nodes.z) ** 2)
+
+    # s' of a place that is NaN is 0: a number that says nothing
+    found = slope(jnp.asarray([0.0, -1.0, jnp.nan, 2.0]))
+    np.testing.assert_allclose(found, [0.5, np.nan, np.nan, 0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "K", "exact"), [("tanh", 1e-9, -1), ("hard_tanh", 1e-3, 0)])
+def test_curvature_of_small_kernels(name, K, exact):
+    """h = (1/2) d<s'^2>/dK: s'^2 = 1 - 2 z^2 + .. of tanh; 1 where no kink is reached."""
+    activation = ACTIVATIONS[name]
+    found = susceptibilities(gaussian(jnp.asarray(K), activation), activation, 1.0)
+    # s'' of a place z itself is a difference of 1 and 1: rounding over z
+    rounding = 10 * jnp.finfo(found.h.dtype).eps / np.sqrt(K)
+    np.testing.assert_allclose(found.h, exact, rtol=rounding, atol=1e-12)
+    np.testing.assert_allclose(found.parallel, 1, rtol=1e-5)

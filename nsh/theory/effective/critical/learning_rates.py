@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import require, require_integer
+from nsh._checks import is_concrete, require, require_all, require_integer
 from nsh._shown import Shown
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality
@@ -34,8 +34,8 @@ def contributions(architecture: Architecture, x2: Any) -> Contributions:
     """Each layer's part of Theta^L, for one input with x2 = |x|^2 / n_0; leaves [layers].
 
     Layer l adds ``(lambda_b + lambda_W g_{l-1}) prod_{m=l}^{L-1} (chi_perp_m + gamma^2)``, with
-    g = <s^2>, g_0 = x2 (arXiv 2106.10165, chapter 9). Differentiable by all numbers. Raises
-    `ValueError` for a bad x2.
+    g = <s^2>, g_0 = x2 (arXiv 2106.10165, chapter 9). Differentiable by all numbers. NaN below
+    layers whose K leaves the range of floats. Raises `ValueError` for a bad x2.
     """
     activation, gamma2 = architecture.activation, architecture.gamma**2
     K, _ = first_layer(architecture, x2)
@@ -62,12 +62,18 @@ def equal_rates(
 
     Each layer's biases then add lambda_b / L to Theta^L and its weights lambda_W / L, so that
     Theta^L = lambda_b + lambda_W: exact at infinite width, for any activation, depth and
-    initialisation, critical or not. The architecture's own rates do not matter. Raises as
-    `contributions`.
+    initialisation, critical or not. The architecture's own rates do not matter. Raises
+    `ValueError` as `contributions`, and where a layer's part at rate 1 is 0 (weights of an input
+    0) or, deep off criticality, beyond floats: no finite rate makes it equal. (A traced rate is
+    then infinite or NaN.)
     """
     one = jnp.ones((architecture.depth,), architecture.C_W.dtype)
     plain = eqx.tree_at(lambda a: (a.lambda_b, a.lambda_W), architecture, (one, one))
     parts = contributions(plain, x2)
+    for name, part in {"biases": parts.biases, "weights": parts.weights}.items():
+        if is_concrete(part):
+            usable = np.isfinite(part) & (np.asarray(part) > np.finfo(part.dtype).tiny)
+            require_all(usable, f"contribution of {name}", part, "> 0 and in the range of floats")
     return {
         "lambda_b": lambda_b / (architecture.depth * parts.biases),
         "lambda_W": lambda_W / (architecture.depth * parts.weights),
@@ -82,8 +88,10 @@ def critical_rates(
     ``lambda_b,l = lambda_b l^-p L^(p-1)`` and ``lambda_W,l = lambda_W l^(p_K-p) L^(p-1)``, with
     p = p_perp and K ~ l^-p_K: 1/L for all layers of the scale-invariant and, started at K*, the
     half-stable class; (L/l)^(p-1) for weights where p_K = 1 (arXiv 2106.10165, chapter 9).
-    Raises `ValueError` for a class without such a law.
+    Raises `ValueError` for a class without such a law, and unless `critical` is a `Criticality`.
     """
+    given = type(critical).__name__
+    require(isinstance(critical, Criticality), "critical", given, "a Criticality, of `criticality`")
     L = require_integer("depth", depth, 1)
     p, p_K = critical.p_perp, critical.p_K
     require(

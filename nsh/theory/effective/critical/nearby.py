@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from nsh._checks import as_finite, is_concrete, require, require_all
 from nsh._shown import Shown
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.gaussian import gaussian
@@ -38,11 +40,22 @@ def nearby_inputs(architecture: Architecture, K: Any, norm: Any, distance: Any) 
 
     ``K' = C_b + C_W g``, ``norm' = chi_par norm``, ``distance' = chi_perp distance + h norm^2``,
     with susceptibilities at K; a skip adds gamma^2 times the old ones. (arXiv 2106.10165, section
-    5.1, to leading order in the difference of the inputs.) Differentiable by all.
+    5.1, to leading order in the difference of the inputs.) Differentiable by all. Deep off
+    criticality K leaves the range of floats: 0, infinity or NaN from there on.
+
+    Raises `ValueError` unless all three are finite numbers, K > 0 and distance >= 0.
     """
     gamma2 = architecture.gamma**2
     dtype = architecture.C_W.dtype
-    first = NearbyInputs(*(jnp.asarray(value, dtype) for value in (K, norm, distance)))
+    given = {"K": K, "norm": norm, "distance": distance}
+    numbers = {field: as_finite(field, value, dtype) for field, value in given.items()}
+    for field, value in numbers.items():
+        require(value.shape == (), f"{field}.shape", value.shape, "(), one number (else jax.vmap)")
+    if is_concrete(numbers["distance"]):
+        require_all(np.asarray(numbers["distance"]) >= 0, "distance", distance, ">= 0")
+    if is_concrete(numbers["K"]):
+        require_all(np.asarray(numbers["K"]) > 0, "K", K, "> 0")
+    first = NearbyInputs(**numbers)
 
     def step(now: NearbyInputs, after: tuple[Array, ...]) -> NearbyInputs:
         C_b, C_W, *_ = after

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import is_concrete, require, require_all
+from nsh._checks import as_numbers, is_concrete, require, require_all
 from nsh._shown import Shown
 from nsh.theory.effective.activation import Activation, Elementwise, as_activation
 from nsh.theory.effective.gaussian import gaussian
@@ -119,7 +119,9 @@ def phase_diagram(
     chi_perp = 1, the edge of chaos.
     """
     activation = as_activation(activation)
+    C_b, C_W = as_numbers("C_b", C_b, float), as_numbers("C_W", C_W, float)
     for field, values in (("C_b", C_b), ("C_W", C_W)):
+        require(values.ndim == 1, f"{field}.shape", values.shape, "(n,), a row of numbers")
         if is_concrete(values):
             require_all(np.asarray(values) >= 0, field, values, ">= 0")
     by_weight = jax.vmap(lambda b, W: survival(activation, b, W, start), in_axes=(None, 0))
@@ -127,11 +129,12 @@ def phase_diagram(
 
 
 def _checked(C_b: Any, C_W: Any, start: Any) -> tuple[Array, Array, Array]:
-    C_b, C_W, start = (jnp.asarray(value, float) for value in (C_b, C_W, start))
-    for field, value in (("C_b", C_b), ("C_W", C_W), ("start", start)):
+    given = {"C_b": C_b, "C_W": C_W, "start": start}
+    numbers = {field: as_numbers(field, value, float) for field, value in given.items()}
+    for field, value in numbers.items():
         require(value.shape == (), f"{field}.shape", value.shape, "that of one number")
         if is_concrete(value):
             positive = field == "start"
             fine = np.isfinite(value) & ((value > 0) if positive else (value >= 0))
             require_all(fine, field, value, f"finite and {'> 0' if positive else '>= 0'}")
-    return C_b, C_W, start
+    return numbers["C_b"], numbers["C_W"], numbers["start"]

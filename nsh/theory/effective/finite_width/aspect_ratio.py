@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import is_concrete, require_all, require_integer
+from nsh._checks import as_numbers, is_concrete, require_all, require_integer
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.fluctuations import fluctuations
 
@@ -56,7 +55,7 @@ def mutual_information(v: Any, outputs: tuple[int, int] = (1, 1)) -> Float[Array
     for v < 0.
     """
     m1, m2 = (require_integer(f"outputs[{i}]", size, 1) for i, size in enumerate(outputs))
-    v = jnp.asarray(v, float)
+    v = as_numbers("v", v, float)
     if is_concrete(v):
         require_all(np.asarray(v) >= 0, "v", v, ">= 0")
     return m1 * m2 / 8 * (v**2 - v**3 * (20 + 3 * (m1 + m2)) / 6)
@@ -70,7 +69,7 @@ def optimal_aspect_ratio(nu: Any, outputs: int) -> Float[Array, "..."]:
     r* as the ratio up to which the two terms make sense. Raises `ValueError` for nu <= 0.
     """
     require_integer("outputs", outputs, 1)
-    nu = jnp.asarray(nu, float)
+    nu = as_numbers("nu", nu, float)
     if is_concrete(nu):
         require_all(np.asarray(nu) > 0, "nu", nu, "> 0")
     return 4 / ((20 + 3 * outputs) * nu)

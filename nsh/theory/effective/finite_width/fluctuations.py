@@ -64,7 +64,7 @@ def fluctuations(architecture: Architecture, x2: Any) -> Fluctuations:
     Source: arXiv 2106.10165, sections 4.3 (V), 4.5 (G1), 8.4 (D, F, A, B) and 11.2 (P, Q). To
     first order in 1/width, for any widths; what is left out is relatively of the order of
     V / 2 K^2 (see `effective_complexity`). Differentiable, forward and reverse, by x2 and all
-    numbers of the architecture.
+    numbers of the architecture. Where K leaves the range of floats (see `mean_kernels`) so do they.
 
     Raises `ValueError` without widths, for a bad x2, and for gamma != 0 (a traced gamma != 0 gives
     NaN): with skips this recursion is wrong, see `residual_vertex`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nsh.theory.effective.activation import Activation
@@ -42,12 +43,12 @@ def moments(K: Scalar, activation: Activation) -> Moments:
     g, slope2 = nodes.mean(s**2), nodes.mean(slope**2)
     # centred, so that float32 loses nothing to cancellation
     spread, slope_spread = s**2 - g, slope**2 - slope2
-    u2 = nodes.z**2 / K
+    u2 = (nodes.z / jnp.sqrt(nodes.K)) ** 2
     return Moments(
         g=g,
         slope2=slope2,
         dg=unit.parallel,
-        d2g=nodes.mean(s**2 * (u2**2 - 6 * u2 + 3)) / (4 * K**2),
+        d2g=nodes.mean(s**2 / nodes.K * (u2**2 - 6 * u2 + 3)) / (4 * nodes.K),
         dslope2=2 * unit.h,
         variance=nodes.mean(spread**2),
         covariance=nodes.mean(spread * slope_spread),

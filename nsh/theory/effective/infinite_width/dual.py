@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from nsh._checks import is_concrete, require, require_all, require_integer
+from nsh._checks import as_numbers, is_concrete, require, require_all, require_integer
 from nsh.theory.effective.activation import ACTIVATIONS, Activation, Elementwise, as_activation
 from nsh.theory.effective.infinite_width.closed_duals import Erf, ScaleInvariant
 from nsh.theory.effective.infinite_width.gap import gap_of, product
@@ -51,7 +51,8 @@ def dual(
     known = dual_of(as_activation(activation), terms)
 
     def apply(K_aa: Array, K_bb: Array, K_ab: Array) -> DualValues:
-        K_aa, K_bb, K_ab = (jnp.asarray(K, float) for K in (K_aa, K_bb, K_ab))
+        given = {"K_aa": K_aa, "K_bb": K_bb, "K_ab": K_ab}
+        K_aa, K_bb, K_ab = (as_numbers(field, K, float) for field, K in given.items())
         _check(K_aa, K_bb, K_ab)
         a, b = known.moments(K_aa), known.moments(K_bb)
         found = known.pairs(a, b, gap_of(K_aa, K_bb, K_ab))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import is_concrete, require, require_all, require_integer
+from nsh._checks import as_finite, require, require_integer
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.infinite_width.arccos import safe_sqrt
 from nsh.theory.effective.infinite_width.closed_duals import ScaleInvariant
@@ -140,11 +140,9 @@ def as_inputs(x: Any, z: Any) -> tuple[Array, Array | None]:
 
 
 def _inputs(field: str, given: Any) -> Array:
-    value = jnp.asarray(given, float)
+    value = as_finite(field, given, float)
     allowed = "(inputs, features), both at least 1"
     require(value.ndim == 2 and value.size > 0, f"{field}.shape", value.shape, allowed)
-    if is_concrete(value):
-        require_all(np.isfinite(value), field, value, "finite")
     return value
 
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from nsh._checks import is_concrete, require, require_all
+from nsh._checks import as_finite, is_concrete, require, require_all
 from nsh.theory.effective.prediction.conditioning import Status
-from nsh.theory.effective.prediction.matrices import MATMUL, as_finite
+from nsh.theory.effective.prediction.matrices import MATMUL
 
 PROBES = 4  # random errors whose effects are averaged
 USUAL = 0.01  # of the largest target: predictions that may be off by more are told

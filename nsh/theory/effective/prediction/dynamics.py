@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from nsh._checks import is_concrete, require, require_all
+from nsh._checks import as_finite, as_numbers, is_concrete, require, require_all
 from nsh._shown import Shown
 from nsh.theory.effective.prediction.accuracy import Errors, as_errors, judged
 from nsh.theory.effective.prediction.conditioning import Status
@@ -19,8 +19,6 @@ from nsh.theory.effective.prediction.linear_training import LinearTraining, afte
 from nsh.theory.effective.prediction.matrices import (
     MATMUL,
     as_cross,
-    as_finite,
-    as_numbers,
     as_shaped,
     as_symmetric,
     as_targets,

@@ -12,17 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import is_concrete, require, require_all, require_integer, require_numeric
+from nsh._checks import (
+    as_finite,
+    is_concrete,
+    require,
+    require_all,
+    require_integer,
+    require_numeric,
+)
 from nsh._extras import extra
 from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.dynamics import Course
-from nsh.theory.effective.prediction.matrices import (
-    MATMUL,
-    as_cross,
-    as_finite,
-    as_shaped,
-    as_symmetric,
-)
+from nsh.theory.effective.prediction.matrices import MATMUL, as_cross, as_shaped, as_symmetric
 from nsh.theory.effective.prediction.prediction import worst
 from nsh.theory.effective.prediction.spectral import spectrum
 
@@ -62,8 +63,8 @@ def loss_dynamics(
     each `loss`, which is compared by identity.
 
     Raises `ValueError` on bad kernels as `mse_dynamics` does, on times that are negative or
-    infinite, and where the loss is no scalar;
-    `ImportError` without Diffrax.
+    infinite, where the loss is no scalar, and for as many y as outputs in another shape: outputs
+    [n] less y [n, 1] would be n^2 differences. Raises `ImportError` without Diffrax.
     """
     _diffrax()
     train = as_symmetric("ntk_train_train", ntk_train_train)
@@ -80,6 +81,8 @@ def loss_dynamics(
     require(0 < tolerance < 1, "tolerance", tolerance, "a number above 0 and below 1")
     require_integer("max_steps", max_steps, 1)
     y = jnp.asarray(require_numeric("y", y) if is_concrete(y) else y)
+    broadcast = y.size == f_train.size and y.shape != f_train.shape
+    require(not broadcast, "y.shape", y.shape, f"{f_train.shape}, as start_train's")
     require(callable(loss), "loss", loss, "a function of outputs and targets")
     value = jax.eval_shape(loss, f_train, y)
     require(getattr(value, "shape", None) == (), "loss(f, y)", value, "one number")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import is_concrete, require, require_all
+from nsh._checks import as_finite, is_concrete, require, require_all
 
 MATMUL = jax.lax.Precision.HIGHEST  # products in full precision, also on accelerators
 
@@ -81,24 +80,3 @@ def as_amount(field: str, given: Any, dtype: Any) -> Float[Array, ""]:
     if is_concrete(number):
         require(np.asarray(number) >= 0, field, float(number), ">= 0")
     return number
-
-
-def as_finite(field: str, given: Any, dtype: Any) -> Float[Array, "..."]:
-    """Finite numbers as floats: of type `dtype`, by default their own."""
-    array = as_numbers(field, given, dtype)
-    if is_concrete(array):
-        require_all(np.isfinite(array), field, array, "finite")
-    return array
-
-
-def as_numbers(field: str, given: Any, dtype: Any) -> Float[Array, "..."]:
-    """Numbers as floats: of type `dtype`, by default their own or of 32 bits, if that is more."""
-    array = jnp.asarray(given if isinstance(given, jax.Array) else np.asarray(given))
-    real = array.dtype == bool or jnp.issubdtype(array.dtype, np.number)
-    real = real and not jnp.issubdtype(array.dtype, np.complexfloating)
-    require(real, f"{field}.dtype", str(array.dtype), "bool, int or float")
-    if dtype is None:
-        floating = jnp.issubdtype(array.dtype, np.floating)
-        own = array.dtype if floating else jnp.result_type(float)
-        dtype = jnp.float32 if jnp.finfo(own).bits < 32 else own  # half cannot be factored
-    return array.astype(dtype)

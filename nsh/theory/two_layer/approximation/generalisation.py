@@ -16,8 +16,11 @@ def clipped_squared_error(
 ) -> Float[Array, "..."]:
     """``min((output - y)^2 / 2, largest)``: in [0, largest], of Lipschitz constant sqrt(2 largest).
 
-    Differentiable where it is not at `largest`. Raises `ValueError` unless largest > 0.
+    Differentiable where it is not at `largest`. Raises `ValueError` unless largest > 0 and both
+    have one shape, or y is one number: outputs [n] less y [n, 1] would be n^2 differences.
     """
+    shape = jnp.shape(output)
+    require(jnp.shape(y) in ((), shape), "y.shape", jnp.shape(y), f"{shape}, as output's")
     require(largest > 0, "largest", largest, "> 0")
     return jnp.minimum((output - y) ** 2 / 2, largest)
 

@@ -8,16 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from nsh._checks import require
+from nsh._checks import as_finite, require
 from nsh._shown import Shown
 from nsh.theory.effective.prediction.accuracy import judged
 from nsh.theory.effective.prediction.conditioning import factorise
-from nsh.theory.effective.prediction.matrices import (
-    MATMUL,
-    as_amount,
-    as_finite,
-    as_targets,
-)
+from nsh.theory.effective.prediction.matrices import MATMUL, as_amount, as_targets
 from nsh.theory.two_layer.lazy.kernel import as_inputs, infinite_ntk
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import is_concrete, require, require_all
+from nsh._checks import as_finite, as_numbers, is_concrete, require, require_all
 from nsh._shown import Shown
-from nsh.theory.effective.prediction.matrices import as_finite, as_numbers, as_symmetric
+from nsh.theory.effective.prediction.matrices import as_symmetric
 
 
 class Rates(Shown):

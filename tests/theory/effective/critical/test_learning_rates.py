@@ -87,3 +87,20 @@ def test_bad_input():
         critical_rates(criticality("relu"), 0)
     with pytest.raises(ValueError, match="x2"):
         contributions(network(), -1.0)
+    with pytest.raises(ValueError, match="critical = 'str': must be a Criticality"):
+        critical_rates("relu", 3)
+    with pytest.raises(ValueError, match=r"contribution of weights\[0\] = 0.0: must be > 0"):
+        equal_rates(Architecture("relu", DEPTH, C_b=1.0), 0.0)
+
+
+@pytest.mark.core
+def test_kernels_that_leave_the_range_of_floats():
+    depth, limits = 40, np.finfo(np.asarray(jnp.zeros(())).dtype)
+    # kernels of ReLU halve from the smallest float on, slopes stay: <s'^2> = 1/2
+    fading = contributions(Architecture("relu", depth), limits.tiny)
+    np.testing.assert_allclose(fading.biases, 0.5 ** np.arange(depth)[::-1], rtol=1e-5)
+    Theta = mean_kernels(Architecture("relu", depth), limits.tiny)[1]
+    np.testing.assert_allclose(Theta, 2 - 0.5 ** np.arange(depth), rtol=1e-5)
+    # kernels grow beyond the largest: no number then, above all not 0
+    lost = contributions(Architecture("relu", depth, C_W=[0.1] + [8.0] * (depth - 1)), limits.max)
+    assert not np.any(np.isfinite(lost.biases[:-1]))

@@ -73,3 +73,17 @@ def test_derivatives():
         return jax.tree.map(lambda part: part[-1], nearby_inputs(net, 0.7, norm, 0.01))
 
     check_three_ways(last, np.asarray(0.1), np.asarray(1.5), np.asarray(0.2))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((0.0, 0.1, 0.1), "K = 0.0: must be > 0"),
+        ((1.0, 0.1, -0.1), "distance = -0.1: must be >= 0"),
+        ((1.0, np.nan, 0.1), "norm = nan: must be finite"),
+        ((np.ones(2), 0.0, 0.1), r"K.shape = \(2,\): must be \(\), one number"),
+    ],
+)
+def test_bad_numbers(given, message):
+    with pytest.raises(ValueError, match=message):
+        nearby_inputs(Architecture("relu", 3), *given)

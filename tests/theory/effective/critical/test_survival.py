@@ -126,3 +126,5 @@ def test_bad_numbers(arguments, message):
 def test_bad_grid():
     with pytest.raises(ValueError, match=r"C_W\[1\] = -2.0"):
         phase_diagram("tanh", jnp.asarray([0.0]), jnp.asarray([1.0, -2.0]))
+    with pytest.raises(ValueError, match=r"C_b.shape = \(2, 2\)"):
+        phase_diagram("tanh", np.ones((2, 2)), [1.0])

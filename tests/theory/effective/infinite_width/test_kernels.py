@@ -237,6 +237,8 @@ def test_vmap(x):
     [
         ({"x": np.full((2, 3), np.nan)}, "x"),
         ({"x": np.ones(3)}, "x.shape"),
+        ({"x": np.ones((2, 3)) * 1j}, "x.dtype"),
+        ({"x": np.ma.masked_equal([[1.0, 2, 3]], 2)}, "x = 'a masked array'"),
         ({"x": np.ones((0, 3))}, "x.shape"),
         ({"z": np.ones((2, 4))}, "z.shape"),
         ({"block": 0}, "block"),

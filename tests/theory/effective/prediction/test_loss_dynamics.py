@@ -118,6 +118,7 @@ def test_bad_input_is_named(monkeypatch):
         ("tolerance", {"tolerance": 0.0}),
         ("max_steps", {"max_steps": 0}),
         ("y", {"y": Y * np.nan}),
+        ("y.shape", {"y": np.zeros(START[:N].size)}),
         ("loss(f, y)", {"loss": lambda f, y: f}),
     ]
     for field, options in cases:

@@ -207,6 +207,8 @@ def test_bad_input():
         empirical_rademacher(RELU, array(X), array(CIRCLE), jax.random.key(0), 0)
     with pytest.raises(ValueError, match=r"largest = 0\.0"):
         clipped_squared_error(array(1.0), array(0.0), 0.0)
+    with pytest.raises(ValueError, match=r"y.shape = \(3, 1\): must be \(3,\)"):
+        clipped_squared_error(array([1.0, 2, 3]), array([[1.0], [2], [3]]), 1.0)
     good = {"lipschitz": 1.0, "largest": 1.0, "failure": 0.1}
     for name, bad in (("lipschitz", 0.0), ("largest", -1.0), ("failure", 1.0)):
         with pytest.raises(ValueError, match=f"{name} = {bad}"):
