@@ -15,6 +15,7 @@ GENERATOR = "threefry2x32"
 MOST_CLASSES = np.iinfo(np.int32).max
 # steps and seeds are counted in 32-bit integers
 MOST = 2**31 - 1
+MOST_KEY = 2**32 - 1
 
 
 def require(ok: Any, field: str, value: Any, allowed: str) -> None:
@@ -73,6 +74,16 @@ def as_numbers(field: str, given: Any, dtype: Any) -> jax.Array:
         own = own if jnp.issubdtype(own, np.floating) else jnp.result_type(float)
         dtype = jnp.float32 if jnp.finfo(own).bits < 32 else own  # half cannot be factored
     return jnp.asarray(array, dtype)
+
+
+def plain_integer(value: Any) -> Any:
+    """An integer of NumPy's as Python's, in tuples too: Equinox takes the former for arrays.
+
+    For fields that are static; anything else is left as it is, for a check to refuse.
+    """
+    if isinstance(value, tuple):
+        return tuple(plain_integer(entry) for entry in value)
+    return int(value) if isinstance(value, np.integer) else value
 
 
 def require_integer(field: str, value: Any, low: int, high: int | None = None) -> int:

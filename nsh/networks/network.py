@@ -19,10 +19,12 @@ from nsh._checks import (
     nearest,
     require,
     require_all,
+    require_label_type,
     require_labels,
     require_numeric,
 )
 from nsh.bounds import REALS, Interval
+from nsh.networks.losses import checked_loss, warn_of_no_slope
 from nsh.networks.optimisers import BOUNDS, NOT_TUNED, check_runs, initial, moved
 from nsh.networks.plain import CALLED, require_no_use_of_key, require_plain
 from nsh.system import System
@@ -54,7 +56,8 @@ class Network(System):
     `make(key)` gives the module: any Equinox module that maps one example x to logits [classes].
     `optimiser(**hyper)` gives the Optax transformation, e.g. `optax.sgd` with `hyper` =
     ``{"learning_rate": 0.1, "momentum": 0.9}``; fix what is no real number, such as
-    ``nesterov=True``, in the function. `loss(logits [classes], label)` gives a scalar.
+    ``nesterov=True``, in the function. `loss(logits [classes], label)` gives a scalar. A label
+    that is no class, which `prepare` refuses, makes the loss NaN: such a run is not healthy.
     `features(module, x)` gives one array per level; default: the module's own ``features(x)``, and
     without either no levels: `nsh.measure.observe` then gives logits alone, and measurements of a
     level refuse.
@@ -114,7 +117,8 @@ class Network(System):
     def prepare(self, x: Any, y: Any) -> Samples:
         """Finite inputs x [n, ...] as floats, labels y [n] as int32 in 0..classes-1.
 
-        Raises `ValueError` on anything else, and where the module does not take one example.
+        Raises `ValueError` on anything else, where the module does not take one example, and where
+        the loss is no scalar. Warns of a loss without slope for label 0: it may want one-hot rows.
         """
         x = require_numeric("x", x)
         require(x.ndim >= 1 and len(x) >= 1, "x.shape", x.shape, "[n, ...] with n >= 1")
@@ -127,21 +131,15 @@ class Network(System):
 
     def _classes(self, x: Float[Array, "n ..."]) -> int:
         example = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
-        try:
-            logits = eqx.filter_eval_shape(lambda k, x: self.make(k)(x), jax.random.key(0), example)
-        except Exception as complaint:
-            allowed = (
-                f"[n, ...] with examples that the module takes ({CALLED}), but it says: {complaint}"
-            )
-            require(False, "x.shape", x.shape, allowed)
+        logits = eqx.filter_eval_shape(
+            lambda key, one: _taken(self.make(key), one, x.shape), jax.random.key(0), example
+        )
         require_no_use_of_key(self.make, example)
         vector = _is_shape(logits) and len(logits.shape) == 1
         require(vector, "make(key)(x)", logits, "one vector of logits [classes]")
-        loss = eqx.filter_eval_shape(self.loss, logits, jax.ShapeDtypeStruct((), jnp.int32))
-        shape = getattr(loss, "shape", None)  # of a vector, its mean would pass for the loss
-        require(
-            shape == (), "shape of loss(logits, y)", shape, "(), of one example's logits [classes]"
-        )
+        label = jax.ShapeDtypeStruct((), jnp.int32)
+        eqx.filter_eval_shape(lambda one, y: checked_loss(self.loss, one, y), logits, label)
+        warn_of_no_slope(self.loss, logits)
         return logits.shape[0]
 
     def check(self, hyper: PyTree, steps: int) -> None:  # noqa: ARG002
@@ -200,7 +198,12 @@ class Network(System):
 
         def mean_loss(trained: PyTree) -> Float[Array, ""]:
             module = eqx.combine(trained, rest, self.skeleton)
-            return jnp.mean(jax.vmap(lambda s: self.loss(module(s.x), s.y))(batch))
+
+            def one(sample: Samples) -> Float[Array, ""]:
+                logits = _taken(module, sample.x, batch.x.shape)
+                return checked_loss(self.loss, logits, sample.y)
+
+            return jnp.mean(jax.vmap(one)(batch))
 
         trained, after = moved(self.optimiser, hyper, mean_loss, trained, state.optimiser_state)
         return NetworkState(eqx.combine(trained, rest), after)
@@ -238,6 +241,18 @@ def _require_samples(batch: Any) -> None:
     """Or a plain ``(x, y)`` would fail as having no attribute `x`."""
     allowed = "Samples: give network.prepare(x, y)"
     require(isinstance(batch, Samples), "examples", type(batch).__name__, allowed)
+    require_label_type(batch.y, len(batch.x), "y")
+
+
+def _taken(module: Any, x: Array, shape: tuple[int, ...]) -> Any:
+    """What the module makes of one example x; `shape`: of all that it came with, for errors."""
+    try:
+        return module(x)
+    except Exception as complaint:
+        allowed = (
+            f"[n, ...] with examples that the module takes ({CALLED}), but it says: {complaint}"
+        )
+        raise ValueError(f"x.shape = {shape}: must be {allowed}") from complaint
 
 
 def _is_shape(leaf: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ def to_networkx(graph: Graph) -> networkx.DiGraph:
     with extra("graphs", "nsh.neurashed.to_networkx"):
         import networkx
 
+    require(isinstance(graph, Graph), "graph", type(graph).__name__, "an nsh.Graph")
     levels, widths = graph.node_levels().tolist(), (*graph.widths, graph.classes)
     names = [(level, i) for level, width in enumerate(widths, 1) for i in range(width)]
     result = networkx.DiGraph()
@@ -65,8 +66,11 @@ def from_networkx(network: networkx.DiGraph) -> Graph:
     an `order` that is no whole number, that is missing for some or the same for two, and all that
     `Graph.from_nodes` rejects.
     """
-    simple = network.is_directed() and not network.is_multigraph()
-    require(simple, "network", type(network).__name__, "a DiGraph")
+    with extra("graphs", "nsh.neurashed.from_networkx"):
+        import networkx
+
+    directed = isinstance(network, networkx.DiGraph) and not network.is_multigraph()
+    require(directed, "network", type(network).__name__, "a DiGraph of NetworkX")
     level_of, by_level = {}, {}
     for name, level in network.nodes(data="level"):
         level_of[name] = _whole(level, f"node {name!r}: level", 1)
@@ -91,6 +95,11 @@ def from_networkx(network: networkx.DiGraph) -> Graph:
         below = dependents(name)
         return Node(below, _fires(network.nodes[name].get("fires", "any"), f"node {name!r}: fires"))
 
+    for name in (*by_level[1], *by_level[top]):
+        fires = network.nodes[name].get("fires")
+        allowed = "left out: inputs and classes fire by the data, not by others"
+        default = fires is None or (isinstance(fires, str) and fires in ("", "any"))
+        require(default, f"node {name!r}: fires", fires, allowed)
     levels = [[node(name) for name in by_level[level]] for level in range(2, top)]
     return Graph.from_nodes(len(by_level[1]), levels, [dependents(n) for n in by_level[top]])
 
@@ -139,7 +148,8 @@ def _fires(value: Any, field: str) -> Any:
         listed = text.strip("[]()").split(",")
         letters = len(listed) == 1 and set(text) <= {*"TF"}  # digits may have been a number
         return _table(text if letters else listed, value, field)
-    return _table(value, value, field) if isinstance(value, Iterable) else value
+    listed = isinstance(value, Iterable) and not isinstance(value, Mapping | Set)
+    return _table(value, value, field) if listed else value
 
 
 def _table(entries: Iterable[Any], value: Any, field: str) -> list[bool]:

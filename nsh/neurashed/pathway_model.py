@@ -17,7 +17,7 @@ from nsh.neurashed.composition import NeurashedTransition
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.logspace import segment_logsumexp
 from nsh.neurashed.pathway import WORD, union, unpack
-from nsh.neurashed.prepared import Ends, Pathways, node_words, pathways_of, split
+from nsh.neurashed.prepared import Ends, Pathways, form, node_words, pathways_of, split
 from nsh.neurashed.rule import PerLevel, Rule, parameters
 from nsh.neurashed.rules import Rules, check_rule, constant_log_factor
 from nsh.neurashed.start import Start
@@ -102,7 +102,7 @@ class PathwayModel(System):
         key: Key[Array, ""],  # noqa: ARG002
     ) -> NeurashedState:
         """One backpropagation on a mini-batch: union of pathways, then g+ or g- everywhere."""
-        return self.grown(state, *self.fired(_union(batch)), hyper)
+        return self.grown(state, *self.fired(self._union(batch)), hyper)
 
     def grown(
         self,
@@ -135,7 +135,7 @@ class PathwayModel(System):
 
         Raises `ValueError` for other rules.
         """
-        factors, weights = self.fired(_union(batch))
+        factors, weights = self.fired(self._union(batch))
         rules, top = (hyper.growth, hyper.decay), len(self.graph.widths)
         return NeurashedTransition(
             map_of(factors, rules, iteration, self.factor_levels()),
@@ -145,7 +145,7 @@ class PathwayModel(System):
 
     def events(self, batch: Pathways) -> UInt32[Array, " words"]:
         """Which nodes fire (and classes), then, from a new word on, which edges."""
-        return jnp.concatenate(self._split(_union(batch)))
+        return jnp.concatenate(self._split(self._union(batch)))
 
     def from_events(
         self,
@@ -233,6 +233,15 @@ class PathwayModel(System):
             if rule is getattr(hyper, name):
                 self._check_shared(rule, name)
 
+    def _union(self, batch: Pathways) -> UInt32[Array, " words"]:
+        """What fires in any sample of a mini-batch, which must have been prepared for this."""
+        allowed = "Pathways: give system.prepare(x, y)"
+        require(hasattr(batch, "words"), "examples", type(batch).__name__, allowed)
+        given, ours = batch.prepared_for, form(self.graph, self.ends(), self.edge_firing)
+        allowed = f"{ours} (widths, classes, edges, how they fire): give system.prepare(x, y)"
+        require(given in (None, ours), "examples, prepared for", given, allowed)
+        return union(batch.words)
+
     def _split(self, words: UInt32[Array, " words"]) -> tuple[Array, Array]:
         return split(self.graph, self.ends().sources.shape[0], words, self.edge_firing)
 
@@ -261,13 +270,6 @@ def _shape(value: Any) -> tuple[int, ...]:
     with jax.numpy_dtype_promotion("standard"):  # which Optax needs
         now: Any = value(np.int32(0))
         return np.shape(now)
-
-
-def _union(batch: Any) -> UInt32[Array, " words"]:
-    """What fires in any sample of a mini-batch."""
-    allowed = "Pathways: give system.prepare(x, y)"
-    require(hasattr(batch, "words"), "examples", type(batch).__name__, allowed)
-    return union(batch.words)
 
 
 def _scaled(logs: Float[Array, " width"]) -> Scaled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,9 +21,13 @@ class Pathways(eqx.Module):
     Bits: feature nodes and class nodes; then, each from a new word on, for every edge that is
     counted (by default those to class nodes) whether its source and whether its target fires or,
     where edges fire by the sample, whether both do.
+
+    `prepared_for`: the widths of the graph, its classes, edges counted and how these fire, lest
+    another system misread the bits; None if not known.
     """
 
     words: UInt32[Array, "*n words"]
+    prepared_for: tuple[Any, ...] | None = eqx.field(static=True, default=None)
 
 
 class Ends(NamedTuple):
@@ -55,7 +59,13 @@ def pathways_of(
         fires = jnp.concatenate([feature_pathway(graph, sample[0]), label])
         return words_of(ends, fires, edge_firing)
 
-    return Pathways(jax.lax.map(one, (x, y), batch_size=SAMPLES_AT_ONCE))
+    words = jax.lax.map(one, (x, y), batch_size=SAMPLES_AT_ONCE)
+    return Pathways(words, form(graph, ends, edge_firing))
+
+
+def form(graph: Graph, ends: Ends, edge_firing: str) -> tuple[Any, ...]:
+    """What the bits of a prepared example stand for, as far as shapes tell."""
+    return graph.widths, graph.classes, ends.sources.shape[0], edge_firing
 
 
 def words_of(

@@ -36,6 +36,7 @@ class Constant(Start):
 
     def __check_init__(self):
         if is_concrete(self.value):
+            require(self.value.ndim == 0, "value.shape", self.value.shape, "(), one number for all")
             require(0 <= self.value < jnp.inf, "value", float(self.value), ">= 0 and finite")
 
     def log_sample(self, key: Key[Array, ""], count: int) -> Float[Array, " count"]:  # noqa: ARG002
@@ -51,6 +52,9 @@ class Uniform(Start):
 
     def __check_init__(self):
         if is_concrete((self.low, self.high)):
+            for name in ("low", "high"):
+                shape = getattr(self, name).shape
+                require(shape == (), f"{name}.shape", shape, "(), one number for all")
             require(0 <= self.low < jnp.inf, "low", float(self.low), ">= 0 and finite")
             allowed = f"above low = {float(self.low)} and finite"
             require(self.low < self.high < jnp.inf, "high", float(self.high), allowed)

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
-from nsh._checks import require
+from nsh._checks import MOST_KEY, require, require_integer
 from nsh.networks import Network
 from nsh.neurashed import Neurashed
 from nsh.study import own
@@ -140,6 +140,9 @@ class StudyTable:
     key: int = 0
     chunk: int | None = None
 
+    def __post_init__(self):
+        require_integer("key", self.key, 0, MOST_KEY)
+
 
 def read_study(path: str | Path) -> Study:
     """The study that a TOML file describes; see experiments/studies for commented examples.
@@ -158,6 +161,11 @@ def read_study(path: str | Path) -> Study:
         if name not in hyper_names(hyper):
             raise (place / "grid").unknown(name, hyper_names(hyper))
     try:
+        with own.explained("code of your own fails"):
+            examples = problem.system.prepare(problem.x, problem.y)
+    except ValueError as complaint:
+        raise (place / "system").of(complaint) from complaint
+    try:
         what = measurements(
             table.record.what, problem.system, problem.x, problem.y,
             test=problem.test, examples=table.record.examples, key=table.key,
@@ -168,7 +176,7 @@ def read_study(path: str | Path) -> Study:
         with own.explained("code of your own fails"):
             return Study(
                 system=problem.system,
-                examples=problem.system.prepare(problem.x, problem.y),
+                examples=examples,
                 hyper=hyper,
                 save=SaveAt(what, every=table.record.every, steps=table.record.steps),
                 seeds=table.seeds,

@@ -19,6 +19,8 @@ def imported(name: str, folder: Path) -> Any:
     Raises `ValueError` that says what stands in the way.
     """
     module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(f"{module!r} is no name of a module, such as package.module")
     with looking_in(folder), explained(f"{module} fails"):
         try:
             found = importlib.import_module(module)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from nsh._checks import require, require_integer
+from nsh._checks import MOST_KEY, require, require_integer
 from nsh.measure import observe
 from nsh.neurashed import Neurashed
 from nsh.study.catalogue import measurement
@@ -78,12 +78,22 @@ def measurements(
         require(not one.test or test is not None, "what", list(one.named()), allowed)
     if examples is not None:
         require_integer("examples", examples, 1)
+    require_integer("key", key, 0, MOST_KEY)
     return Measurements(
         chosen,
         labelled(system, x, y, examples),
-        None if test is None else labelled(system, *test, examples),
+        None if test is None else _labelled_test(system, test, examples),
         jax.random.key(key),
     )
+
+
+def _labelled_test(system: System, test: Any, count: int | None) -> Labelled:
+    pair = isinstance(test, tuple | list) and len(test) == 2
+    require(pair, "test", test, "a pair (x, y), or None")
+    try:
+        return labelled(system, *test, count)
+    except ValueError as complaint:
+        raise ValueError(f"test {complaint}") from complaint
 
 
 def labelled(system: System, x: Any, y: Any, count: int | None) -> Labelled:

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from nsh._checks import MOST, nearest, require, require_all, require_integer
+from nsh._checks import MOST, MOST_KEY, nearest, require, require_all, require_integer
 from nsh.bounds import REALS, intervals, to_reals
 from nsh.study.blocks import Blocks
 from nsh.system import System
@@ -85,7 +85,7 @@ class Study:
     def __post_init__(self):
         require_integer("seeds", self.seeds, 1, MOST)
         require_integer("steps", self.steps, 0)
-        require_integer("key", self.key, 0, 2**32 - 1)
+        require_integer("key", self.key, 0, MOST_KEY)
         object.__setattr__(self, "hyper", jax.tree.map(_as_jax, as_arrays(self.hyper)))
         object.__setattr__(self, "grid", _checked_grid(self.grid, self.hyper))
         for index in np.ndindex(self.grid_shape):

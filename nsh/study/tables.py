@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import re
@@ -98,7 +99,7 @@ class Place:
 def load(path: Path) -> tuple[dict[str, Any], Place]:
     """The tables of a TOML file, and the place that they are at."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as problem:
         close = nearest(path.name, (file.name for file in path.parent.glob("*.toml")))
         said = f"{path}: cannot be read: {problem.strerror}{close}"
@@ -209,12 +210,13 @@ def require_takes(function: Callable[..., Any], *arguments: Any, **options: Any)
 
 
 def _one_of(value: Any, hints: list[Any], place: Place) -> Any:
-    for hint in hints[:-1]:
-        try:
+    *others, last = hints
+    for hint in others:
+        with contextlib.suppress(StudyFileError):
             return convert(value, hint, place)
-        except StudyFileError:
-            continue
-    return convert(value, hints[-1], place)
+    if others and not isinstance(value, list | dict):
+        raise place.wrong(value, " or ".join(WORDS.get(hint, "a list") for hint in hints))
+    return convert(value, last, place)
 
 
 def _imported(name: str, place: Place) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
 
-from nsh._checks import require, require_integer
+from nsh._checks import plain_integer, require, require_integer
 from nsh.training.distinct import distinct_batches
 
 Law = tuple[Int[np.ndarray, "batches most"], Float[np.ndarray, " batches"]]
@@ -59,7 +59,7 @@ class WithReplacement(Sampler):
     on each.
     """
 
-    size: int = eqx.field(static=True, default=1)
+    size: int = eqx.field(static=True, default=1, converter=plain_integer)
 
     def __check_init__(self):
         require_integer("size", self.size, 1)
@@ -102,7 +102,7 @@ class Epochs(Sampler):
     epoch.
     """
 
-    size: int = eqx.field(static=True)
+    size: int = eqx.field(static=True, converter=plain_integer)
 
     def __check_init__(self):
         require_integer("size", self.size, 1)

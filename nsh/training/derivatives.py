@@ -48,10 +48,11 @@ class Differentiated(eqx.Module):
         """Objective and status of the run with these hyperparameters."""
         plan = replace(self.plan, hyper=eqx.combine(varied, fixed))
         run = as_run(self.method.run(plan, key), plan)
-        value = jnp.asarray(self.objective(run))
+        found, allowed = self.objective(run), "a scalar of floating type"
+        require(eqx.is_array_like(found), "objective(run)", found, allowed)
+        value = jnp.asarray(found)
         scalar = value.shape == () and jnp.issubdtype(value.dtype, jnp.floating)
-        found = f"{value.dtype}{list(value.shape)}"
-        require(scalar, "objective(run)", found, "a scalar of floating type")
+        require(scalar, "objective(run)", f"{value.dtype}{list(value.shape)}", allowed)
         return value, jnp.asarray(run.status)
 
     def slopes(self, varied: PyTree, fixed: PyTree, key: Key[Array, ""]) -> Slopes:

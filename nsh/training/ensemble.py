@@ -13,7 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
-from nsh._checks import MOST, is_concrete, require, require_integer, require_key
+from nsh._checks import (
+    MOST,
+    is_concrete,
+    require,
+    require_integer,
+    require_key,
+    require_numeric,
+)
 from nsh.system import System
 from nsh.training.batches import Sampler
 from nsh.training.layout import Layout
@@ -98,6 +105,8 @@ def hyper_grid(make: Callable[..., PyTree], **axes: Any) -> PyTree:
     """
     for name, axis in axes.items():
         require(np.ndim(axis) == 1 and np.size(axis) > 0, name, axis, "a non-empty list of numbers")
+        if is_concrete(axis):
+            require_numeric(name, axis)
     values = [jnp.asarray(axis, dtype=float) for axis in axes.values()]
     for place in reversed(range(len(values))):
         make = _over_axis(make, list(axes)[place])

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
+from nsh._checks import plain_integer
 from nsh.training.members import Device, map_members, shares
 
 
@@ -21,8 +22,8 @@ class Layout(eqx.Module):
 
     first_seed: Int[Array, ""]
     shape: tuple[int, ...] = eqx.field(static=True)
-    seeds: int = eqx.field(static=True)
-    lanes: int = eqx.field(static=True)
+    seeds: int = eqx.field(static=True, converter=plain_integer)
+    lanes: int = eqx.field(static=True, converter=plain_integer)
     devices: tuple[Device, ...] = eqx.field(static=True)
 
     @property

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PyTree
 
-from nsh._checks import require_integer
+from nsh._checks import plain_integer, require_integer
 from nsh.system import Transition
 from nsh.training.blocks import Stretch, scan_blocks, stretches
 from nsh.training.method import Method
@@ -34,7 +34,7 @@ class ParallelInTime(Method):
     follow one another. Differentiable both ways.
     """
 
-    memory: int = eqx.field(static=True, default=1 << 20)
+    memory: int = eqx.field(static=True, default=1 << 20, converter=plain_integer)
 
     def __check_init__(self):
         require_integer("memory", self.memory, 1)

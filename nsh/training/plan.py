@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
-from nsh._checks import MOST, require, require_integer
+from nsh._checks import MOST, plain_integer, require, require_integer
 from nsh.system import System
 from nsh.training.batches import Sampler
 
@@ -41,6 +41,15 @@ def _whole_state(now: Snapshot) -> PyTree:
     return now.state
 
 
+def _as_tuple(steps: Any) -> tuple[int, ...] | None:
+    if steps is None:
+        return None
+    listed = isinstance(steps, Iterable) and np.ndim(steps) == 1
+    require(listed, "steps", steps, "a list of integers")
+    numbers = np.asarray(steps) if isinstance(steps, jax.Array) else steps
+    return plain_integer(tuple(numbers))
+
+
 class SaveAt(eqx.Module):
     """What to record along a run, and when: the analogue of Diffrax's value of that name.
 
@@ -51,10 +60,8 @@ class SaveAt(eqx.Module):
     """
 
     what: Callable[[Snapshot], PyTree] = eqx.field(default=_whole_state)
-    every: int | None = eqx.field(static=True, default=None)
-    steps: tuple[int, ...] | None = eqx.field(
-        static=True, default=None, converter=lambda s: None if s is None else tuple(s)
-    )
+    every: int | None = eqx.field(static=True, default=None, converter=plain_integer)
+    steps: tuple[int, ...] | None = eqx.field(static=True, default=None, converter=_as_tuple)
 
     def __check_init__(self):
         require(callable(self.what), "what", self.what, "a function of a Snapshot")
@@ -96,7 +103,7 @@ class Plan(eqx.Module):
     hyper: PyTree
     sampler: Sampler
     save: SaveAt
-    steps: int = eqx.field(static=True)
+    steps: int = eqx.field(static=True, converter=plain_integer)
 
     @property
     def samples(self) -> int:
@@ -138,7 +145,11 @@ class Plan(eqx.Module):
     def record(self, state: PyTree, step: Int[Array, ""]) -> PyTree:
         """What is to be recorded of a state after `step` steps."""
         state = self.system.settled(state)
-        return self.save.what(Snapshot(self.system, state, self.hyper, step))
+        found = self.save.what(Snapshot(self.system, state, self.hyper, step))
+        for leaf in jax.tree.leaves(found):
+            allowed = "a pytree of arrays or numbers"
+            require(eqx.is_array_like(leaf), "what(snapshot)", leaf, allowed)
+        return found
 
     def status(self, state: PyTree) -> Int[Array, ""]:
         """Of a final state: `HEALTHY`, `DIVERGED` or, if steps were taken, `STALLED`."""
@@ -155,6 +166,7 @@ class Plan(eqx.Module):
         require(isinstance(self.system, System), "system", given, "an nsh.System")
         allowed = "an nsh.training.Sampler"
         require(isinstance(self.sampler, Sampler), "sampler", self.sampler, allowed)
+        require(isinstance(self.save, SaveAt), "save", self.save, "an nsh.SaveAt")
         leading = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(self.examples)}
         allowed = "arrays with one leading axis of samples in common: give system.prepare(x, y)"
         require(len(leading) == 1 and () not in leading, "examples", leading, allowed)

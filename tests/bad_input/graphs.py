@@ -6,8 +6,8 @@ import networkx
 import numpy as np
 from bad_input.good import GRAPH
 
-from nsh import Graph, Node
-from nsh.neurashed import from_networkx
+from nsh import Graph, Neurashed, Node
+from nsh.neurashed import from_networkx, to_networkx
 
 AND, OR = Node((0, 1), "all"), Node((1, 2))
 
@@ -173,6 +173,22 @@ GRAPHS = {
     ),
     "networkx: undirected": (
         lambda: from_networkx(networkx.Graph()), "network", "Graph", "a DiGraph",
+    ),
+    "networkx: no network": (
+        lambda: from_networkx(None), "network", "NoneType", "a DiGraph of NetworkX",
+    ),
+    "networkx: from no graph": (
+        lambda: to_networkx(Neurashed(GRAPH)), "graph", "Neurashed", "an nsh.Graph",
+    ),
+    "networkx: a table by name": (  # of which only the names would be read
+        lambda: wired([("a", "b"), ("b", "c")], {"b": {0: 1, 1: 0}}, a=1, b=2, c=3),
+        "level 2, node 0: fires", "{0: 1, 1: 0}", "integer",
+    ),
+    "networkx: a class that fires with all": (
+        lambda: wired([("a", "b")], {"b": "all"}, a=1, b=2), "node 'b': fires", "all", "left out",
+    ),
+    "networkx: an input that fires with all": (
+        lambda: wired([("a", "b")], {"a": 1}, a=1, b=2), "node 'a': fires", "1", "left out",
     ),
     "networkx: edges given twice": (
         lambda: from_networkx(networkx.MultiDiGraph()), "network", "MultiDiGraph", "a DiGraph",

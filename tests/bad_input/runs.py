@@ -10,6 +10,7 @@ from bad_input.good import EXAMPLES, GRAPH, KEY, MODEL, RULES, X, Y, many, train
 from nsh import (
     Epochs,
     Geometric,
+    Neurashed,
     Rules,
     SaveAt,
     System,
@@ -19,6 +20,7 @@ from nsh import (
     train,
 )
 from nsh.networks import Linear, Network
+from nsh.neurashed import figure4
 from nsh.neurashed.extensions import Turnover
 from nsh.training import ClosedForm, hypergradient
 
@@ -131,6 +133,26 @@ RUNS = {
     "recording after the end": (
         lambda: trained(save=SaveAt(steps=(1, 4)), steps=3), "save.steps", "4", "0..3",
     ),
+    "recorded by a function": (
+        lambda: trained(save=lambda now: now.state), "save", "function", "an nsh.SaveAt",
+    ),
+    "recordings a number": (lambda: SaveAt(steps=3), "steps", "3", "a list of integers"),
+    "recorded text": (
+        lambda: trained(save=SaveAt(lambda now: "text", every=1)),
+        "what(snapshot)", "text", "arrays or numbers",
+    ),
+    "no objective": (
+        lambda: hypergradient(lambda run: None, MODEL, EXAMPLES, RULES, KEY, steps=3, seeds=2),
+        "objective(run)", "None", "a scalar",
+    ),
+    "prepared for a wider graph": (
+        lambda: trained(system=Neurashed(figure4(shared_node=False).graph)),
+        "examples, prepared for", "((13, ", "((14, ",
+    ),
+    "prepared for edges that fire otherwise": (
+        lambda: trained(system=Neurashed(GRAPH, edge_firing="sample")),
+        "examples, prepared for", "'batch'", "'sample') (widths, classes, edges",
+    ),
     "no seeds": (lambda: many(seeds=0), "seeds", "0", "1..2147483647"),
     "no lanes": (lambda: many(lanes=0), "lanes", "0", ">= 1"),
     "empty chunks": (lambda: many(chunk=0), "chunk", "0", ">= 1"),
@@ -150,6 +172,9 @@ RUNS = {
         lambda: hyper_grid(Geometric, factor=[[1.1]]), "factor", "[[1.1]]", "list of numbers",
     ),
     "grid axis empty": (lambda: hyper_grid(Geometric, factor=[]), "factor", "[]", "non-empty"),
+    "grid axis of texts": (
+        lambda: hyper_grid(Geometric, factor=["big"]), "factor.dtype", "U3", "int or float",
+    ),
     "grid axis a number": (lambda: hyper_grid(Geometric, factor=1.1), "factor", "1.1", "non-empty"),
     "grid with one bad point": (
         lambda: many(

@@ -12,13 +12,21 @@ import optax
 import pytest
 from small_networks import KEY, X, Y, make_linear
 
-from nsh.networks import Linear, Network, NetworkState
+from nsh.networks import Linear, Network, NetworkState, Samples
 
 pytestmark = pytest.mark.core
+LOSS = optax.losses.softmax_cross_entropy_with_integer_labels
 
 
-def prepare(x, y, make=make_linear):
-    return Network(make, optax.sgd).prepare(x, y)
+def prepare(x, y, make=make_linear, loss=LOSS):
+    return Network(make, optax.sgd, loss).prepare(x, y)
+
+
+def stepped(y, x=X, loss=LOSS):
+    """A step on samples that nobody has prepared."""
+    network, hyper = Network(make_linear, optax.sgd, loss), {"learning_rate": 0.1}
+    samples = Samples(jnp.asarray(x, float), jnp.asarray(y))
+    return network, network.step(network.init(KEY, hyper), samples, hyper, KEY)
 
 
 def check(hyper, optimiser=optax.sgd):
@@ -162,6 +170,18 @@ def with_entry(array, value):
         ),
         (lambda: prepare(X, Y, of_key(dropped)), r"make\(key\)\(x, key=\.\.\.\) = .*at random"),
         (lambda: Network(make_linear, optax.sgd, Unhashable()), "loss = .*hashable"),
+        (
+            lambda: prepare(X, Y, loss=lambda z, y: z),
+            r"shape of loss\(logits, y\) = \(4,\): .*\(\)",
+        ),
+        (lambda: prepare(X, Y, loss=lambda z, y: z.argmax()), "dtype of loss.* = 'int32': .*real"),
+        (lambda: prepare(X, Y, loss=lambda z, y: z[0] * 1j), "dtype of loss.* = 'complex"),
+        (lambda: prepare(X, Y, loss=optax.losses.l2_loss), r"loss = 'l2_loss': .*logits \[4\] and"),
+        (lambda: prepare(X, Y, loss=lambda z, y: {}[y]), "loss = '<lambda>': .*it says: TypeError"),
+        (lambda: stepped(Y[:, None]), r"y\.shape = \(24, 1\)"),
+        (lambda: stepped(Y.astype(float)), r"y\.dtype = 'float"),
+        (lambda: stepped(Y, loss=lambda z, y: z), r"shape of loss\(logits, y\) = \(4,\)"),
+        (lambda: stepped(Y, X[:, :1]), r"x\.shape = \(24, 1, 3\).*6 numbers"),
     ],
 )
 def test_bad_input_is_named(call, message):
@@ -182,6 +202,28 @@ def test_bad_input_is_named(call, message):
 def test_modules_may_take_a_key_that_they_do_not_use(make):
     x = X if isinstance(make(KEY), OfKey) else X[:, 0]
     assert len(prepare(x, Y, make).x) == len(X)
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+@pytest.mark.parametrize("loss", [LOSS, lambda logits, y: -jnp.take(logits, y, mode="clip")])
+def test_a_label_that_is_no_class_is_told_by_the_status(label, loss):
+    network, state = stepped(Y, loss=loss)
+    assert network.healthy(state)
+    _, state = stepped(with_entry(Y, label), loss=loss)
+    assert not network.healthy(state)
+
+
+def test_losses_that_want_one_hot_rows_are_told_of():
+    with pytest.warns(UserWarning, match="'softmax_cross_entropy': slope 0 .* not one-hot rows"):
+        prepare(X, Y, loss=optax.losses.softmax_cross_entropy)
+
+
+def test_a_margin_is_no_lack_of_slope(recwarn):
+    def perceptron(logits, y):
+        return jnp.maximum(jnp.max(logits) - logits[y], 0)
+
+    prepare(X, Y, loss=perceptron)
+    assert not recwarn
 
 
 class Unhashable:

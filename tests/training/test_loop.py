@@ -1,5 +1,7 @@
 """The training loop: what is recorded, when, and that recording changes nothing."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import pytest
 
 from nsh import (
     Affine,
+    Epochs,
     FullBatch,
     Geometric,
     Neurashed,
@@ -107,6 +110,16 @@ def test_steps_are_applied_one_after_the_other():
         np.testing.assert_allclose(
             recorded.saved.log_amplification[t], start.log_amplification, rtol=1e-6
         )
+
+
+def test_numbers_of_steps_may_be_numpys():
+    save = SaveAt(lambda now: now.step, steps=np.array([1, 3]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Equinox warns of arrays in static fields
+        sampler, every = Epochs(np.int64(2)), SaveAt(every=np.int64(2))
+        recorded = run(save, np.int64(3), sampler=sampler)
+    assert recorded.saved.tolist() == [1, 3]
+    assert every.times(np.int64(5)) == (0, 2, 4)
 
 
 def test_no_steps():

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Key
 from nsh._checks import (
     as_numbers,
     is_concrete,
+    plain_integer,
     require,
     require_all,
     require_integer,
@@ -41,7 +42,7 @@ class Start(eqx.Module):
 class Independent(Start):
     """`width` units with u, theta ~ N(0, 1) in every entry, independent; f = O(alpha / sqrt m)."""
 
-    width: int = eqx.field(static=True)
+    width: int = eqx.field(static=True, converter=plain_integer)
 
     def __check_init__(self):
         require_integer("width", self.width, 1)
@@ -58,7 +59,7 @@ class Symmetric(Start):
     network starts at 0 exactly whatever alpha is. `width` is even.
     """
 
-    width: int = eqx.field(static=True)
+    width: int = eqx.field(static=True, converter=plain_integer)
 
     def __check_init__(self):
         width = require_integer("width", self.width, 2)
@@ -84,7 +85,7 @@ class Quadrature(Start):
     `width` is a power of 2, 256 at least (else `ValueError`). Raises `ImportError` without SciPy.
     """
 
-    width: int = eqx.field(static=True)
+    width: int = eqx.field(static=True, converter=plain_integer)
 
     def __check_init__(self):
         width = require_integer("width", self.width, 256, LARGEST)

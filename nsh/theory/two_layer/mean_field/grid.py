@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import require, require_integer
+from nsh._checks import plain_integer, require, require_integer
 from nsh._shown import Shown
 from nsh.theory.effective.infinite_width.resources import available_bytes
 from nsh.theory.two_layer.network import TwoLayer
@@ -30,7 +30,9 @@ class Grid(eqx.Module):
 
     low: tuple[float, ...] = eqx.field(static=True, converter=tuple)
     high: tuple[float, ...] = eqx.field(static=True, converter=tuple)
-    cells: tuple[int, ...] = eqx.field(static=True, converter=tuple)
+    cells: tuple[int, ...] = eqx.field(
+        static=True, converter=lambda cells: plain_integer(tuple(cells))
+    )
 
     def __check_init__(self):
         axes = len(self.low)

@@ -9,7 +9,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from nsh._checks import MOST, is_concrete, require, require_all, require_integer, require_numeric
+from nsh._checks import (
+    MOST,
+    is_concrete,
+    plain_integer,
+    require,
+    require_all,
+    require_integer,
+    require_numeric,
+)
 from nsh.bounds import Interval
 from nsh.system import System
 from nsh.theory.two_layer.network import Examples, TwoLayer
@@ -53,7 +61,7 @@ class Repopulating(System):
     """
 
     network: TwoLayer
-    every: int = eqx.field(static=True)
+    every: int = eqx.field(static=True, converter=plain_integer)
 
     def __check_init__(self):
         given = type(self.network).__name__
