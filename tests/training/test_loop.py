@@ -117,9 +117,9 @@ def test_numbers_of_steps_may_be_numpys():
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Equinox warns of arrays in static fields
         sampler, every = Epochs(np.int64(2)), SaveAt(every=np.int64(2))
-        recorded = run(save, np.int64(3), sampler=sampler)
+        recorded = run(save, 3, sampler=sampler)
     assert recorded.saved.tolist() == [1, 3]
-    assert every.times(np.int64(5)) == (0, 2, 4)
+    assert every.times(5) == (0, 2, 4)
 
 
 def test_no_steps():
