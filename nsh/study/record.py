@@ -91,7 +91,7 @@ def _labelled_test(system: System, test: Any, count: int | None) -> Labelled:
     pair = isinstance(test, tuple | list) and len(test) == 2
     require(pair, "test", test, "a pair (x, y), or None")
     try:
-        return labelled(system, *test, count)
+        return labelled(system, test[0], test[1], count)
     except ValueError as complaint:
         raise ValueError(f"test {complaint}") from complaint
 

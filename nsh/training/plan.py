@@ -44,7 +44,7 @@ def _whole_state(now: Snapshot) -> PyTree:
 def _as_tuple(steps: Any) -> tuple[int, ...] | None:
     if steps is None:
         return None
-    listed = isinstance(steps, Iterable) and np.ndim(steps) == 1
+    listed = np.ndim(steps) == 1 and isinstance(steps, Iterable)
     require(listed, "steps", steps, "a list of integers")
     numbers = np.asarray(steps) if isinstance(steps, jax.Array) else steps
     return plain_integer(tuple(numbers))
@@ -191,8 +191,9 @@ def as_arrays(hyper: PyTree) -> PyTree:
             return jnp.asarray(leaf)
         if isinstance(leaf, bool | int | float):
             return jnp.asarray(leaf, type(leaf))
-        weak = isinstance(leaf, jax.Array) and leaf.weak_type
-        return jax.lax.convert_element_type(leaf, leaf.dtype) if weak else leaf
+        if isinstance(leaf, jax.Array) and leaf.weak_type:
+            return jax.lax.convert_element_type(leaf, leaf.dtype)
+        return leaf
 
     return jax.tree_util.tree_map_with_path(definite, hyper)
 

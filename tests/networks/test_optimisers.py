@@ -1,5 +1,7 @@
 """Optimisers of a `Network`: their hyperparameters' types and bounds, those that need the loss."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -34,12 +36,12 @@ def square(out, label):
     return jnp.sum(out**2) / 2
 
 
-def network(optimiser, make=One):
+def network(optimiser, make: Any = One):
     made = Network(make, optimiser, square)
     return made, made.prepare(np.ones((1, 1)), [0])
 
 
-def after(optimiser, hyper, steps, make=One):
+def after(optimiser, hyper, steps, make: Any = One):
     """The weight along training, one step at a time."""
     made, samples = network(optimiser, make)
     made.check(hyper, steps)

@@ -48,7 +48,7 @@ def test_standard_parametrisation():
         ({"C_W": 1 + 2j}, "C_W.dtype = 'complex128': must be bool, int or float"),
         ({"C_b": ["1", "2", "3"]}, "C_b.dtype = '<U1': must be bool, int or float"),
         (
-            {"lambda_b": np.ma.masked_array([1, 2, 3], [0, 1, 0])},
+            {"lambda_b": np.ma.masked_equal([1, 2, 3], 2)},
             "lambda_b = 'a masked array': must be without masked entries",
         ),
         ({"C_W": [1, [2, 3]]}, "C_W: must be an array of numbers"),

@@ -213,9 +213,9 @@ def test_bad_input():
     for name, bad in (("lipschitz", 0.0), ("largest", -1.0), ("failure", 1.0)):
         with pytest.raises(ValueError, match=f"{name} = {bad}"):
             generalisation_bound(array(1.0), array(0.1), 10, **good | {name: bad})
-    for numbers in ((-1.0, 0.1), (np.nan, 0.1), (1.0, -0.1)):
+    for norm, complexity in ((-1.0, 0.1), (np.nan, 0.1), (1.0, -0.1)):
         with pytest.raises(ValueError, match=r"norm = |complexity = "):
-            generalisation_bound(*map(array, numbers), 10, **good)
+            generalisation_bound(array(norm), array(complexity), 10, **good)
     nowhere = array(CIRCLE).at[1].set(0.0)
     with pytest.raises(ValueError, match=r"\|directions\|\[1\] = 0\.0"):
         empirical_rademacher(RELU, array(X), nowhere, jax.random.key(0), 3)
