@@ -84,7 +84,7 @@ class Study:
 
     def __post_init__(self):
         require_integer("seeds", self.seeds, 1, MOST)
-        require_integer("steps", self.steps, 0)
+        require_integer("steps", self.steps, 0, MOST)
         require_integer("key", self.key, 0, MOST_KEY)
         object.__setattr__(self, "hyper", jax.tree.map(_as_jax, as_arrays(self.hyper)))
         object.__setattr__(self, "grid", _checked_grid(self.grid, self.hyper))
