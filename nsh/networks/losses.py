@@ -9,9 +9,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-from nsh._checks import require
+from nsh._checks import is_concrete, require
 
 Loss = Callable[[Array, Array], Array]
 
@@ -56,9 +57,11 @@ def warn_of_no_slope(loss: Loss, logits: jax.ShapeDtypeStruct) -> None:
 
 @functools.lru_cache(maxsize=256)
 def _has_slope(loss: Loss, classes: int, dtype: str) -> bool:
-    # class 0 has the least of the logits, so that no margin is kept
-    logits = jnp.arange(classes, dtype=dtype) / classes
-    return bool(jnp.any(jax.grad(loss)(logits, jnp.int32(0)) != 0))
+    # class 0 has the least of the logits, so that no margin is kept, and none of them is 0
+    with jax.ensure_compile_time_eval():  # `prepare` may be called inside jit
+        logits = jnp.arange(1, classes + 1, dtype=dtype) / classes
+        slope = jax.grad(loss)(logits, jnp.int32(0))
+    return not is_concrete(slope) or bool(np.any(np.asarray(slope) != 0))
 
 
 def _name(loss: Any) -> str:

@@ -174,12 +174,14 @@ def with_entry(array, value):
             lambda: prepare(X, Y, loss=lambda z, y: z),
             r"shape of loss\(logits, y\) = \(4,\): .*\(\)",
         ),
-        (lambda: prepare(X, Y, loss=lambda z, y: z.argmax()), "dtype of loss.* = 'int32': .*real"),
-        (lambda: prepare(X, Y, loss=lambda z, y: z[0] * 1j), "dtype of loss.* = 'complex"),
+        (lambda: prepare(X, Y, loss=lambda z, y: z.argmax()), "dtype of loss.* = 'int.*real"),
+        (
+            lambda: prepare(X, Y, loss=lambda z, y: jax.lax.complex(z[0], z[0])),
+            "dtype of loss.* = 'complex",
+        ),
         (lambda: prepare(X, Y, loss=optax.losses.l2_loss), r"loss = 'l2_loss': .*logits \[4\] and"),
         (lambda: prepare(X, Y, loss=lambda z, y: {}[y]), "loss = '<lambda>': .*it says: TypeError"),
         (lambda: stepped(Y[:, None]), r"y\.shape = \(24, 1\)"),
-        (lambda: stepped(Y.astype(float)), r"y\.dtype = 'float"),
         (lambda: stepped(Y, loss=lambda z, y: z), r"shape of loss\(logits, y\) = \(4,\)"),
         (lambda: stepped(Y, X[:, :1]), r"x\.shape = \(24, 1, 3\).*6 numbers"),
     ],
@@ -214,7 +216,8 @@ def test_a_label_that_is_no_class_is_told_by_the_status(label, loss):
 
 
 def test_losses_that_want_one_hot_rows_are_told_of():
-    with pytest.warns(UserWarning, match="'softmax_cross_entropy': slope 0 .* not one-hot rows"):
+    told = pytest.warns(UserWarning, match="'softmax_cross_entropy': slope 0 .* not one-hot rows")
+    with told, jax.numpy_dtype_promotion("standard"):  # which Optax needs
         prepare(X, Y, loss=optax.losses.softmax_cross_entropy)
 
 
