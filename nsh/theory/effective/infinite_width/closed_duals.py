@@ -53,7 +53,7 @@ class Erf(eqx.Module):
     def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
         """See `Dual`."""
         norm = a.root_K * b.root_K
-        X = a.more * b.more
+        X = a.beside(a.more) * b.beside(b.more)
         one = 1 + 2 * a.K + 2 * b.K  # X^2 - (2 norm)^2
         within = (one / (X + 2 * norm) + 2 * norm * gap) / X
         both = (2 / np.pi) * arcsine(2 * norm * (1 - gap) / X, within)
@@ -89,7 +89,7 @@ class Waves(eqx.Module):
         twice = 2 * norm * jnp.abs(1 - gap)
         odd = -jnp.sign(1 - gap) * largest * jnp.expm1(-twice) / 2
         even = largest * (1 + jnp.exp(-twice)) / 2
-        E = a.more + b.more
+        E = a.beside(a.more) + b.beside(b.more)
         straight = beta * (beta + p * w * E)
         both = norm / w**2 * (1 - gap) * straight + p**2 * odd
         both = both + alpha * (alpha + q * E) + q**2 * even

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,6 +24,19 @@ TERMS = 64
 COARSE, FINE = 200, 800  # nodes on a half-line; the fine ones for jumps of s'' beside kinks
 ROUNDING = 8  # units of the float type, of a sum over nodes and terms
 TINY = 1e-18  # a standard deviation at which s' has its values on both sides of 0
+
+
+class More(NamedTuple):
+    """Of one input, besides its moments.
+
+    `series` [terms, 4, ...]: coefficients a_k of s and s', then of the part taken out. `errors`
+    [2, 2, ...]: roots of what `terms` terms leave of s and s', and of what is lost in the part.
+    `part`: what that part needs.
+    """
+
+    series: Array
+    errors: Array
+    part: Array
 
 
 class Expansion(eqx.Module):
@@ -51,10 +64,10 @@ class Expansion(eqx.Module):
         """See `Dual`."""
         part, terms = self._known(K.dtype)
         beside = any(self.activation.kinks)
-        u, root = _nodes(max(FINE if beside else COARSE, math.ceil(10 * math.sqrt(terms))))
-        basis, weight = _basis(jnp.asarray(u, K.dtype), jnp.asarray(root, K.dtype), terms)
+        count = max(FINE if beside else COARSE, math.ceil(10 * math.sqrt(terms)))
+        u, weight, basis = (jnp.asarray(part, K.dtype) for part in _basis(count, terms))
         deviation = safe_sqrt(K)
-        u = jnp.asarray(u, K.dtype).reshape(-1, *(1,) * K.ndim)
+        u = u.reshape(-1, *(1,) * K.ndim)
         z = u * deviation[None]
         either = u * jnp.maximum(deviation, TINY)[None]
         both = jnp.stack([self.activation(z), self.activation.derivative(either)])
@@ -62,16 +75,18 @@ class Expansion(eqx.Module):
         values = jnp.concatenate([both, part.values(either)]) * weight.reshape(1, *u.shape)
         values = jnp.moveaxis(values, 1, 0)
         found = jnp.tensordot(basis, values, 1, precision="highest")
-        left = values - jnp.tensordot(basis, found, (0, 0), precision="highest")
+        squares = jnp.sum(values**2, 0)
+        left = squares - jnp.sum(found**2, 0)
+        tail = safe_sqrt(jnp.abs(left[:2] - left[2:]))
         bent = part.coefficients(deviation, found[:, 2:])
         whole = found[:, :2] + (bent - found[:, 2:])
-        rest = left[:, :2] - left[:, 2:]
-        tail = jnp.sum(rest**2, 0) + 2 * jnp.abs(jnp.sum(rest * left[:, 2:], 0))
         order = np.arange(terms).reshape(-1, 1)
         inside = order >= np.array(part.skipped)
         bent = jnp.where(inside.reshape(*inside.shape, *(1,) * K.ndim), bent, 0.0)
-        square, slope = self._broken_squares(K) if beside else jnp.sum(values[:, :2] ** 2, 0)
-        return Moments.of(K, square, slope, (whole, bent, safe_sqrt(tail), part.of_rows(K)))
+        square, slope = self._broken_squares(K) if beside else squares[:2]
+        rows, lost = part.of_rows(K)
+        more = More(jnp.concatenate([whole, bent], 1), jnp.stack([tail, lost]), rows)
+        return Moments.of(K, square, slope, more)
 
     def _broken_squares(self, K: Array) -> tuple[Array, Array]:
         """<s^2> and <s'^2>, the nodes breaking at kinks."""
@@ -85,51 +100,40 @@ class Expansion(eqx.Module):
         """See `Dual`."""
         part, terms = self._known(gap.dtype)
         cosine = 1 - gap
-        whole_a, bent_a, tail_a, rows_a = a.more
-        whole_b, bent_b, tail_b, rows_b = b.more
 
-        def horner(total: tuple[Array, Array], one: tuple[Array, ...]):
-            w_a, w_b, r_a, r_b = one
-            new = w_a * w_b - r_a * r_b
-            return (total[0] * cosine + new[0], total[1] * cosine + new[1]), None
+        def horner(total: Array, one: tuple[Array, Array]):
+            one_a, one_b = a.beside(one[0]), b.beside(one[1])
+            return total * cosine[None] + one_a[:2] * one_b[:2] - one_a[2:] * one_b[2:], None
 
-        zero = jnp.zeros_like(gap)
-        coefficients = (whole_a, whole_b, bent_a, bent_b)
-        (both, slope), _ = jax.lax.scan(horner, (zero, zero), coefficients, reverse=True)
-        more, steeper = part.pairs(rows_a, rows_b, gap)
+        zero = jnp.zeros((2, *gap.shape), gap.dtype)
+        series = a.more.series, b.more.series
+        (both, slope), _ = jax.lax.scan(horner, zero, series, reverse=True)
+        more, steeper = part.pairs(a, b, gap)
         # of sum_{k >= n} a_k^2 c^k with a_k^2 falling like a power, relative to c = 1
         falls = jnp.abs(cosine) ** (terms - 1) / (1 + terms * jnp.minimum(gap, 2 - gap))
-        tail = falls[None] * tail_a * tail_b
+        tail, lost = a.beside(a.more.errors) * b.beside(b.more.errors)
         floor = ROUNDING * float(jnp.finfo(gap.dtype).eps)
+        norms = a.root_square * b.root_square, a.root_slope * b.root_slope
         errors = [
-            floor + jnp.where(norm > 0, left + lost, 0.0) / jnp.maximum(norm, 1e-30)
-            for left, lost, norm in zip(
-                tail, part.lost(rows_a, rows_b),
-                (a.root_square * b.root_square, a.root_slope * b.root_slope), strict=True,
-            )
-        ]  # fmt: skip
+            floor + jnp.where(norm > 0, falls * left + own, 0.0) / jnp.maximum(norm, 1e-30)
+            for left, own, norm in zip(tail, lost, norms, strict=True)
+        ]
         return Pairs(relative_gap(a, b, both + more, gap), slope + steeper, *errors)
 
 
-def _basis(u: Array, root: Array, terms: int) -> tuple[Array, Array]:
-    """Orthonormal functions h_k(u) sqrt(weight) [terms, nodes], and sqrt(weight) [nodes].
+@functools.lru_cache(maxsize=8)
+def _basis(count: int, terms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nodes u crowded around 0, `count` on either side, roots of their weights, and functions.
 
-    Bounded, unlike the polynomials, however many there are.
+    The functions, h_k(u) sqrt(weight) [terms, nodes], are orthonormal, and bounded, unlike the
+    polynomials, however many there are.
     """
-
-    def step(carried: tuple[Array, Array], k: Array):
-        before, now = carried
-        after = (u * now - jnp.sqrt(k) * before) / jnp.sqrt(k + 1)
-        return (now, after), now
-
-    start = root * jnp.exp(-(u**2) / 4) / (2 * np.pi) ** 0.25
-    count = jnp.arange(terms, dtype=u.dtype)
-    return jax.lax.scan(step, (jnp.zeros_like(u), start), count)[1], start
-
-
-@functools.cache
-def _nodes(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes crowded around 0, `count` on either side, and roots of their shares of the line."""
     place, share = crowded(count)
     u, root = TAIL * place, np.sqrt(TAIL * share)
-    return np.concatenate([u, -u]), np.concatenate([root, root])
+    u, root = np.concatenate([u, -u]), np.concatenate([root, root])
+    now = root * np.exp(-(u**2) / 4) / (2 * np.pi) ** 0.25
+    before, functions = np.zeros_like(u), [now]
+    for k in range(terms - 1):
+        before, now = now, (u * now - math.sqrt(k) * before) / math.sqrt(k + 1)
+        functions.append(now)
+    return u, functions[0], np.stack(functions)

@@ -28,7 +28,6 @@ from nsh.theory.effective.infinite_width.gap import (
 from nsh.theory.effective.infinite_width.hermite import TERMS
 from nsh.theory.effective.infinite_width.pairs import Dual, Moments
 from nsh.theory.effective.infinite_width.resources import require_memory
-from nsh.theory.effective.means import later_layers
 
 BLOCK = 512  # inputs on a side: what a processor's cache holds
 
@@ -151,18 +150,19 @@ def rows_of(architecture: Architecture, known: Dual, x: Array) -> Rows:
     root, unit = directions(x)
     skip = architecture.gamma**2
 
-    def layer(carried: tuple[Array, Array], numbers: tuple[Array, ...]):
+    def layer(carried: tuple[Array, Array], numbers: Array):
         K, Theta = carried
-        C_b, C_W, lambda_b, lambda_W = numbers
+        C_b, C_W, lambda_b, lambda_W, _ = numbers
         m = known.moments(K)
         K = C_b + C_W * m.square + skip * K
         Theta = lambda_b + lambda_W * m.square + (C_W * m.slope + skip) * Theta
         return (K, Theta), (m, safe_sqrt(K))
 
-    C_b, C_W, lambda_b, lambda_W = _of_first(architecture)
+    numbers = _numbers(architecture)
+    C_b, C_W, lambda_b, lambda_W, _ = numbers[0]
     first = C_b + C_W * root**2
     start = first, lambda_b + lambda_W * root**2
-    (nngp, ntk), (layers, later) = jax.lax.scan(layer, start, later_layers(architecture))
+    (nngp, ntk), (layers, later) = jax.lax.scan(layer, start, numbers[1:])
     roots = jnp.concatenate([safe_sqrt(first)[None], later])
     return Rows(unit, root, layers, roots, nngp, ntk, safe_sqrt(ntk))
 
@@ -170,8 +170,9 @@ def rows_of(architecture: Architecture, known: Dual, x: Array) -> Rows:
 def pairs_of(architecture: Architecture, known: Dual, a: Rows, b: Rows) -> Kernels:
     """The recursions of all pairs; without errors where there are none but rounding."""
     gamma, skip = architecture.gamma, architecture.gamma**2
-    C_b, C_W, lambda_b, lambda_W = _of_first(architecture)
-    x_a, x_b, root = a.root[:, None], b.root[None], safe_sqrt(C_W)
+    numbers = _numbers(architecture)
+    C_b, _, lambda_b, lambda_W, root = numbers[0]
+    x_a, x_b = a.root[:, None], b.root[None]
     gap = angular_gaps(a.unit, b.unit)
     Theta = lambda_b + lambda_W * product(x_a, x_b, gap)
     nothing = jnp.zeros_like(x_a), jnp.zeros_like(x_b), gap
@@ -181,7 +182,7 @@ def pairs_of(architecture: Architecture, known: Dual, a: Rows, b: Rows) -> Kerne
     @jax.checkpoint
     def layer(carried: tuple[Array, Array, Errors | None], given: tuple[Any, ...]):
         gap, Theta, errors = carried
-        (C_b, C_W, lambda_b, lambda_W), root, m_a, m_b, root_a, root_b = given
+        (C_b, C_W, lambda_b, lambda_W, root), m_a, m_b, root_a, root_b = given
         m_a, m_b, total = m_a.as_rows(), m_b.as_columns(), root_a[:, None] * root_b[None]
         found = known.pairs(m_a, m_b, gap)
         s = product(m_a.root_square, m_b.root_square, found.gap)
@@ -196,8 +197,7 @@ def pairs_of(architecture: Architecture, known: Dual, a: Rows, b: Rows) -> Kerne
 
     zero = jnp.zeros_like(gap)
     start = gap, Theta, None if isinstance(known, ScaleInvariant) else Errors(zero, zero)
-    later = later_layers(architecture)
-    given = later, safe_sqrt(later[1]), a.layers, b.layers, a.roots[1:], b.roots[1:]
+    given = numbers[1:], a.layers, b.layers, a.roots[1:], b.roots[1:]
     (gap, Theta, errors), _ = jax.lax.scan(layer, start, given)
     error = None
     if errors is not None:
@@ -211,10 +211,10 @@ def with_errors(found: Kernels) -> Kernels:
     return found if found.error is not None else found._replace(error=jnp.zeros_like(found.ntk))
 
 
-def _of_first(architecture: Architecture) -> tuple[Array, ...]:
-    """C_b, C_W, lambda_b, lambda_W of layer 1."""
+def _numbers(architecture: Architecture) -> Float[Array, "depth 5"]:
+    """C_b, C_W, lambda_b, lambda_W, sqrt C_W of each layer, in one array: see `SmoothedRamps`."""
     a = architecture
-    return a.C_b[0], a.C_W[0], a.lambda_b[0], a.lambda_W[0]
+    return jnp.stack([a.C_b, a.C_W, a.lambda_b, a.lambda_W, safe_sqrt(a.C_W)], 1)
 
 
 def _in_blocks(

@@ -14,6 +14,7 @@ from jaxtyping import Array
 from nsh.theory.effective.activation import Activation
 from nsh.theory.effective.gaussian import TAIL
 from nsh.theory.effective.infinite_width.arccos import angle, safe_sqrt
+from nsh.theory.effective.infinite_width.pairs import Moments
 from nsh.theory.effective.infinite_width.sampled import sampled
 
 NEAR = 1e-3  # how close to a kink its jump is measured, where no other kink is nearer
@@ -57,16 +58,13 @@ class Ramps:
 
         return jax.lax.scan(add, jnp.zeros_like(projected), self._each(deviation.dtype))[0]
 
-    def of_rows(self, K: Array) -> Array:
-        """What pairs need of each input: the standard deviation."""
-        return safe_sqrt(K)
+    def of_rows(self, K: Array) -> tuple[Array, Array]:
+        """What pairs need of each input: the standard deviation; and shares of `pairs`' errors."""
+        deviation = safe_sqrt(K)
+        error = INTEGRAL**0.5 * float(np.sum(self.jumps**2)) ** 0.5
+        return deviation, error * jnp.stack([deviation, jnp.ones_like(K)])
 
-    def lost(self, a: Array, b: Array) -> tuple[Array | float, Array | float]:
-        """Errors of `pairs`."""
-        error = INTEGRAL * float(np.sum(self.jumps**2))
-        return a * b * error, error
-
-    def pairs(self, a: Array, b: Array, gap: Array) -> tuple[Array, Array]:
+    def pairs(self, a: Moments, b: Moments, gap: Array) -> tuple[Array, Array]:
         """<R_a R_b> from order 2 on and <R'_a R'_b> from order 1 on, of the gaps.
 
         By Price's theorem they are integrals of the density at the kinks, phi2, over the
@@ -74,6 +72,7 @@ class Ramps:
         crowded at the end, where phi2 may be steep. Ramps that cancel far out cancel before the
         integral.
         """
+        root_a, root_b = a.beside(a.more.part), b.beside(b.more.part)
         first, second = (index.ravel() for index in np.indices((len(self.kinks),) * 2))
         jumps = self.jumps[first] * self.jumps[second]
         flat = float(np.sum(self.jumps)) ** 2
@@ -81,7 +80,7 @@ class Ramps:
             jnp.asarray(one, gap.dtype).reshape(-1, *(1,) * gap.ndim)
             for one in (self.kinks[first], self.kinks[second], jumps)
         )
-        h, k = _scaled(h, a[None]), _scaled(k, b[None])
+        h, k = _scaled(h, root_a[None]), _scaled(k, root_b[None])
         sign = jnp.where(gap <= 1, 1.0, -1.0)[None]
         theta, _ = angle(jnp.minimum(gap, 2 - gap))
         apart, across = (h - sign * k) ** 2 / 2, sign * h * k
@@ -100,7 +99,8 @@ class Ramps:
         left, weight = (jnp.asarray(part, gap.dtype) for part in _nodes())
         zero = jnp.zeros_like(gap)
         (ramps, steps), _ = jax.lax.scan(add, (zero, zero), (left, weight))
-        return a * b * length * ramps / (2 * np.pi), sign[0] * length * steps / (2 * np.pi)
+        common = length / (2 * np.pi)
+        return root_a * root_b * common * ramps, sign[0] * common * steps
 
 
 @functools.lru_cache(maxsize=64)

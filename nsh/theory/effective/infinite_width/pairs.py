@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
-import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nsh.theory.effective.infinite_width.arccos import safe_sqrt
@@ -14,30 +14,69 @@ from nsh.theory.effective.infinite_width.arccos import safe_sqrt
 class Moments(eqx.Module):
     """One input's part: its variance K, <s^2>, <s'^2>, their roots, and what else pairs need.
 
-    Roots are here because a program that takes them of broadcast numbers does so for every pair.
-    `more`: arrays whose last axes are those of K, or None.
+    `numbers` and `roots`: all three, along the first axis. In one array, as a loop over layers
+    compiles a program for each array that it writes. Roots are here because a program that takes
+    them of broadcast numbers does so for every pair. `more`: arrays whose last axes are those of
+    K, or None. These alone are not broadcast by `as_rows` and `as_columns`, as loops see one of
+    them at a time: `beside` does it there.
     """
 
-    K: Float[Array, "*shape"]
-    square: Float[Array, "*shape"]
-    slope: Float[Array, "*shape"]
-    root_K: Float[Array, "*shape"]
-    root_square: Float[Array, "*shape"]
-    root_slope: Float[Array, "*shape"]
+    numbers: Float[Array, "3 *shape"]
+    roots: Float[Array, "3 *shape"]
     more: Any = None
+    axis: int | None = eqx.field(static=True, default=None)
 
     @classmethod
     def of(cls, K: Array, square: Array, slope: Array, more: Any = None) -> Moments:
         """Take the roots."""
-        return cls(K, square, slope, safe_sqrt(K), safe_sqrt(square), safe_sqrt(slope), more)
+        numbers = jnp.stack([K, square, slope])
+        return cls(numbers, safe_sqrt(numbers), more)
+
+    @property
+    def K(self) -> Array:
+        """The variance."""
+        return self.numbers[0]
+
+    @property
+    def square(self) -> Array:
+        """<s^2>."""
+        return self.numbers[1]
+
+    @property
+    def slope(self) -> Array:
+        """<s'^2>."""
+        return self.numbers[2]
+
+    @property
+    def root_K(self) -> Array:
+        """The standard deviation."""
+        return self.roots[0]
+
+    @property
+    def root_square(self) -> Array:
+        """sqrt <s^2>."""
+        return self.roots[1]
+
+    @property
+    def root_slope(self) -> Array:
+        """sqrt <s'^2>."""
+        return self.roots[2]
 
     def as_rows(self) -> Moments:
         """With an axis appended, to broadcast along rows."""
-        return jax.tree.map(lambda leaf: leaf[..., :, None], self)
+        return self._along(-1)
 
     def as_columns(self) -> Moments:
         """With an axis before the last, to broadcast along columns."""
-        return jax.tree.map(lambda leaf: leaf[..., None, :], self)
+        return self._along(-2)
+
+    def beside(self, part: Array) -> Array:
+        """Part of `more`, as it broadcasts with the rest."""
+        return part if self.axis is None else jnp.expand_dims(part, self.axis)
+
+    def _along(self, axis: int) -> Moments:
+        numbers, roots = (jnp.expand_dims(part, axis) for part in (self.numbers, self.roots))
+        return Moments(numbers, roots, self.more, axis)
 
 
 class Pairs(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from nsh.theory.effective.activation import Activation
 from nsh.theory.effective.infinite_width.arccos import safe_sqrt
+from nsh.theory.effective.infinite_width.pairs import Moments
 from nsh.theory.effective.infinite_width.sampled import sampled
 
 # widths tried, from few to many; the last two for jumps of s'' at 0 and slow tails
@@ -26,19 +27,6 @@ GRIDS = tuple(
 GOOD = 1e-4  # relative residual at which no wider grid is tried
 USELESS = 0.1  # relative residual from which nothing is taken out
 FARTHEST = 300.0
-
-
-class Widths(NamedTuple):
-    """Of one input, each [widths, ...]: root = sqrt(K + tau^2), share = sqrt K / root, tau / root.
-
-    Where K + tau^2 is 0 the share is its limit 1. `size` [1, 2, ...]: of the parts
-    of s and s'.
-    """
-
-    root: Array
-    share: Array
-    rest: Array
-    size: Array
 
 
 class SmoothedRamps:
@@ -68,8 +56,13 @@ class SmoothedRamps:
         """Hermite coefficients [terms, 2, ...], of `values` as projected numerically."""
         return projected
 
-    def of_rows(self, K: Array) -> Widths:
-        """What pairs need of each input."""
+    def of_rows(self, K: Array) -> tuple[Array, Array]:
+        """What pairs need of each input, and shares of their errors [2, ...].
+
+        [3, widths, ...]: root = sqrt(K + tau^2), share = sqrt K / root (where both are 0 its
+        limit 1), tau / root. In one array: a loop over layers takes a program for each that it
+        slices. Errors are rounding, lost where parts of s and s' cancel.
+        """
         tau = jnp.asarray(self.tau, K.dtype).reshape(-1, *(1,) * K.ndim)
         root = safe_sqrt(K[None] + tau**2)
         there = root > 0
@@ -79,13 +72,10 @@ class SmoothedRamps:
         A, C, B, E = (one.reshape(tau.shape) for one in (A, C, B, E))
         s = share * (A * root + C + B + E)
         slope = share * (A + C * inverse) + (B + E) * inverse
-        return Widths(root, share, tau * inverse, jnp.stack([s, slope]).sum(1)[None] * 0.4)
+        size = 0.4 * jnp.stack([s, slope]).sum(1)
+        return jnp.stack([root, share, tau * inverse]), float(jnp.finfo(K.dtype).eps) ** 0.5 * size
 
-    def lost(self, a: Widths, b: Widths) -> Array:
-        """Errors of `pairs` by rounding: what is lost where parts cancel, [2, ...]."""
-        return jnp.finfo(a.size.dtype).eps * a.size[0] * b.size[0]
-
-    def pairs(self, a: Widths, b: Widths, gap: Array) -> tuple[Array, Array]:
+    def pairs(self, a: Moments, b: Moments, gap: Array) -> tuple[Array, Array]:
         """<s_a s_b> - <s_a> <s_b> and <s'_a s'_b> of the sums."""
         first, second = (index.ravel() for index in np.indices((len(self.tau),) * 2))
         products = (self.numbers[first, :, None] * self.numbers[second, None, :]) / (2 * np.pi)
@@ -94,8 +84,8 @@ class SmoothedRamps:
         @jax.checkpoint
         def add(total: tuple[Array, Array], given: tuple[Array, Array, Array]):
             i, j, numbers = given
-            one = [jax.lax.dynamic_index_in_dim(part, i, 0, False) for part in a[:3]]
-            other = [jax.lax.dynamic_index_in_dim(part, j, 0, False) for part in b[:3]]
+            one = a.beside(jax.lax.dynamic_index_in_dim(a.more.part, i, 1, False))
+            other = b.beside(jax.lax.dynamic_index_in_dim(b.more.part, j, 1, False))
             s, slope = _pair(one, other, cosine, square, numbers)
             return (total[0] + s, total[1] + slope), None
 
@@ -123,7 +113,7 @@ def _components(z: Array, tau: Array, numbers: Array) -> tuple[Array, Array]:
     return s, slope
 
 
-def _pair(a: list[Array], b: list[Array], c: Array, square: Array, n: Array) -> tuple[Array, Array]:
+def _pair(a: Array, b: Array, c: Array, square: Array, n: Array) -> tuple[Array, Array]:
     """Of two widths: with n[k, l] the product of the numbers of kinds k and l, over 2 pi."""
     (root_a, share_a, rest_a), (root_b, share_b, rest_b) = a, b
     rho = share_a * share_b * c

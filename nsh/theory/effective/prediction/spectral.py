@@ -55,6 +55,10 @@ def spectrum(matrix: Float[Array, "n n"]) -> Spectrum:
 class Share(eqx.Module):
     """A function F of eigenvalues: how far the residual at each of them takes the outputs."""
 
+    def value(self, node: Array, unit: Array) -> Array:
+        """``F(v)`` of v > 0 in this unit."""
+        return self.column([node], unit)[0]
+
     @abc.abstractmethod
     def column(self, nodes: list[Array], unit: Array) -> list[Array]:
         """``F[v_i, .., v_last]`` for all i, of nodes v > 0 in this unit."""
@@ -65,6 +69,11 @@ class Done(Share):
 
     law: Law
     time: Float[Array, ""]
+
+    def value(self, node: Array, unit: Array) -> Array:
+        """By the law itself: a table, which derivatives need, takes seconds to compile."""
+        law, time = self.law.scaled(unit, self.time)
+        return law.done(node, time) / node
 
     def column(self, nodes: list[Array], unit: Array) -> list[Array]:
         """Of one more node, 0, at which nothing is done."""
@@ -117,7 +126,8 @@ def _applied(
 ) -> Float[Array, "n k"]:
     """``F(matrix) b``."""
     unit, values = _in_units(found)
-    done = _differences(share, [values], unit) / unit
+    null = values == 0
+    done = jnp.where(null, 0, share.value(jnp.where(null, 1, values), unit)) / unit
     return _product(found.vectors, done[:, None] * _product(found.vectors.T, b))
 
 
