@@ -130,6 +130,12 @@ class System(eqx.Module):
     def check(self, hyper: PyTree, steps: int) -> None:
         """Raise `ValueError` if `hyper` cannot serve for `steps` steps; concrete values only."""
 
+    def check_examples(self, examples: PyTree) -> None:
+        """Raise `ValueError` for examples that cannot be this system's; by default nothing.
+
+        Called before training and by `nsh.measure.observe`; leaves may be traced.
+        """
+
     def healthy(self, state: PyTree) -> Bool[Array, ""]:
         """Whether a state is one training can go on from: by default, all its numbers finite."""
         leaves = [leaf for leaf in jax.tree.leaves(state) if eqx.is_inexact_array(leaf)]

@@ -43,6 +43,8 @@ def elasticity(
     and reverse, where the system is and the update moves the logits of x; the slope is 0 where it
     does not move those of x'.
     """
+    for example in (updated, probe):
+        system.check_examples(_batch_of_one(example))
     after = system.step(state, _batch_of_one(updated), hyper, key)
     own = _change(logits_of(system, state, updated), logits_of(system, after, updated))
     other = _change(logits_of(system, state, probe), logits_of(system, after, probe))
@@ -65,6 +67,8 @@ def elasticity_matrix(
     with the same key. See `elasticity`; rows are computed in chunks of bounded memory.
     """
     watched = examples if probes is None else probes
+    for given in (examples, watched):
+        system.check_examples(given)
     before = jax.vmap(lambda example: logits_of(system, state, example))(watched)
 
     def row(updated: PyTree):

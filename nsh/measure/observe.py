@@ -36,6 +36,7 @@ def observe(system: System, state: PyTree, examples: PyTree) -> Observation:
     as the system is. Raises `ValueError` unless logits are a vector and features a tuple of them.
     """
     try:
+        system.check_examples(examples)
         logits = jax.vmap(lambda one: finite_logits(logits_of(system, state, one)))(examples)
         levels = jax.vmap(lambda one: levels_of(system, state, one))(examples)
     except (AttributeError, TypeError, ValueError) as complaint:

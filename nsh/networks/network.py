@@ -154,6 +154,13 @@ class Network(System):
         shapes = ((name, np.shape(value)) for name, value in sorted(hyper.items()))
         check_runs(self.optimiser, self.make, tuple(shapes))
 
+    def check_examples(self, examples: Samples) -> None:
+        """Raise `ValueError` unless examples are `Samples` with one label each."""
+        # or a plain (x, y) would fail as having no attribute x
+        allowed = "Samples: give network.prepare(x, y)"
+        require(isinstance(examples, Samples), "examples", type(examples).__name__, allowed)
+        require_label_type(examples.y, len(examples.x), "y")
+
     def bounds(self, hyper: dict[str, Any]) -> dict[str, Interval]:
         """By Optax's names: rates above 0, decay rates of averages in (0, 1), others unbounded."""
         return {name: BOUNDS.get(name, REALS) for name in hyper}
@@ -193,7 +200,7 @@ class Network(System):
         key: Key[Array, ""],  # noqa: ARG002
     ) -> NetworkState:
         """One optimiser step down the gradient of the batch's mean loss; `key` is not used."""
-        _require_samples(batch)
+        self.check_examples(batch)
         trained, rest = eqx.partition(state.params, eqx.is_inexact_array)
 
         def mean_loss(trained: PyTree) -> Float[Array, ""]:
@@ -235,13 +242,6 @@ def _check_functions(make: Any, optimiser: Any, loss: Any) -> None:
     allowed = "a function of the hyperparameters: give `optax.sgd`, not `optax.sgd(0.1)`"
     require(callable(optimiser), "optimiser", name, allowed)
     require(callable(loss), "loss", loss, "callable")
-
-
-def _require_samples(batch: Any) -> None:
-    """Or a plain ``(x, y)`` would fail as having no attribute `x`."""
-    allowed = "Samples: give network.prepare(x, y)"
-    require(isinstance(batch, Samples), "examples", type(batch).__name__, allowed)
-    require_label_type(batch.y, len(batch.x), "y")
 
 
 def _taken(module: Any, x: Array, shape: tuple[int, ...]) -> Any:

@@ -98,6 +98,10 @@ class Pruned(System):
         """See `Network.check`."""
         self.network.check(hyper, steps)
 
+    def check_examples(self, examples: Samples) -> None:
+        """See `Network.check_examples`."""
+        self.network.check_examples(examples)
+
     def bounds(self, hyper: dict[str, Any]) -> PyTree:
         """See `Network.bounds`."""
         return self.network.bounds(hyper)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -17,7 +16,14 @@ from nsh.neurashed.composition import NeurashedTransition
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.logspace import segment_logsumexp
 from nsh.neurashed.pathway import WORD, union, unpack
-from nsh.neurashed.prepared import Ends, Pathways, form, node_words, pathways_of, split
+from nsh.neurashed.prepared import (
+    Ends,
+    Pathways,
+    node_words,
+    prepared,
+    require_prepared_for,
+    split,
+)
 from nsh.neurashed.rule import PerLevel, Rule, parameters
 from nsh.neurashed.rules import Rules, check_rule, constant_log_factor
 from nsh.neurashed.start import Start
@@ -80,10 +86,11 @@ class PathwayModel(System):
         require(x.ndim == 2 and x.shape[1] == inputs and len(x) > 0, "x.shape", x.shape, allowed)
         require_all((x == 0) | (x == 1), "x", x, "0 or 1 (fires or not)")
         y = require_labels(y, len(x), self.graph.classes)
-        evaluated = jax.ensure_compile_time_eval if is_concrete(self.graph) else nullcontext
-        with evaluated():  # not as constants of a jit around it, which JAX 0.7.2 folds wrongly
-            x, y = jnp.asarray(x != 0), jnp.asarray(y)
-            return pathways_of(self.graph, self.ends(), x, y, self.edge_firing)
+        return prepared(self.graph, self.ends(), x != 0, y, self.edge_firing)
+
+    def check_examples(self, examples: Pathways) -> None:
+        """Raise for examples that are known to be prepared for another graph or way of firing."""
+        require_prepared_for(examples, self.graph, self.ends(), self.edge_firing)
 
     def init(self, key: Key[Array, ""], hyper: Rules) -> NeurashedState:  # noqa: ARG002
         """State before training: lambda and eta drawn from `start` and `weight_start`."""
@@ -235,11 +242,7 @@ class PathwayModel(System):
 
     def _union(self, batch: Pathways) -> UInt32[Array, " words"]:
         """What fires in any sample of a mini-batch, which must have been prepared for this."""
-        allowed = "Pathways: give system.prepare(x, y)"
-        require(hasattr(batch, "words"), "examples", type(batch).__name__, allowed)
-        given, ours = batch.prepared_for, form(self.graph, self.ends(), self.edge_firing)
-        allowed = f"{ours} (widths, classes, edges, how they fire): give system.prepare(x, y)"
-        require(given in (None, ours), "examples, prepared for", given, allowed)
+        self.check_examples(batch)
         return union(batch.words)
 
     def _split(self, words: UInt32[Array, " words"]) -> tuple[Array, Array]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import zlib
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int, UInt32
 
+from nsh._checks import is_concrete, require, require_all
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.pathway import feature_pathway, pack, unpack, word_count
 
@@ -23,11 +28,14 @@ class Pathways(eqx.Module):
     where edges fire by the sample, whether both do.
 
     `prepared_for`: the widths of the graph, its classes, edges counted and how these fire, lest
-    another system misread the bits; None if not known.
+    another system misread the bits. `fingerprint`: a checksum of the graph's wiring and firing
+    rules, for each sample the same; data, as graphs of one form share compiled programs. Both are
+    None if not known.
     """
 
     words: UInt32[Array, "*n words"]
     prepared_for: tuple[Any, ...] | None = eqx.field(static=True, default=None)
+    fingerprint: UInt32[Array, "*n"] | None = None
 
 
 class Ends(NamedTuple):
@@ -66,6 +74,41 @@ def pathways_of(
 def form(graph: Graph, ends: Ends, edge_firing: str) -> tuple[Any, ...]:
     """What the bits of a prepared example stand for, as far as shapes tell."""
     return graph.widths, graph.classes, ends.sources.shape[0], edge_firing
+
+
+def prepared(graph: Graph, ends: Ends, x: Any, y: Any, edge_firing: str) -> Pathways:
+    """`pathways_of` concrete x and y, with a fingerprint if the graph is concrete too."""
+    known = is_concrete(graph)
+    evaluated = jax.ensure_compile_time_eval if known else nullcontext
+    with evaluated():  # not as constants of a jit around it, which JAX 0.7.2 folds wrongly
+        found = pathways_of(graph, ends, jnp.asarray(x), jnp.asarray(y), edge_firing)
+        if not known:
+            return found
+        whose = jnp.asarray(np.full(len(x), fingerprint_of(graph), np.uint32))
+        return dataclasses.replace(found, fingerprint=whose)
+
+
+def fingerprint_of(graph: Graph) -> int:
+    """A checksum (CRC-32) of a concrete graph's wiring, firing rules and tables."""
+    found = 0
+    for leaf in jax.tree.leaves(graph):
+        found = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), found)
+    return found
+
+
+def require_prepared_for(examples: Any, graph: Graph, ends: Ends, edge_firing: str) -> None:
+    """Raise `ValueError` for examples known to be prepared for another graph, form or firing."""
+    advice = "give system.prepare(x, y)"
+    pathways = hasattr(examples, "words")
+    require(pathways, "examples", type(examples).__name__, f"Pathways: {advice}")
+    given, ours = examples.prepared_for, form(graph, ends, edge_firing)
+    allowed = f"{ours} (widths, classes, edges, how they fire): {advice}"
+    require(given in (None, ours), "examples, prepared for", given, allowed)
+    if examples.fingerprint is None or not is_concrete((graph, examples.fingerprint)):
+        return
+    there, here = np.asarray(examples.fingerprint), fingerprint_of(graph)
+    allowed = f"{here}, that of this system's graph: wiring or firing rules differ; {advice}"
+    require_all(there == here, "examples.fingerprint", there, allowed)
 
 
 def words_of(

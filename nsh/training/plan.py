@@ -171,6 +171,7 @@ class Plan(eqx.Module):
         allowed = "arrays with one leading axis of samples in common: give system.prepare(x, y)"
         require(len(leading) == 1 and () not in leading, "examples", leading, allowed)
         require(self.samples > 0, "samples", self.samples, "at least 1")
+        self.system.check_examples(self.examples)
         self.sampler.check(self.samples)
         self.system.check(self.hyper, self.steps)
         self.save.times(self.steps)

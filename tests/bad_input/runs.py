@@ -2,7 +2,9 @@
 
 # wrong types are the point here
 # pyright: reportArgumentType=false
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from bad_input.good import EXAMPLES, GRAPH, KEY, MODEL, RULES, X, Y, many, trained
@@ -19,9 +21,12 @@ from nsh import (
     hyper_grid,
     train,
 )
+from nsh.measure import elasticity_matrix, observe
 from nsh.networks import Linear, Network
 from nsh.neurashed import figure4
-from nsh.neurashed.extensions import Turnover
+from nsh.neurashed.exact import firing_probability
+from nsh.neurashed.extensions import Dropout, RandomPathways, Turnover
+from nsh.theory.two_layer import Linearised, Symmetric, TwoLayer
 from nsh.training import ClosedForm, hypergradient
 
 
@@ -32,6 +37,14 @@ class Hollow(System):
 
 
 NETWORK = Network(lambda key: Linear(13, 2, key=key), optax.sgd)
+
+OTHER = eqx.tree_at(lambda graph: graph.thresholds, GRAPH, jnp.maximum(GRAPH.thresholds, 2))
+DIAL = {"alpha": 1.0, "learning_rate": 0.1}
+
+
+def two_layer(outputs):
+    return TwoLayer(13, Symmetric(2), outputs=outputs)
+
 
 GRID = hyper_grid(lambda a: Rules(Geometric(a), Geometric(0.5)), a=[1.5, 1.25])
 
@@ -152,6 +165,46 @@ RUNS = {
     "prepared for edges that fire otherwise": (
         lambda: trained(system=Neurashed(GRAPH, edge_firing="sample")),
         "examples, prepared for", "'batch'", "'sample') (widths, classes, edges",
+    ),
+    "prepared for other firing rules": (
+        lambda: trained(system=Neurashed(OTHER)), "examples.fingerprint[0]", "",
+        "wiring or firing rules differ; give system.prepare(x, y)",
+    ),
+    "ensemble: prepared for other firing rules": (
+        lambda: ensemble(Neurashed(OTHER), EXAMPLES, RULES, KEY, steps=3, seeds=2),
+        "examples.fingerprint[0]", "", "wiring or firing rules differ",
+    ),
+    "extension: prepared for other firing rules": (
+        lambda: trained(Dropout(RULES, 0.1), RandomPathways(Neurashed(OTHER))),
+        "examples.fingerprint[0]", "", "wiring or firing rules differ",
+    ),
+    "observed: prepared for other firing rules": (
+        lambda: observe(Neurashed(OTHER), MODEL.init(KEY, RULES), EXAMPLES),
+        "examples.fingerprint[0]", "", "wiring or firing rules differ",
+    ),
+    "exact: prepared for other firing rules": (
+        lambda: firing_probability(Neurashed(OTHER), EXAMPLES, 2.0),
+        "examples.fingerprint[0]", "", "wiring or firing rules differ",
+    ),
+    "elasticity: prepared for other firing rules": (
+        lambda: elasticity_matrix(
+            Neurashed(OTHER), MODEL.init(KEY, RULES), RULES, EXAMPLES, KEY
+        ),
+        "examples.fingerprint[0]", "", "wiring or firing rules differ",
+    ),
+    "two layers: prepared for fewer outputs": (
+        lambda: trained(DIAL, two_layer(3), two_layer(1).prepare(X, Y)),
+        "examples.y.shape", "(8, 1)", "(8, 3)",
+    ),
+    "two layers: samples of a network": (
+        lambda: trained(DIAL, two_layer(2), NETWORK.prepare(X, Y)),
+        "examples", "Samples", "Examples: give network.prepare(x, y)",
+    ),
+    "linearised: prepared for other inputs": (
+        lambda: trained(DIAL, Linearised(two_layer(2)), TwoLayer(
+            12, Symmetric(2), outputs=2
+        ).prepare(X[:, 1:], Y)),
+        "examples.x.shape", "(8, 12)", "(n, 13)",
     ),
     "no seeds": (lambda: many(seeds=0), "seeds", "0", "1..2147483647"),
     "no lanes": (lambda: many(lanes=0), "lanes", "0", ">= 1"),

@@ -70,6 +70,7 @@ def _conditions(
 
     Events: nodes, then class edges.
     """
+    system.check_examples(pathways)
     graph = system.graph
     bits = unpack(pathways.words, graph.nodes + graph.classes)
     nodes = bits[:, : graph.nodes]

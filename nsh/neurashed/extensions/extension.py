@@ -56,6 +56,10 @@ class Extension(System):
         """See the inner system."""
         return self.inner.prepare(x, y)
 
+    def check_examples(self, examples: Pathways) -> None:
+        """See the inner system."""
+        self.inner.check_examples(examples)
+
     def init(self, key: Key[Array, ""], hyper: Any) -> Extended:
         """The inner system's start, drawn by the very same key."""
         return Extended(self.inner.init(key, hyper.inner), None)

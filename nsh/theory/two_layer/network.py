@@ -17,6 +17,7 @@ from nsh._checks import (
     require,
     require_all,
     require_integer,
+    require_label_type,
     require_labels,
     require_numeric,
 )
@@ -143,6 +144,19 @@ class TwoLayer(System):
                 low = "> 0" if name in NEEDED else ">= 0"
                 enough = number > 0 if name in NEEDED else number >= 0
                 require_all(enough & np.isfinite(number), f"hyper[{name!r}]", number, low)
+
+    def check_examples(self, examples: Examples) -> None:
+        """Raise `ValueError` unless examples have the shapes that `prepare` gives them."""
+        allowed = "Examples: give network.prepare(x, y)"
+        require(isinstance(examples, Examples), "examples", type(examples).__name__, allowed)
+        x, y = examples.x, examples.y
+        fits = x.ndim == 2 and x.shape[1] == self.inputs
+        require(fits, "examples.x.shape", x.shape, f"(n, {self.inputs})")
+        if jnp.issubdtype(y.dtype, jnp.integer):
+            require_label_type(y, len(x), "examples.y")
+        else:  # fewer columns would broadcast
+            shape = (len(x), self.outputs)
+            require(y.shape == shape, "examples.y.shape", y.shape, f"{shape}")
 
     def bounds(self, hyper: PyTree) -> PyTree:
         """All hyperparameters are positive."""

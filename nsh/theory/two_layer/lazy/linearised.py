@@ -48,6 +48,10 @@ class Linearised(System):
         """See `TwoLayer.check`."""
         self.network.check(hyper, steps)
 
+    def check_examples(self, examples: Examples) -> None:
+        """See `TwoLayer.check_examples`."""
+        self.network.check_examples(examples)
+
     def bounds(self, hyper: PyTree) -> PyTree:
         """See `TwoLayer.bounds`."""
         return self.network.bounds(hyper)

@@ -82,6 +82,10 @@ class Repopulating(System):
                 require_all(inside, f"hyper[{name!r}]", number, "in 0..1")
         self.network.check(_of_network(hyper), steps)
 
+    def check_examples(self, examples: Examples) -> None:
+        """See `TwoLayer.check_examples`."""
+        self.network.check_examples(examples)
+
     def bounds(self, hyper: PyTree) -> PyTree:
         """All hyperparameters are positive, `jitter` and `kept` below 1."""
         own = {name: SHARE for name in OWN if name in hyper}
