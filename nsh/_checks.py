@@ -94,6 +94,12 @@ def require_integer(field: str, value: Any, low: int, high: int | None = None) -
     return int(value)
 
 
+def require_scalar(field: str, value: Any) -> None:
+    """Raise `ValueError` unless a hyperparameter, perhaps traced, is one number."""
+    shape = tuple(np.shape(value))  # others would broadcast over whatever axis is as long
+    require(shape == (), f"{field}.shape", shape, "(), a scalar; for a grid of values say grid=1")
+
+
 def require_numeric(field: str, value: Any) -> np.ndarray:
     """A concrete array of bools, integers or floats without NaN, else an error."""
     masked = np.ma.is_masked(value)

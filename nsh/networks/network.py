@@ -71,6 +71,7 @@ class Network(System):
     `equinox.filter_jit` or `jax.jit`.
 
     Any optimiser of Optax that steps by parameters, gradient and loss; `hyper` keep their types.
+    One that draws noise has a random key in its state: the run's own key is folded into it.
     Differentiable in `hyper` through any number of steps, except that Adam and its kin have no
     derivative where a gradient is exactly 0 (the weight of a pixel that is always blank: the
     slope of sqrt at 0 is infinite) and give NaN; hyper ``eps_root`` > 0, e.g. 1e-16, cures it.
@@ -181,12 +182,15 @@ class Network(System):
 
     def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> NetworkState:
         """The module `make(key)` and the optimiser's state before its first step."""
-        return self.started(eqx.filter(self.make(key), eqx.is_array), hyper)
+        return self.started(eqx.filter(self.make(key), eqx.is_array), hyper, key)
 
-    def started(self, params: PyTree, hyper: dict[str, Any]) -> NetworkState:
-        """The state with these parameters and the optimiser's state before its first step."""
+    def started(self, params: PyTree, hyper: dict[str, Any], key: Key[Array, ""]) -> NetworkState:
+        """The state with these parameters and the optimiser's state before its first step.
+
+        `key`: of the run, for an optimiser that draws noise.
+        """
         trained = eqx.filter(params, eqx.is_inexact_array)
-        return NetworkState(params, initial(self.optimiser, hyper, trained))
+        return NetworkState(params, initial(self.optimiser, hyper, trained, key))
 
     def module(self, state: NetworkState) -> Any:
         """The Equinox module in this state."""

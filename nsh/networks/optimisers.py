@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from nsh._checks import require
 from nsh.bounds import Interval
@@ -20,6 +20,7 @@ from nsh.bounds import Interval
 Make = Callable[..., optax.GradientTransformation]
 Loss = Callable[[PyTree], Float[Array, ""]]
 
+NOISE = 2**31  # what a run's key is folded with for the noise of its optimiser
 POSITIVE: Interval = (0.0, math.inf)
 SHARE: Interval = (0.0, 1.0)
 # Optax's own names: an argument means much the same in all of its optimisers
@@ -39,10 +40,20 @@ NOT_TUNED = frozenset({
 })  # fmt: skip
 
 
-def initial(make: Make, hyper: dict[str, Any], trained: PyTree) -> PyTree:
-    """The optimiser's state before its first step."""
+def initial(make: Make, hyper: dict[str, Any], trained: PyTree, key: Key[Array, ""]) -> PyTree:
+    """The optimiser's state before its first step.
+
+    Optax's optimisers begin with a random key that is an argument of theirs: the same for all
+    seeds. Any such key is folded with one of the run's `key`, so that each seed has its own noise.
+    """
     with jax.numpy_dtype_promotion("standard"):  # which Optax needs
-        return _made(make, hyper).init(trained)
+        state = _made(make, hyper).init(trained)
+    own = jax.random.bits(jax.random.fold_in(key, NOISE), dtype=jnp.uint32)
+
+    def folded(path: Any, leaf: Any) -> Any:
+        return jax.random.fold_in(leaf, own) if _is_key(path, leaf) else leaf
+
+    return jax.tree_util.tree_map_with_path(folded, state)
 
 
 def moved(
@@ -80,32 +91,51 @@ def check_runs(
 ) -> None:
     """Raise `ValueError` unless the optimiser makes a step, traced but not computed.
 
-    ``module(key)`` gives what is trained; `numbers`: name and shape of each hyperparameter.
+    ``module(key)`` gives what is trained; `numbers`: name and shape of each hyperparameter. An
+    array that fits weights of these shapes alone is broadcast over them: it is refused too.
     """
-
-    def step(key: Array, hyper: dict[str, Any]) -> tuple[PyTree, PyTree]:
-        trained = eqx.filter(module(key), eqx.is_inexact_array)
-        before = trained, initial(make, hyper, trained)
-        return before, moved(make, hyper, _squared, *before)
-
     dtype = jnp.result_type(float)
     hyper = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape in numbers}
-    complaint = "a step changes the shape of its state or of the parameters"
-    try:
-        before, after = eqx.filter_eval_shape(step, jax.random.key(0), hyper)
-        fits = jax.tree.map(_kind, before) == jax.tree.map(_kind, after)
-    except Exception as problem:  # whatever Optax or a user's function raises
-        fits, complaint = False, f"{type(problem).__name__}: {problem}".splitlines()[0]
-    if fits:
+
+    def complaint_of(trained: PyTree) -> str | None:
+        def step(key: Array, trained: PyTree, hyper: dict[str, Any]) -> tuple[PyTree, PyTree]:
+            before = trained, initial(make, hyper, trained, key)
+            return before, moved(make, hyper, _squared, *before)
+
+        try:
+            before, after = eqx.filter_eval_shape(step, jax.random.key(0), trained, hyper)
+            fits = jax.tree.map(_kind, before) == jax.tree.map(_kind, after)
+        except Exception as problem:  # whatever Optax or a user's function raises
+            return f"{type(problem).__name__}: {problem}".splitlines()[0]
+        return None if fits else "a step changes the shape of its state or of the parameters"
+
+    made = eqx.filter_eval_shape(module, jax.random.key(0))
+    trained = eqx.filter(made, lambda leaf: _is_shape(leaf) and _is_inexact(leaf))
+    complaint = complaint_of(trained)
+    arrays = {name: shape for name, shape in numbers if shape != ()}
+    if complaint is None and arrays:
+        most = max(max(shape) for shape in arrays.values())
+        complaint = complaint_of(jax.tree.map(lambda leaf: _longer(leaf, most + 1), trained))
+    if complaint is None:
         return
-    for name, shape in numbers:
+    for name, shape in arrays.items():
         scalar = "(), a scalar, for this optimiser; for a grid of values say grid=1"
-        require(shape == (), f"hyper[{name!r}].shape", shape, scalar)
+        require(False, f"hyper[{name!r}].shape", shape, scalar)
     allowed = (
         "an Optax optimiser that steps by the parameters, the gradient and the loss of a batch "
         f"(the guide has a table of those that do), but it says: {complaint}"
     )
     require(False, "optimiser", getattr(make, "__name__", make), allowed)
+
+
+def _is_key(path: Any, leaf: Any) -> bool:
+    """Whether a leaf of an optimiser's state is a random key, of either kind."""
+    if not eqx.is_array(leaf):
+        return False
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return True
+    named = bool(path) and str(getattr(path[-1], "name", "")).endswith("key")
+    return named and leaf.dtype == jnp.uint32 and leaf.shape == (2,)
 
 
 def _made(make: Make, hyper: dict[str, Any]) -> optax.GradientTransformationExtraArgs:
@@ -132,7 +162,19 @@ def _as_before(after: Any, before: Any) -> Any:
 
 
 def _kind(leaf: Any) -> Any:
-    return (leaf.shape, leaf.dtype) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf
+    return (leaf.shape, leaf.dtype) if _is_shape(leaf) else leaf
+
+
+def _is_shape(leaf: Any) -> bool:
+    return isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def _is_inexact(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def _longer(leaf: Any, more: int) -> Any:
+    return jax.ShapeDtypeStruct(tuple(n + more for n in leaf.shape), leaf.dtype)
 
 
 def _squared(params: PyTree) -> Float[Array, ""]:

@@ -113,7 +113,7 @@ class Pruned(System):
     def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> NetworkState:
         """The start, masked, and the optimiser's state before its first step."""
         new = self.network.init(key, hyper).params if self.start is None else self.start
-        return self.network.started(masked(new, self.mask), hyper)
+        return self.network.started(masked(new, self.mask), hyper, key)
 
     def step(
         self, state: NetworkState, batch: Samples, hyper: dict[str, Any], key: Key[Array, ""]

@@ -88,11 +88,11 @@ def ensemble(
         count = min(chunk, members - first)
         result = _members(plan, hypers, method, key, layout, layout.numbers(first, size))
         part = jax.tree.map(lambda leaf, count=count: leaf[:count], result)
-        parts.append(part if chunk >= members else jax.device_get(part))
+        parts.append(part if chunk >= members else _on_host(part))
         if advance is not None:
             jax.block_until_ready(part)
             advance(count)
-    joined = parts[0] if len(parts) == 1 else jax.tree.map(lambda *p: np.concatenate(p), *parts)
+    joined = parts[0] if len(parts) == 1 else jax.tree.map(_joined, *parts)
     shaped = jax.tree.map(lambda leaf: leaf.reshape(*shape, seeds, *leaf.shape[1:]), joined)
     return as_run(shaped, plan)
 
@@ -154,6 +154,20 @@ def grid_plan(
     for index in others:
         at(index)
     return at(first), shape
+
+
+def _on_host(tree: PyTree) -> PyTree:
+    """Arrays in host memory; random keys, which an optimiser's state may hold, have no such."""
+    keys, numbers = eqx.partition(tree, _is_keys)
+    return eqx.combine(keys, jax.device_get(numbers))
+
+
+def _joined(*parts: Any) -> Any:
+    return jnp.concatenate(parts) if _is_keys(parts[0]) else np.concatenate(parts)
+
+
+def _is_keys(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _over_axis(make: Callable[..., PyTree], name: str) -> Callable[..., PyTree]:

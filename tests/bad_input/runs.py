@@ -25,8 +25,8 @@ from nsh.measure import elasticity_matrix, observe
 from nsh.networks import Linear, Network
 from nsh.neurashed import figure4
 from nsh.neurashed.exact import firing_probability
-from nsh.neurashed.extensions import Dropout, RandomPathways, Turnover
-from nsh.theory.two_layer import Linearised, Symmetric, TwoLayer
+from nsh.neurashed.extensions import Dropout, RandomPathways, SoftFiring, Softness, Turnover
+from nsh.theory.two_layer import Linearised, Repopulating, Symmetric, TwoLayer
 from nsh.training import ClosedForm, hypergradient
 
 
@@ -44,6 +44,9 @@ DIAL = {"alpha": 1.0, "learning_rate": 0.1}
 
 def two_layer(outputs):
     return TwoLayer(13, Symmetric(2), outputs=outputs)
+
+
+SAMPLES = two_layer(2).prepare(X, Y)
 
 
 GRID = hyper_grid(lambda a: Rules(Geometric(a), Geometric(0.5)), a=[1.5, 1.25])
@@ -205,6 +208,18 @@ RUNS = {
             12, Symmetric(2), outputs=2
         ).prepare(X[:, 1:], Y)),
         "examples.x.shape", "(8, 12)", "(n, 13)",
+    ),
+    "two layers: a grid without an axis for it": (
+        lambda: trained({**DIAL, "learning_rate": np.ones(13)}, two_layer(2), SAMPLES),
+        "hyper['learning_rate'].shape", "(13,)", "for a grid of values say grid=1",
+    ),
+    "repopulating: a grid without an axis for it": (
+        lambda: trained({**DIAL, "jitter": np.ones(13)}, Repopulating(two_layer(2), 2), SAMPLES),
+        "hyper['jitter'].shape", "(13,)", "for a grid of values say grid=1",
+    ),
+    "extension: a grid without an axis for it": (
+        lambda: trained(Softness(RULES, -np.ones(GRAPH.nodes), 1.0), SoftFiring(MODEL)),
+        "threshold.shape", f"({GRAPH.nodes},)", "for a grid of values say grid=1",
     ),
     "no seeds": (lambda: many(seeds=0), "seeds", "0", "1..2147483647"),
     "no lanes": (lambda: many(lanes=0), "lanes", "0", ">= 1"),

@@ -150,6 +150,10 @@ def with_entry(array, value):
             lambda: check({"learning_rate": jnp.array([0.1, 0.2])}),
             r"hyper\['learning_rate'\]\.shape = \(2,\): .*for a grid of values say grid=1",
         ),
+        (
+            lambda: Network(without_bias, optax.adam).check({"learning_rate": jnp.ones(6)}, 1),
+            r"hyper\['learning_rate'\]\.shape = \(6,\): .*for a grid of values say grid=1",
+        ),
         (lambda: check({}), r"hyper = \[\].*'learning_rate'"),
         (lambda: check({"rate": 0.1}, lookahead), "optimiser = 'lookahead': .* but it says: "),
         (lambda: check({"rate": 0.1}, per_example), "optimiser = 'per_example': .*it says: Value"),
@@ -229,6 +233,11 @@ def test_a_margin_is_no_lack_of_slope(recwarn):
     assert not recwarn
 
 
+def without_bias(key):
+    """One weight [4, 6], over whose last axis six numbers broadcast."""
+    return eqx.nn.Linear(6, 4, use_bias=False, key=key)
+
+
 class Unhashable:
     __hash__ = None  # type: ignore[assignment]
 
@@ -238,6 +247,8 @@ class Unhashable:
 
 def test_hyperparameters_may_be_arrays_where_the_optimiser_takes_them():
     check({"rates": jnp.ones(2)}, lambda rates: optax.chain(*map(optax.scale, rates)))
+    network = Network(without_bias, lambda rates: optax.sgd(lambda step: rates[step]))
+    network.check({"rates": jnp.ones(6)}, 1)
 
 
 def test_checks_pass_tracers():

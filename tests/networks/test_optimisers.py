@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from nsh import ensemble
+from nsh import SaveAt, ensemble
 from nsh.networks import Network, Pruned
 from nsh.training import tune
 
@@ -83,6 +83,52 @@ def plateau(learning_rate):
 
 def momo(learning_rate):
     return optax.contrib.momo(learning_rate, beta=0.0)
+
+
+@pytest.mark.parametrize("name", ["noisy_sgd", "sophia"])
+def test_each_seed_has_its_own_noise(name):
+    """Optax's own argument is the same for all: what it starts from still counts."""
+    make: Any = {
+        "noisy_sgd": lambda key: lambda rate: optax.noisy_sgd(rate, 0.1, 0.5, key=key),
+        "sophia": lambda key: lambda rate: optax.contrib.sophia(rate),
+    }[name]
+    hyper, seeds = {"rate": 0.1}, [jax.random.key(seed) for seed in (0, 0, 1)]
+
+    def keys(optimiser):
+        states = [network(optimiser)[0].init(seed, hyper).optimiser_state for seed in seeds]
+        leaves = [[leaf for leaf in jax.tree.leaves(state) if is_key(leaf)] for state in states]
+        assert len(leaves[0]) == 1
+        return [str(jax.random.key_data(leaf)) for (leaf,) in leaves]
+
+    first, again, other = keys(make(5))
+    assert first == again
+    assert first != other
+    assert name == "sophia" or keys(make(6))[0] != first
+
+
+def is_key(leaf):
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) or leaf.dtype == jnp.uint32
+
+
+def test_noise_of_seeds_is_independent_and_survives_chunks():
+    """Steps of noise alone, but for a loss that is nearly flat: over 200, no correlation."""
+
+    def noise(learning_rate):
+        return optax.noisy_sgd(learning_rate, 1.0, 0.0, key=3)
+
+    made = Network(One, noise, lambda out, label: 1e-9 * jnp.sum(out**2))
+    options: Any = {"seeds": 2, "steps": 200, "save": SaveAt(weight, every=1)}
+    samples, hyper = made.prepare(np.ones((1, 1)), [0]), {"learning_rate": 1.0}
+    whole = ensemble(made, samples, hyper, jax.random.key(0), **options)
+    parts = ensemble(made, samples, hyper, jax.random.key(0), chunk=1, **options)
+    np.testing.assert_array_equal(whole.saved, parts.saved)
+    one, other = np.diff(np.asarray(whole.saved, float))
+    assert abs(np.corrcoef(one, other)[0, 1]) < 4 / 200**0.5
+    np.testing.assert_allclose([one.std(), other.std()], 1, atol=4 / 400**0.5)
+
+
+def weight(now):
+    return now.state.params.w
 
 
 def test_optimisers_get_the_loss_that_they_ask_for():

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
-from nsh._checks import is_concrete, require, require_all
+from nsh._checks import is_concrete, require, require_all, require_scalar
 from nsh.bounds import Interval
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.pathway_model import PathwayModel
@@ -91,8 +91,10 @@ class Extension(System):
         return eqx.tree_at(lambda h: [getattr(h, name) for name in names], hyper, values)
 
     def check(self, hyper: Any, steps: int) -> None:
-        """Raise `ValueError` for hyperparameters of another kind, or that the inner refuses."""
+        """Raise `ValueError` for hyperparameters of another kind or shape, and as the inner."""
         require(isinstance(hyper, self.kind), "hyper", type(hyper).__name__, self.kind.__name__)
+        for name in hyper.intervals:
+            require_scalar(name, getattr(hyper, name))
         self.inner.check(hyper.inner, steps)
 
 

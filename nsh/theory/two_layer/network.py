@@ -20,6 +20,7 @@ from nsh._checks import (
     require_label_type,
     require_labels,
     require_numeric,
+    require_scalar,
 )
 from nsh.bounds import Interval
 from nsh.system import System
@@ -139,6 +140,7 @@ class TwoLayer(System):
         for name, value in hyper.items():
             known = name in NEEDED + OPTIONAL
             require(known, "hyper", name, f"one of {', '.join(NEEDED + OPTIONAL)}")
+            require_scalar(f"hyper[{name!r}]", value)
             if is_concrete(value):
                 number = require_numeric(f"hyper[{name!r}]", value)
                 low = "> 0" if name in NEEDED else ">= 0"

@@ -17,6 +17,7 @@ from nsh._checks import (
     require_all,
     require_integer,
     require_numeric,
+    require_scalar,
 )
 from nsh.bounds import Interval
 from nsh.system import System
@@ -76,6 +77,8 @@ class Repopulating(System):
         """Raise `ValueError` unless `hyper` is as the class states."""
         require(isinstance(hyper, dict), "hyper", hyper, "a dict")
         for name in OWN:
+            if name in hyper:
+                require_scalar(f"hyper[{name!r}]", hyper[name])
             if name in hyper and is_concrete(hyper[name]):
                 number = require_numeric(f"hyper[{name!r}]", hyper[name])
                 inside = (number >= 0) & (number <= 1)
