@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PyTree
 
+from nsh._checks import require_label_type
 from nsh.measure import Observation
 from nsh.training import Snapshot
 
@@ -32,16 +33,22 @@ class Variable:
 
 
 class Labelled(eqx.Module):
-    """Examples, as `System.prepare` gives them, and their classes."""
+    """Examples, as `System.prepare` gives them, and their labels or real targets `y`."""
 
     examples: PyTree
-    labels: Int[Array, " n"]
+    y: Array
+
+    @property
+    def labels(self) -> Int[Array, " n"]:
+        """The classes. Raises `ValueError` where `y` are real targets."""
+        require_label_type(self.y, len(self.y), "y")
+        return self.y
 
 
 class View(eqx.Module):
-    """What a measurement sees: a run as it stands, and what it makes of the labelled examples.
+    """What a measurement sees: a run as it stands, and what it makes of some examples.
 
-    `now`: the run. `data`: the examples and their labels. `seen`: its logits and features of them.
+    `now`: the run. `data`: the examples and their labels or targets. `seen`: its logits and features of them.
     `key`: for Monte Carlo draws, the same at all steps and for all seeds.
     """
 

@@ -8,6 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key
 
 from nsh._checks import MOST_KEY, require, require_integer
@@ -64,6 +65,7 @@ def measurements(
     ``"test_accuracy"`` is the accuracy on the test data, and so on for every name. `examples`:
     only the first so many of each set. `key`: of the Monte Carlo draws. Raises `ValueError` for a
     name that is not there, test data that are not, and measurements that do not fit the system.
+    Where `y` are real targets, measurements that need classes raise it as they are recorded.
     """
     chosen = tuple(one if isinstance(one, Measurement) else measurement(one) for one in what)
     names = [name for one in chosen for name in one.named()]
@@ -97,6 +99,7 @@ def _labelled_test(system: System, test: Any, count: int | None) -> Labelled:
 
 
 def labelled(system: System, x: Any, y: Any, count: int | None) -> Labelled:
-    """The first `count` samples (None: all), prepared."""
+    """The first `count` samples (None: all), prepared; labels as int32, real targets as they are."""
     x, y = x[:count], y[:count]
-    return Labelled(system.prepare(x, y), jnp.asarray(y, jnp.int32))
+    whole = np.asarray(y).dtype.kind in "iu"
+    return Labelled(system.prepare(x, y), jnp.asarray(y, jnp.int32 if whole else None))

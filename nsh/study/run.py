@@ -18,6 +18,7 @@ from nsh.study.layout import CHECKSUM, layout
 from nsh.study.members import train_block
 from nsh.study.progress import Progress, silent
 from nsh.study.provenance import device, device_kind, settings, versions
+from nsh.study.reading import readable
 from nsh.study.store import Store
 from nsh.study.study import Study
 from nsh.study.summary import draw
@@ -96,9 +97,10 @@ def run_study(
 def open_study(directory: str | Path) -> xr.Dataset:
     """The data of a study, from the directory that `run_study` was given; loaded when looked at.
 
-    Members that are not computed yet have status -1 and NaN everywhere.
+    Members that are not computed yet have status -1 and NaN everywhere. Raises `StoreRefused` when
+    it is looked at after the study has been extended: open it again.
     """
-    dataset = xr.open_zarr(Path(directory) / STORE, consolidated=False, chunks=None)
+    dataset = xr.open_zarr(readable(Path(directory) / STORE), consolidated=False, chunks=None)
     return dataset[sorted(map(str, dataset.data_vars.keys() - {CHECKSUM}))]
 
 

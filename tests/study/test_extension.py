@@ -8,7 +8,7 @@ import pytest
 from studies import files, swelling
 from watched import count_blocks, crash_at, crash_everywhere, truncate
 
-from nsh.study import StoreRefused, extension, run_study
+from nsh.study import StoreRefused, extension, open_study, run_study
 from nsh.study.progress import silent
 
 LARGE = swelling(seeds=5, chunk=4, grid={"threshold": [0.5, 1.0, 1.5]})
@@ -51,11 +51,16 @@ def test_extended_store_is_that_of_a_study_as_large_from_the_start(
 ):
     with contextlib.suppress(KeyboardInterrupt):
         run_study(dataclasses.replace(LARGE, **sizes), tmp_path, progress=progress)
+    before = open_study(tmp_path)
     told, trained = [], []
     count_blocks(LARGE, tmp_path, told, trained)
     assert sum(trained) == computed
     assert told[0] == f"extended, with {15 - computed} runs that were there"
     assert files(tmp_path) == files(large)
+    # its chunks are those of other grid values and seeds now
+    with pytest.raises(StoreRefused, match=r"has been extended.*open it again"):
+        before["number"].load()
+    assert open_study(tmp_path)["number"].shape == (3, 5, 3)
     assert {path.name for path in tmp_path.iterdir()} == {"data.zarr"}
 
 

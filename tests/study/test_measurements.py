@@ -1,5 +1,6 @@
 """What a study records by name is what `nsh.measure` gives, for every name, on both sets."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +9,9 @@ from studies import swelling
 
 from nsh import Neurashed, SaveAt, measure
 from nsh.neurashed import figure4, figure4_rules
-from nsh.study import CATALOGUE, measurement, measurements
+from nsh.study import CATALOGUE, Measurement, Variable, measurement, measurements
 from nsh.study.layout import layout
+from nsh.theory.two_layer import Symmetric, TwoLayer
 from nsh.training import Snapshot
 
 
@@ -84,6 +86,38 @@ def test_units_and_axes_reach_the_store(seen):
     assert plan.arrays["information_input"].dims == ("seed", "step", "level")
     assert plan.arrays["information_input"].attributes["units"] == "bits"
     np.testing.assert_array_equal(plan.coordinates["level"][1], [1, 2])
+
+
+def test_real_targets_stay_real_and_are_no_labels():
+    """Targets of -0.5, 0.25, ... were cut to 0, and passed for classes."""
+    system = TwoLayer(2, Symmetric(2), outputs=2)
+    x, y = np.eye(2), np.array([[-0.5, 0.25], [1.75, 0.5]])
+
+    def squared(view):
+        return {"squared_error": jnp.mean(jnp.sum((view.seen.logits - view.data.y) ** 2, axis=1))}
+
+    error = Measurement(squared, {"squared_error": Variable("squared error", "1")})
+    what = measurements([error, "effective_features"], system, x, y, test=(x, y))
+    hyper = {"alpha": 1.0, "learning_rate": 0.1}
+    state = system.init(jax.random.key(0), hyper)
+    now = Snapshot(system, state, hyper, jnp.zeros((), jnp.int32))
+    found = what(now)  # f = 0 at the start
+    np.testing.assert_allclose(found["squared_error"], (y**2).sum() / 2, rtol=1e-6)
+
+    needing = [name for name in CATALOGUE if name not in UNLABELLED]
+    for name in needing:
+        what = measurements([f"test_{name}"], system, x, y, test=(x, y))
+        with pytest.raises(
+            ValueError, match=r"y\.shape = \(2, 2\): must be .*one label per sample"
+        ):
+            eqx.filter_eval_shape(what, now)
+    single = TwoLayer(2, Symmetric(2))
+    now = Snapshot(single, single.init(jax.random.key(0), hyper), hyper, jnp.zeros((), jnp.int32))
+    with pytest.raises(ValueError, match=r"y\.dtype = 'float(32|64)': must be an integer type"):
+        eqx.filter_eval_shape(measurements(["accuracy"], single, x, y[:, 0]), now)
+
+
+UNLABELLED = ("effective_features", "surviving_share", "log_amplification")
 
 
 def test_bad_names_and_sets():
