@@ -48,7 +48,7 @@ class Labelled(eqx.Module):
 class View(eqx.Module):
     """What a measurement sees: a run as it stands, and what it makes of some examples.
 
-    `now`: the run. `data`: the examples and their labels or targets. `seen`: its logits and features of them.
+    `now`: the run. `data`: examples, with labels or targets. `seen`: logits and features of them.
     `key`: for Monte Carlo draws, the same at all steps and for all seeds.
     """
 

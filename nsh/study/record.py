@@ -99,7 +99,7 @@ def _labelled_test(system: System, test: Any, count: int | None) -> Labelled:
 
 
 def labelled(system: System, x: Any, y: Any, count: int | None) -> Labelled:
-    """The first `count` samples (None: all), prepared; labels as int32, real targets as they are."""
+    """The first `count` samples (None: all), prepared; labels as int32, targets as they are."""
     x, y = x[:count], y[:count]
     whole = np.asarray(y).dtype.kind in "iu"
     return Labelled(system.prepare(x, y), jnp.asarray(y, jnp.int32 if whole else None))
