@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -28,7 +29,7 @@ class Gaussian(eqx.Module):
     percents at kinks and for large K.) Differentiable by K: nodes move with the breaks.
 
     `K` is at least the smallest normal float: a deep layer's K underflows to 0, where every place
-    would be z = 0 and slopes beside it, as of ReLU, out of sight.
+    would be z = 0 and slopes beside it, as of ReLU, out of sight. It is at most the largest one.
     """
 
     K: Float[Array, ""]
@@ -39,17 +40,25 @@ class Gaussian(eqx.Module):
         """<F>, of F's values at the nodes."""
         return jnp.sum(self.weight * values)
 
+    def mean_square(self, values: Float[Array, " nodes"]) -> Float[Array, ""]:
+        """<F^2>, also where squares at the farthest nodes are beyond floats."""
+        size = jax.lax.stop_gradient(jnp.max(jnp.abs(values)))
+        size = jnp.where(size > 0, size, 1.0)
+        return size * (size * self.mean((values / size) ** 2))
+
 
 def gaussian(K: Float[Array, ""], activation: Activation) -> Gaussian:
     """The nodes for N(0, K), broken at the activation's kinks; `ValueError` unless K > 0.
 
-    A traced K of 0 is the limit K -> 0; one below 0, or NaN, makes every mean NaN.
+    A traced K of 0 is the limit K -> 0, an infinite one the largest float; one below 0, or NaN,
+    makes every mean NaN.
     """
     K = jnp.asarray(K, jnp.result_type(K, float))
     require(K.shape == (), "shape of variance K", K.shape, "(), one number (jax.vmap for several)")
     if is_concrete(K):
         require_all(np.asarray(K) > 0, "variance K", K, "> 0")
-    K = jnp.where(K >= 0, jnp.maximum(K, jnp.finfo(K.dtype).tiny), jnp.nan)
+    limits = jnp.finfo(K.dtype)
+    K = jnp.where(K >= 0, jnp.clip(K, limits.tiny, limits.max), jnp.nan)
     deviation = jnp.sqrt(K)
     inner = [
         jnp.clip(kink / deviation, -TAIL, TAIL) if kink else jnp.zeros_like(deviation)

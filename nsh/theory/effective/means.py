@@ -56,11 +56,14 @@ def later_layers(architecture: Architecture) -> tuple[Float[Array, " later"], ..
 def over_layers(step: Callable[[Any, Any], Any], first: PyTree, after: PyTree) -> Any:
     """All layers' values, leading axis [layers]: the first's, and ``step(value, numbers)`` on.
 
-    `after`: what the step to each later layer takes, leading axis [layers - 1].
+    `after`: what the step to each later layer takes, leading axis [layers - 1]. A number that has
+    left the range of floats stays as it is.
     """
 
     def both(now: Any, given: Any) -> tuple[Any, Any]:
-        following = step(now, given)
+        following = jax.tree.map(
+            lambda old, new: jnp.where(jnp.isfinite(old), new, old), now, step(now, given)
+        )
         return following, following
 
     _, later = jax.lax.scan(both, first, after)
@@ -77,7 +80,7 @@ def mean_kernels(
     Source: arXiv 2106.10165, sections 4.3 and 8.4.1 (skips: appendix B). Shapes: [layers], entry
     l - 1 being layer l. Differentiable by x2 and every number of the architecture. Deep off
     criticality K leaves the range of floats: it ends at 0, where slopes are those beside z = 0,
-    or at infinity or NaN. Raises `ValueError` for a bad x2 (see `first_layer`).
+    or at infinity. Raises `ValueError` for a bad x2 (see `first_layer`).
     """
     activation, gamma2 = architecture.activation, architecture.gamma**2
     first = first_layer(architecture, x2)
@@ -86,7 +89,7 @@ def mean_kernels(
         K, Theta = layer
         C_b, C_W, lambda_b, lambda_W = after
         nodes = gaussian(K, activation)
-        g = nodes.mean(activation(nodes.z) ** 2)
+        g = nodes.mean_square(activation(nodes.z))
         slope2 = nodes.mean(activation.derivative(nodes.z) ** 2)
         return (
             C_b + C_W * g + gamma2 * K,

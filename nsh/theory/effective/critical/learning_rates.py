@@ -43,7 +43,7 @@ def contributions(architecture: Architecture, x2: Any) -> Contributions:
     def step(K: Array, after: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
         C_b, C_W, *_ = after
         nodes = gaussian(K, activation)
-        g = nodes.mean(activation(nodes.z) ** 2)
+        g = nodes.mean_square(activation(nodes.z))
         passed = C_W * nodes.mean(activation.derivative(nodes.z) ** 2) + gamma2
         return C_b + C_W * g + gamma2 * K, (g, passed)
 

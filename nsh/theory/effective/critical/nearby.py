@@ -41,7 +41,7 @@ def nearby_inputs(architecture: Architecture, K: Any, norm: Any, distance: Any) 
     ``K' = C_b + C_W g``, ``norm' = chi_par norm``, ``distance' = chi_perp distance + h norm^2``,
     with susceptibilities at K; a skip adds gamma^2 times the old ones. (arXiv 2106.10165, section
     5.1, to leading order in the difference of the inputs.) Differentiable by all. Deep off
-    criticality K leaves the range of floats: 0, infinity or NaN from there on.
+    criticality K leaves the range of floats: 0 or infinity from there on.
 
     Raises `ValueError` unless all three are finite numbers, K > 0 and distance >= 0.
     """
@@ -62,7 +62,7 @@ def nearby_inputs(architecture: Architecture, K: Any, norm: Any, distance: Any) 
         nodes = gaussian(now.K, architecture.activation)
         chi = susceptibilities(nodes, architecture.activation, C_W)
         return NearbyInputs(
-            C_b + C_W * nodes.mean(architecture.activation(nodes.z) ** 2) + gamma2 * now.K,
+            C_b + C_W * nodes.mean_square(architecture.activation(nodes.z)) + gamma2 * now.K,
             (chi.parallel + gamma2) * now.norm,
             (chi.perpendicular + gamma2) * now.distance + chi.h * now.norm**2,
         )

@@ -59,7 +59,7 @@ def fixed_point(
 
     def g(K: Array) -> Array:
         nodes = gaussian(K, activation)
-        return nodes.mean(activation(nodes.z) ** 2)
+        return nodes.mean_square(activation(nodes.z))
 
     def excess(K: Array) -> Array:
         return C_b + C_W * g(K) - K

@@ -107,7 +107,7 @@ def _step(
     )
     Omega_covariance = signal * m.variance + backward * m.covariance
     both = m.covariance + m.g * m.slope2  # <s^2 s'^2>
-    bent = C_W**2 * m.cubic * Theta**2
+    bent = C_W**2 * _times(m.cubic, Theta**2)
     return Fluctuations(
         K=C_b + C_W * m.g,
         Theta=lambda_b + lambda_W * m.g + perpendicular * Theta,
@@ -120,7 +120,12 @@ def _step(
         B=C_W**2 * (m.slope_variance + m.slope2**2) * Theta**2 / n + perpendicular**2 * now.B,
         D=C_W * Omega_covariance / n + parallel * (tilt * now.V + perpendicular * now.D),
         F=C_W**2 * both * Theta / n + parallel**2 * now.F,
-        P=bent / n + perpendicular * (C_W * m.bend * now.B + parallel * now.P),
+        P=bent / n + perpendicular * (C_W * _times(m.bend, now.B) + parallel * now.P),
         Q=(bent + lambda_W * C_W * both * Theta) / n
         + parallel * (perpendicular * now.Q + tilt * now.F),
     )
+
+
+def _times(factor: Array, value: Array) -> Array:
+    """Their product; 0 where the factor is, as for functions without curvature."""
+    return jnp.where(factor == 0, 0.0, factor * value)

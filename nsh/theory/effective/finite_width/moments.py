@@ -40,18 +40,21 @@ def moments(K: Scalar, activation: Activation) -> Moments:
     unit = susceptibilities(nodes, activation, 1.0)
     s, slope = activation(nodes.z), activation.derivative(nodes.z)
     curvature = activation.derivative(nodes.z, 2)
-    g, slope2 = nodes.mean(s**2), nodes.mean(slope**2)
+    g, slope2 = nodes.mean_square(s), nodes.mean(slope**2)
+    # in units of g, so that nothing leaves the range of floats before the results do;
     # centred, so that float32 loses nothing to cancellation
-    spread, slope_spread = s**2 - g, slope**2 - slope2
-    u2 = (nodes.z / jnp.sqrt(nodes.K)) ** 2
+    unit_s = s / jnp.sqrt(jnp.maximum(g, jnp.finfo(g.dtype).tiny))
+    spread, slope_spread = unit_s**2 - 1, slope**2 - slope2
+    deviation = jnp.sqrt(nodes.K)
+    u2 = (nodes.z / deviation) ** 2
     return Moments(
         g=g,
         slope2=slope2,
         dg=unit.parallel,
-        d2g=nodes.mean(s**2 / nodes.K * (u2**2 - 6 * u2 + 3)) / (4 * nodes.K),
+        d2g=nodes.mean((s / deviation) ** 2 * (u2**2 - 6 * u2 + 3)) / (4 * nodes.K),
         dslope2=2 * unit.h,
-        variance=nodes.mean(spread**2),
-        covariance=nodes.mean(spread * slope_spread),
+        variance=g * (g * nodes.mean(spread**2)),
+        covariance=g * nodes.mean(spread * slope_spread),
         slope_variance=nodes.mean(slope_spread**2),
         bend=nodes.mean(s * curvature),
         cubic=nodes.mean(s * slope**2 * curvature),

@@ -74,12 +74,15 @@ def naive_residual_vertex(architecture: Architecture, x2: Any) -> Float[Array, "
         K, V = layer
         C_b, C_W, _, _ = after
         nodes = gaussian(K, activation)
-        squared = activation(nodes.z) ** 2
-        g = nodes.mean(squared)
+        s = activation(nodes.z)
+        after_K = C_b + C_W * nodes.mean_square(s) + gamma2 * K
+        root = _root(after_K)
+        squared = (s / root) ** 2  # in units of the new K, to stay in the range of floats
+        spread = squared - nodes.mean(squared)
         parallel = susceptibilities(nodes, activation, C_W).parallel + gamma2
-        source = C_W**2 * nodes.mean((squared - g) ** 2)
-        source += 2 * gamma2 * C_W * nodes.mean((squared - g) * nodes.z**2)
-        return C_b + C_W * g + gamma2 * K, source / n + parallel**2 * V
+        source = C_W**2 * nodes.mean(spread**2)
+        source += 2 * gamma2 * C_W * nodes.mean(spread * (nodes.z / root) ** 2)
+        return after_K, root**2 * (root**2 * source / n) + parallel**2 * V
 
     return over_layers(step, (K, jnp.zeros_like(K)), later_layers(architecture))[1]
 
@@ -106,29 +109,36 @@ def residual_vertex(
     require_integer("modes", modes, 2, 64)
     n, activation, gamma = _width(architecture), architecture.activation, architecture.gamma
     K, _ = first_layer(architecture, x2)
+    V = jnp.zeros_like(K)
     order = np.arange(1, modes + 1)
     e2 = jnp.asarray(order == 2, K.dtype)
 
     def step(layer, after):
-        K, M = layer
+        K, M, _ = layer
         C_b, C_W, _, _ = after
         nodes = gaussian(K, activation)
-        squared = activation(nodes.z) ** 2
-        g = nodes.mean(squared)
-        h = jnp.stack(hermite(nodes.z / jnp.sqrt(K), modes + 1)[1:])
+        s, deviation = activation(nodes.z), jnp.sqrt(nodes.K)
+        after_K = C_b + C_W * nodes.mean_square(s) + gamma**2 * K
+        root = _root(after_K)
+        squared = (s / root) ** 2  # in units of the new K, to stay in the range of floats
+        h = jnp.stack(hermite(nodes.z / deviation, modes + 1)[1:])
         c = h @ (nodes.weight * squared)
         Mc = M @ c
-        U = C_W**2 * (nodes.mean((squared - g) ** 2) + c @ Mc)
-        after_K = C_b + C_W * g + gamma**2 * K
-        a = 1 / (np.sqrt(2.0) * after_K)
-        G = jnp.cumprod(jnp.broadcast_to(gamma * jnp.sqrt(K / after_K), (modes,)))
+        U = C_W**2 * (nodes.mean((squared - nodes.mean(squared)) ** 2) + c @ Mc)
+        a = 1 / np.sqrt(2.0)
+        G = jnp.cumprod(jnp.broadcast_to(gamma * deviation / root, (modes,)))
         mixed = jnp.outer(G * C_W * (c + Mc), e2)
         M = G[:, None] * M * G[None] + a * (mixed + mixed.T) + a**2 * U * jnp.outer(e2, e2)
-        return after_K, M
+        return after_K, M, root**2 * (root**2 * (2 * M[1, 1] / n))
 
-    start = K, jnp.zeros((modes, modes), K.dtype)
-    K, M = over_layers(step, start, later_layers(architecture))
-    return 2 * K**2 * M[:, 1, 1] / n
+    start = K, jnp.zeros((modes, modes), K.dtype), V
+    return over_layers(step, start, later_layers(architecture))[2]
+
+
+def _root(K: Array) -> Array:
+    """The root of K in the range of floats."""
+    limits = jnp.finfo(K.dtype)
+    return jnp.sqrt(jnp.clip(K, limits.tiny, limits.max))
 
 
 def _width(architecture: Architecture) -> int:

@@ -12,6 +12,7 @@ from jaxtyping import Array
 from nsh._checks import as_numbers, is_concrete, require, require_all, require_integer
 from nsh.theory.effective.activation import ACTIVATIONS, Activation, Elementwise, as_activation
 from nsh.theory.effective.infinite_width.closed_duals import Erf, ScaleInvariant
+from nsh.theory.effective.infinite_width.errors import floored, of_activation
 from nsh.theory.effective.infinite_width.gap import gap_of, product
 from nsh.theory.effective.infinite_width.hermite import TERMS, Expansion
 from nsh.theory.effective.infinite_width.pairs import Dual
@@ -55,10 +56,20 @@ def dual(
         K_aa, K_bb, K_ab = (as_numbers(field, K, float) for field, K in given.items())
         _check(K_aa, K_bb, K_ab)
         a, b = known.moments(K_aa), known.moments(K_bb)
-        found = known.pairs(a, b, gap_of(K_aa, K_bb, K_ab))
+        gap = gap_of(K_aa, K_bb, K_ab)
+        found = known.pairs(a, b, gap)
         both = product(a.root_square, b.root_square, found.gap)
-        error = jnp.maximum(jnp.asarray(found.error), found.slope_error)
-        return DualValues(both, found.slope, jnp.broadcast_to(error, both.shape))
+        if isinstance(known, ScaleInvariant):
+            return DualValues(both, found.slope, jnp.zeros_like(both))
+        # of the gap, a difference of rounded numbers
+        rounding = float(jnp.finfo(both.dtype).eps) / 2
+        errors = of_activation(rounding, (a, b), gap, found)
+        sizes = a.root_square * b.root_square, a.root_slope * b.root_slope
+        relative = (
+            jnp.where(size > 0, error, 0.0) / floored(size)
+            for error, size in zip(errors, sizes, strict=True)
+        )
+        return DualValues(both, found.slope, jnp.maximum(*relative))
 
     return apply
 

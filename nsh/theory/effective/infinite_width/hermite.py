@@ -77,12 +77,14 @@ class Expansion(eqx.Module):
         found = jnp.tensordot(basis, values, 1, precision="highest")
         squares = jnp.sum(values**2, 0)
         left = squares - jnp.sum(found**2, 0)
-        tail = safe_sqrt(jnp.abs(left[:2] - left[2:]))
         bent = part.coefficients(deviation, found[:, 2:])
         whole = found[:, :2] + (bent - found[:, 2:])
         order = np.arange(terms).reshape(-1, 1)
         inside = order >= np.array(part.skipped)
         bent = jnp.where(inside.reshape(*inside.shape, *(1,) * K.ndim), bent, 0.0)
+        # where what is left at c = 1 happens to cancel, as much as the last terms
+        last = jnp.sum(jnp.abs(whole**2 - bent**2)[terms - terms // 4 :], 0)
+        tail = safe_sqrt(jnp.maximum(jnp.abs(left[:2] - left[2:]), last))
         square, slope = self._broken_squares(K) if beside else squares[:2]
         rows, lost = part.of_rows(K)
         more = More(jnp.concatenate([whole, bent], 1), jnp.stack([tail, lost]), rows)

@@ -70,7 +70,7 @@ class SmoothedRamps:
         share = jnp.where(there, safe_sqrt(K)[None] * inverse, 1.0)
         A, C, B, E = (jnp.asarray(one, K.dtype) for one in np.abs(self.numbers.T))
         A, C, B, E = (one.reshape(tau.shape) for one in (A, C, B, E))
-        s = share * (A * root + C + B + E)
+        s = share * (share * (A * root + C) + B + E)  # even parts are flat at 0
         slope = share * (A + C * inverse) + (B + E) * inverse
         size = 0.4 * jnp.stack([s, slope]).sum(1)
         return jnp.stack([root, share, tau * inverse]), float(jnp.finfo(K.dtype).eps) ** 0.5 * size

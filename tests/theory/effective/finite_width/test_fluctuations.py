@@ -187,6 +187,21 @@ def test_jit_and_vmap_over_inputs_and_hyperparameters():
         )
 
 
+@pytest.mark.parametrize("C_W", [0.05, 30.0])
+def test_deep_off_criticality_there_are_limits(C_W):
+    """Of relu: V = 5 (l - 1) K^2 / n as far as floats reach, then 0 or infinity, never NaN."""
+    found = compiled(Architecture("relu", 300, 10, C_W=C_W), 0.5)
+    layer = np.arange(300)
+    exact = layer / 2 * (C_W / 2 * (C_W / 2) ** layer) ** 2
+    limits = jnp.finfo(found.V.dtype)
+    within = (exact > 1e3 * float(limits.tiny)) & (exact < float(limits.max) / 1e3)
+    np.testing.assert_allclose(found.V[within], exact[within], rtol=1e-3)
+    for name in FIELDS:
+        assert not np.any(np.isnan(getattr(found, name))), name
+    end = 0.0 if C_W < 2 else np.inf
+    assert [found.K[-1], found.V[-1], found.D[-1], found.P[-1]] == [end, end, end, 0.0]
+
+
 @pytest.mark.core
 def test_bad_input():
     def message(x2: Any = 1.0, widths: int | None = 10, **hyper):

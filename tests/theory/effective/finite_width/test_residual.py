@@ -79,6 +79,35 @@ def test_tanh_deep_grows_as_the_closed_form_says():
     np.testing.assert_allclose(corrected, naive, rtol=0.03)
 
 
+@pytest.mark.parametrize("C_W", [0.05, 30.0])
+def test_far_off_criticality_it_leaves_the_range_of_floats_as_a_number(C_W):
+    """ReLU: by scale invariance V / K^2 is that of the critical network of the same shares."""
+    depth, n, gamma, x2 = 300, 10, 0.2, 0.5
+    grows = C_W / 2 + gamma**2
+    K = C_W * x2 * grows ** np.arange(depth)
+    numbers = {"C_W": C_W, "gamma": gamma}
+    critical = {"C_W": C_W / grows, "gamma": gamma / grows**0.5}
+    alike = Architecture("relu", depth, n, **critical)
+    ratio = np.asarray(corrected(alike, grows / C_W), float)  # K = 1 in every layer
+    source = (1.25 * C_W**2 + 2 * gamma**2 * C_W) / grows**2
+    architecture = Architecture("relu", depth, n, **numbers)
+    found = corrected(architecture, x2), closed(architecture, x2)
+    _same_in_range(found[0], ratio * K**2)
+    _same_in_range(found[1], source * np.arange(depth) / n * K**2)
+    _same_in_range(jax.jit(mean_kernels)(architecture, x2)[0], K)
+
+
+def _same_in_range(found, exact):
+    """Equal where floats reach, else 0 or infinity; a product of two may leave it a bit before."""
+    limits = jnp.finfo(found.dtype)
+    with np.errstate(over="ignore"):
+        within = (exact > 1e3 * float(limits.tiny)) & (exact < float(limits.max) / 1e3)
+        beyond = (exact == 0) | (exact < float(limits.tiny) / 1e3) | (exact > float(limits.max))
+    np.testing.assert_allclose(found[within], exact[within], rtol=1e-3)
+    gone = np.where(exact[beyond] < 1, 0.0, np.inf)
+    np.testing.assert_array_equal(found[beyond], gone)
+
+
 def test_differentiable():
     def both(C_W, gamma, x2):
         architecture = Architecture("tanh", 4, 6, C_W=C_W, gamma=gamma)

@@ -201,6 +201,41 @@ def test_equal_inputs_and_large_variances(name):
     assert np.all(np.asarray(found.error) < 1e-4)
 
 
+def test_error_is_neither_far_too_small_nor_far_too_large():
+    """Slopes that bend between kinks; a small share of steep slopes; even functions beside 0."""
+    kind = found_of("relu", [1.0], [1.0], [0.5]).s.dtype
+    eps = float(jnp.finfo(kind).eps)
+
+    def told_and_true(activation, function, slope, kinks, K, c):
+        across = np.asarray(c * K, kind)
+        told = found_of(activation, [K], [K], [across])
+        error = 0.0
+        for value, f in ((told.s, function), (told.slope, slope)):
+            square = mean(lambda z: f(z) ** 2, kinks, K)
+            exact = mean_of_product(f, kinks, K, K, float(across)) if c < 1 else square
+            error = max(error, abs(float(value[0]) - exact) / square)
+        return float(told.error[0]), error
+
+    def bent(z):
+        return np.where(z <= -3, 0.0, np.where(z >= 3, 1.0, z / 3 + 0.5))
+
+    hard_swish = jax.nn.hard_swish, lambda z: z * np.clip(z + 3, 0, 6) / 6, bent
+    relu6 = jax.nn.relu6, lambda z: np.clip(z, 0, 6), lambda z: 1.0 * ((z > 0) & (z < 6))
+    even = (
+        lambda z: z * jnp.tanh(z),
+        lambda z: z * np.tanh(z),
+        lambda z: np.tanh(z) + z / np.cosh(np.minimum(abs(z), 300)) ** 2,
+    )
+    for c in (1.0, 0.9999):
+        told, true = told_and_true(*hard_swish, SCALES, 1e4, c)
+        assert true / 10 < told < 10 * true
+    told, true = told_and_true(*relu6, (-6.0, *SCALES, 6.0), 1e4, 0.9999)
+    assert true < 10 * told + 1e-10
+    told, true = told_and_true(*even, SCALES, 1e-6, 0.9)
+    assert true < 10 * told + 1e-10
+    assert told < 100 * eps
+
+
 def test_no_variance_is_the_limit():
     below, above = SCALE * ALPHA, SCALE
     K_bb = [0.0, 0.0, 1e-12]
