@@ -102,8 +102,9 @@ def residual_vertex(
 
     Derived anew; agrees with Monte Carlo (ReLU, gamma = 1/2, 6 layers: n V / K^2 = 26.85, where the
     closed recursion has 17.8) and, at gamma = 0, with `fluctuations`. `modes` cuts off functions
-    of z that oscillate faster. One input; skips need equal widths, the outputs' included. Shapes:
-    [layers], entry l - 1 being layer l. Differentiable by x2 and the numbers of the architecture
+    of z that oscillate faster. One input; skips need equal widths, the outputs' included. Far off
+    criticality V ends at 0 or infinity, where floats do. Shapes: [layers], entry l - 1 being
+    layer l. Differentiable by x2 and the numbers of the architecture
     (by gamma not at exactly 0). Raises `ValueError` for unequal or no widths, a bad x2, modes < 2.
     """
     require_integer("modes", modes, 2, 64)

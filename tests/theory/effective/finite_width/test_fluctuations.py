@@ -187,6 +187,7 @@ def test_jit_and_vmap_over_inputs_and_hyperparameters():
         )
 
 
+@np.errstate(over="ignore")
 @pytest.mark.parametrize("C_W", [0.05, 30.0])
 def test_deep_off_criticality_there_are_limits(C_W):
     """Of relu: V = 5 (l - 1) K^2 / n as far as floats reach, then 0 or infinity, never NaN."""

@@ -211,7 +211,7 @@ def test_error_is_neither_far_too_small_nor_far_too_large():
         told = found_of(activation, [K], [K], [across])
         error = 0.0
         for value, f in ((told.s, function), (told.slope, slope)):
-            square = mean(lambda z: f(z) ** 2, kinks, K)
+            square = mean(lambda z, f=f: f(z) ** 2, kinks, K)
             exact = mean_of_product(f, kinks, K, K, float(across)) if c < 1 else square
             error = max(error, abs(float(value[0]) - exact) / square)
         return float(told.error[0]), error
