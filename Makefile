@@ -16,7 +16,7 @@ VENV_WHEEL := .venv-wheel
 VENV_PEERS := .venv-peers
 VENV_KERNELS := .venv-kernels
 
-.PHONY: help reproduce benchmark notebooks lab docs test test-long test-lowest test-wheel clean
+.PHONY: help reproduce benchmark notebooks lab docs check test test-long test-lowest test-wheel clean
 
 help:
 	@echo 'make reproduce     run every experiment; figures, data and claims.json go to results/'
@@ -29,6 +29,7 @@ help:
 	@echo 'make lab           open the notebooks in JupyterLab; ARGS="--no-browser" and its other options'
 	@echo 'make notebooks     run them all and save what they show'
 	@echo 'make docs          the documentation site, in site/; a broken link or an undocumented name fails'
+	@echo 'make check FILE=tests/test_readme.py   ruff and these tests, in seconds'
 	@echo 'make test          ruff, pyright and the tests'
 	@echo 'make test-long     the notebooks run anew, and the core tests with 64-bit floats'
 	@echo 'make test-lowest   the core tests on the lowest supported JAX'
@@ -57,6 +58,11 @@ notebooks: $(VENV)/notebooks.stamp
 
 docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
+
+check: $(VENV)/test.stamp
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+	CHECK_ANNOTATIONS=0 $(VENV)/bin/python -m pytest -q $(FILE)
 
 test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .

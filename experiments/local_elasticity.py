@@ -55,7 +55,7 @@ class Config:
     """Steps of neurashed before the measurement, mini-batches of one sample."""
     late_steps: int = 300
     """Steps before it is measured once more."""
-    network_seeds: int = 32
+    network_seeds: int = 16
     """Runs of each network and of the linear classifier."""
     network_hidden: tuple[int, ...] = (64, 32)
     network_channels: tuple[int, ...] = (8, 16)

@@ -21,7 +21,8 @@ LONGEST = ("test_experiments.py", "test_notebooks.py", "test_kill.py")
 users_flags = os.environ.get("XLA_FLAGS")
 quick = os.environ.get(QUICK.upper(), "1") != "0"
 
-install_import_hook("nsh", "beartype.beartype")
+if os.environ.get("CHECK_ANNOTATIONS", "1") != "0":  # `make check`: it costs seconds a process
+    install_import_hook("nsh", "beartype.beartype")
 as_users.no_promotion()
 jax.config.update(QUICK, quick)
 jax.config.update("jax_enable_compilation_cache", False)  # commands keep no programs of tests

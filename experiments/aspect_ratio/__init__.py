@@ -51,7 +51,7 @@ class Config:
     """Activation and width of the hidden layers."""
     layers: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Hidden layers, increasing."""
-    networks: int = 3000
+    networks: int = 1500
     """Networks at initialisation, of which fluctuations are taken."""
     seeds: int = 12
     """Networks trained."""

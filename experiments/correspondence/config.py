@@ -9,7 +9,7 @@ import dataclasses
 class Config:
     """Sizes, and the choices by which a graph is made of a network."""
 
-    seeds: int = 32
+    seeds: int = 16
     hidden: tuple[int, int] = (64, 32)
     """Hidden widths of the MLP."""
     channels: tuple[int, int] = (4, 8)

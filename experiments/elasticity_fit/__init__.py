@@ -50,9 +50,9 @@ FITS = ("fitted", *NULLS)
 class Config:
     """Sizes of both sides and of the fit."""
 
-    seeds: int = 32
+    seeds: int = 16
     """Networks, and runs of neurashed, that judge."""
-    fit_seeds: int = 32
+    fit_seeds: int = 16
     """Other networks, whose mean log elasticity is the target."""
     steps: int = 400
     batch: int = 32

@@ -68,7 +68,7 @@ __all__ = ["FULL", "Config", "claims", "figure", "run"]
 class Config:
     """Sizes of the runs, and of the extensions."""
 
-    seeds: int = 64
+    seeds: int = 32
     """Runs of every model on every task."""
     batch_sizes: tuple[int, int] = (1, 16)
     """Small and large, for implicit regularization."""

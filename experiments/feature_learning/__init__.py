@@ -60,7 +60,7 @@ class Config:
     alphas: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
     """Increasing; 1 is one of them."""
     width: int = 128
-    teacher_seeds: int = 32
+    teacher_seeds: int = 16
     """Each with a teacher, data and a start of its own."""
     teacher_inputs: int = 10
     teacher_hidden: int = 3

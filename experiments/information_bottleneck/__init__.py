@@ -40,7 +40,7 @@ SOURCE = "arXiv 2112.09741, Section 3, Figure 4"
 class Config:
     """Sizes of both halves of the experiment, and the noise they share."""
 
-    seeds: int = 1024
+    seeds: int = 256
     """Runs of neurashed for each reading of the 7th node."""
     steps: int = 2000
     """Steps of neurashed, mini-batches of one sample."""
@@ -50,7 +50,7 @@ class Config:
     """Standard deviation of the noise's fixed part, in units of the scores."""
     noise_relative: float = 0.05
     """Standard deviation of its relative part, over the level's largest score."""
-    network_seeds: int = 32
+    network_seeds: int = 16
     """Networks trained for each activation."""
     network_hidden: tuple[int, ...] = (24, 12, 6)
     """Hidden widths; narrow, or every level would tell all inputs apart at any time."""

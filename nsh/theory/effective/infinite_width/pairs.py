@@ -21,8 +21,8 @@ class Moments(eqx.Module):
     them at a time: `beside` does it there.
     """
 
-    numbers: Float[Array, "3 *shape"]
-    roots: Float[Array, "3 *shape"]
+    numbers: Float[Array, "3 ..."]
+    roots: Float[Array, "3 ..."]
     more: Any = None
     axis: int | None = eqx.field(static=True, default=None)
 

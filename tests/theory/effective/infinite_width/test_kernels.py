@@ -125,7 +125,6 @@ def test_symmetric_positive_and_exact_on_the_diagonal(x, residual):
         assert eigenvalues[-1] > 1
 
 
-@pytest.mark.optimised
 def test_blocks_make_up_the_whole():
     architecture, x = Architecture("relu", DEPTH, **NUMBERS), inputs()
     found = kernels(architecture, x)
