@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from nsh._checks import require
+
 
 def squared_error(output: Float[Array, " outputs"], y: Array) -> Float[Array, ""]:
     """``|output - y|^2 / 2``; an integer y is a label and stands for its one-hot vector.
@@ -17,11 +19,14 @@ def squared_error(output: Float[Array, " outputs"], y: Array) -> Float[Array, ""
         inside = _one_if_class(output, y)
         y = jax.nn.one_hot(y, output.shape[-1], dtype=output.dtype)
         return jnp.sum(optax.losses.l2_loss(output, y)) * inside
+    require(y.shape == output.shape, "y.shape", y.shape, f"{output.shape}, as output's")
     return jnp.sum(optax.losses.l2_loss(output, y))
 
 
 def cross_entropy(output: Float[Array, " outputs"], y: Array) -> Float[Array, ""]:
     """``-log softmax(output)_y`` of a label y, in nats; NaN for a label that is no class."""
+    whole = jnp.issubdtype(y.dtype, jnp.integer)
+    require(whole, "y.dtype", str(y.dtype), "an integer type: labels, not targets")
     loss = optax.losses.softmax_cross_entropy_with_integer_labels(output, y)
     return loss * _one_if_class(output, y)
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import is_concrete, require, require_all, require_integer
+from nsh._checks import as_numbers, is_concrete, require, require_all, require_integer
+from nsh.theory.two_layer.given import require_positive
 
 
 def clipped_squared_error(
@@ -19,10 +20,12 @@ def clipped_squared_error(
     Differentiable where it is not at `largest`. Raises `ValueError` unless largest > 0 and both
     have one shape, or y is one number: outputs [n] less y [n, 1] would be n^2 differences.
     """
+    output, y = as_numbers("output", output, None), as_numbers("y", y, None)
     shape = jnp.shape(output)
     require(jnp.shape(y) in ((), shape), "y.shape", jnp.shape(y), f"{shape}, as output's")
-    require(largest > 0, "largest", largest, "> 0")
-    return jnp.minimum((output - y) ** 2 / 2, largest)
+    require_positive("largest", largest)
+    gap = output - y.astype(output.dtype)
+    return jnp.minimum(gap**2 / 2, jnp.asarray(largest, output.dtype))
 
 
 def generalisation_bound(
@@ -48,8 +51,8 @@ def generalisation_bound(
     in `complexity`. Raises `ValueError` on numbers out of range.
     """
     require_integer("samples", samples, 1)
-    require(lipschitz > 0, "lipschitz", lipschitz, "> 0")
-    require(largest > 0, "largest", largest, "> 0")
+    require_positive("lipschitz", lipschitz)
+    require_positive("largest", largest)
     for field, value in (("norm", norm), ("complexity", complexity)):
         if is_concrete(value):
             require_all(np.asarray(value) >= 0, field, value, ">= 0")

@@ -7,6 +7,7 @@ import optax
 from jaxtyping import Array, Float
 
 from nsh._checks import require
+from nsh.theory.two_layer.given import as_inputs, require_particles
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
 
@@ -18,6 +19,7 @@ def path_norm(particles: Particles) -> Float[Array, ""]:
     Barron norm of f is its least value over all networks, of any width, that are f (E, Ma, Wu,
     arXiv 1906.08039, with the 2-norm of theta in place of the 1-norm). Differentiable.
     """
+    require_particles(particles)
     size = optax.safe_norm(particles.u, 0.0, axis=-1)
     length = optax.safe_norm(particles.theta, 0.0, axis=-1)
     return particles.alpha * jnp.sum(jnp.abs(particles.mass) * size * length)
@@ -41,5 +43,7 @@ def approximation_bound(
     put in, L the largest slope of s (after Barron, 1993, and E, Ma, Wu, arXiv 1906.08039).
     Differentiable. Raises `ValueError` unless the activation is scale-invariant.
     """
+    require_particles(particles, network)
+    x = as_inputs(network, "x", x, particles.theta.dtype)
     largest = jnp.linalg.eigvalsh(x.T @ x / len(x))[-1]
     return (largest_slope(network) * path_norm(particles)) ** 2 * largest

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from nsh._checks import is_concrete, require_all, require_integer
+from nsh._checks import is_concrete, require_all, require_integer, require_key
 from nsh.theory.two_layer.approximation.path_norm import largest_slope
+from nsh.theory.two_layer.given import as_inputs
 from nsh.theory.two_layer.network import TwoLayer
 
 
@@ -20,8 +21,9 @@ def rademacher_bound(network: TwoLayer, x: Float[Array, "n inputs"]) -> Float[Ar
     and their negatives, ``E sup_theta |mean_i sigma_i s(theta . x_i)|``; the 2 is for the two
     signs, L, the largest slope of s, by contraction (Shalev-Shwartz, Ben-David, Understanding
     Machine Learning, Lemma 26.9), the rest by Jensen's inequality. Differentiable. Raises
-    `ValueError` unless the activation is scale-invariant.
+    `ValueError` unless the activation is scale-invariant, and on x of another shape or not finite.
     """
+    x = as_inputs(network, "x", x, None)
     square = jnp.mean(jnp.sum(x**2, axis=-1))
     return 2 * largest_slope(network) * jnp.sqrt(square / len(x))
 
@@ -42,7 +44,10 @@ def empirical_rademacher(
     and no direction is zero.
     """
     require_integer("draws", draws, 1)
+    require_key(key)
     largest_slope(network)
+    x = as_inputs(network, "x", x, None)
+    directions = as_inputs(network, "directions", directions, x.dtype)
     lengths = jnp.linalg.norm(directions, axis=-1)
     if is_concrete(lengths):
         require_all(np.asarray(lengths) > 0, "|directions|", lengths, "> 0")

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from nsh._checks import require_scalar
 from nsh.theory.effective.gaussian import gaussian
+from nsh.theory.two_layer.given import as_inputs, require_positive
 from nsh.theory.two_layer.network import TwoLayer
 
 
@@ -18,7 +20,12 @@ def start_variance(
     ``alpha^2 outputs mean_i E s(z)^2``, ``z ~ N(0, |x_i|^2)``: the same for every m; the infinite
     width has f = 0. ``||f||^2`` is the mean over inputs x of ``|f(x)|^2``. To the accuracy of
     one-dimensional quadrature, for any number of inputs. Differentiable.
+    Raises `ValueError` on x of another shape or not finite, and unless alpha is a number > 0.
     """
+
+    x = as_inputs(network, "x", x, None)
+    require_scalar("alpha", alpha)
+    require_positive("alpha", alpha)
 
     def square(K: Float[Array, ""]) -> Float[Array, ""]:
         nodes = gaussian(K, network.activation)

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 from nsh._checks import require
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.infinite_width.kernels import kernels
-from nsh.theory.effective.prediction.matrices import MATMUL, as_shaped
+from nsh.theory.effective.prediction.matrices import MATMUL
+from nsh.theory.two_layer.given import as_inputs, require_particles
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
 from nsh.theory.two_layer.start import Independent, Quadrature, Symmetric
@@ -55,20 +56,10 @@ def ntk(network: TwoLayer, particles: Particles, x: Any, z: Any = None) -> Float
     output, else [n, m, outputs, outputs]. Differentiable in particles and inputs. Raises
     `ValueError` on other shapes.
     """
+    require_particles(particles, network)
     x = as_inputs(network, "x", x, particles.theta.dtype)
     z = x if z is None else as_inputs(network, "z", z, particles.theta.dtype)
-    width = len(particles.mass)
-    wanted = {"u": (width, network.outputs), "theta": (width, network.inputs)}
-    for name, shape in wanted.items():
-        found = getattr(particles, name).shape
-        require(found == shape, f"particles.{name}.shape", found, f"{shape}, as the network's")
     return _ntk(network, particles, x, z)
-
-
-def as_inputs(network: TwoLayer, field: str, given: Any, dtype: Any) -> Float[Array, "n inputs"]:
-    """Inputs of the network, checked."""
-    shape = (None, network.inputs)
-    return as_shaped(field, given, shape, f"(n, {network.inputs}) with n >= 1", dtype)
 
 
 @eqx.filter_jit

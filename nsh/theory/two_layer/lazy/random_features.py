@@ -12,8 +12,9 @@ from nsh._checks import as_finite, require
 from nsh._shown import Shown
 from nsh.theory.effective.prediction.accuracy import judged
 from nsh.theory.effective.prediction.conditioning import factorise
-from nsh.theory.effective.prediction.matrices import MATMUL, as_amount, as_targets
-from nsh.theory.two_layer.lazy.kernel import as_inputs, infinite_ntk
+from nsh.theory.effective.prediction.matrices import MATMUL, as_amount, as_shaped, as_targets
+from nsh.theory.two_layer.given import as_inputs, require_particles
+from nsh.theory.two_layer.lazy.kernel import infinite_ntk
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
 from nsh.theory.two_layer.start import Independent
@@ -32,7 +33,10 @@ class Ridge(Shown):
     status: Int[Array, ""]
 
     def predict(self, features: Float[Array, "n features"]) -> Float[Array, "n ..."]:
-        """``features weights``."""
+        """``features weights``. Raises `ValueError` on other shapes and NaN. Differentiable."""
+        shape = (None, len(self.weights))
+        allowed = f"(n, {shape[1]}), as the regression's"
+        features = as_shaped("features", features, shape, allowed, self.weights.dtype)
         return jnp.matmul(features, self.weights, precision=MATMUL)
 
 
@@ -43,6 +47,7 @@ def random_features(network: TwoLayer, particles: Particles, x: Any) -> Float[Ar
     ``f = phi w`` with ``w_j = alpha sqrt(mass_j) u_j``. Shape of x: [n, inputs]. Differentiable.
     Raises `ValueError` on other shapes.
     """
+    require_particles(particles, network)
     x = as_inputs(network, "x", x, particles.theta.dtype)
     at = jnp.matmul(x, particles.theta.T, precision=MATMUL)
     return jnp.sqrt(particles.mass)[None] * network.activation(at)
@@ -55,7 +60,9 @@ def feature_kernel(activation: Any, x: Any, z: Any = None) -> Float[Array, "n m"
     `activation`: as `TwoLayer`'s. Shapes: x [n, inputs], z [m, inputs], by default x.
     Differentiable. Raises `ValueError` on other shapes.
     """
-    inputs = as_finite("x", x, None).shape[-1]
+    shape = as_finite("x", x, None).shape
+    require(len(shape) == 2 and 0 not in shape, "x.shape", shape, "(n, inputs), both at least 1")
+    inputs = shape[1]
     network = TwoLayer(inputs, Independent(1), activation=activation, trained="u")
     return infinite_ntk(network, x, z)
 

@@ -9,6 +9,7 @@ from jax.scipy.special import digamma, entr, gammaln
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all, require_integer
+from nsh.theory.two_layer.given import require_particles
 from nsh.theory.two_layer.mean_field.grid import Density
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
@@ -32,7 +33,9 @@ def entropy(
     Differentiable. Raises `ValueError` on masses that differ, on too few particles, and for
     particles of which a part is kept.
     """
+    require(isinstance(law, Density | Particles), "law", type(law).__name__, "Density or Particles")
     if isinstance(law, Density):
+        law.require_one()
         return _on_grid(network, law)
     return _by_neighbours(network, law, neighbours)
 
@@ -54,6 +57,7 @@ def moved_axes(network: TwoLayer) -> tuple[int, ...]:
 
 def _by_neighbours(network: TwoLayer, law: Particles, k: int) -> Array:
     require(network.trained == "both", "trained", network.trained, "'both' for particles' entropy")
+    require_particles(law, network, "law")
     require_integer("neighbours", k, 1, len(law.mass) - 1)
     if is_concrete(law.mass):
         equal = np.isclose(np.asarray(law.mass) * len(law.mass), 1, rtol=1e-4)

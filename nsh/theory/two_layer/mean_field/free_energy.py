@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from nsh.theory.two_layer.given import require_particles
 from nsh.theory.two_layer.mean_field.entropy import entropy, moved_axes
 from nsh.theory.two_layer.mean_field.grid import Density
 from nsh.theory.two_layer.mean_field.strengths import Strengths, strengths
@@ -19,6 +20,8 @@ Law = Density | Particles
 
 def mean_loss(network: TwoLayer, particles: Particles, examples: Examples) -> Float[Array, ""]:
     """``L(f_p)``, the mean over examples of the loss of f_p(x). Convex in p. Differentiable."""
+    require_particles(particles, network)
+    network.check_examples(examples)
     outputs = jax.vmap(network.output, (None, 0))(particles, examples.x)
     return jnp.mean(jax.vmap(network.loss)(outputs, examples.y))
 
@@ -64,6 +67,8 @@ def potential(
 
     ``V = mean_i loss'(f(x_i)) . u s(theta . x_i)``. Differentiable.
     """
+    require_particles(particles, network)
+    network.check_examples(examples)
     strength = strengths(network, hyper, particles.u.dtype)
     hidden = network.activation(particles.theta @ examples.x.T)
     rest = regulariser(network, particles, strength)

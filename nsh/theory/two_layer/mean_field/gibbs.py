@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from nsh._checks import require
 from nsh._extras import extra
+from nsh.theory.two_layer.given import require_particles
 from nsh.theory.two_layer.mean_field.at_rest import AtRest, at_rest
 from nsh.theory.two_layer.mean_field.free_energy import regulariser
 from nsh.theory.two_layer.mean_field.grid import Density, Grid
@@ -68,6 +69,7 @@ def gibbs(
     no law exists (an activation that grows, too little decay) mass gathers at the faces.
     """
     optimistix = _optimistix()
+    network.check_examples(examples)
     needed = ("temperature", *(f"decay_{name}" for name in network.trained_parts))
     dtype, count = examples.x.dtype, len(examples.x)
     strength = strengths(network, hyper, dtype, needed)
@@ -109,6 +111,7 @@ def gibbs_density(
     Differentiable. Raises `ValueError` as `gibbs` does, and where a part is kept.
     """
     require(network.trained == "both", "trained", network.trained, "'both'")
+    network.check_examples(examples)
     needed = ("temperature", "decay_u", "decay_theta")
     strength = strengths(network, hyper, examples.x.dtype, needed)
     nodes = Density.normal(grid).particles(network, strength.alpha)
@@ -125,9 +128,7 @@ def _check(network: TwoLayer, grid: Grid | None, kept: Particles | None, count: 
     elif not isinstance(kept, Particles):
         raise ValueError(f"kept = {kept!r}: must be Particles, whose law of the other part is kept")
     else:
-        shapes = kept.u.shape[1:], kept.theta.shape[1:]
-        fitting = shapes == ((network.outputs,), (network.inputs,))
-        require(fitting, "shapes of kept", shapes, "those of this network's particles")
+        require_particles(kept, network, "kept")
     if network.trained == "u":
         require(grid is None, "grid", grid, "None where only u is trained")
     elif not isinstance(grid, Grid):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import plain_integer, require, require_integer
+from nsh._checks import as_numbers, plain_integer, require, require_integer
 from nsh._shown import Shown
 from nsh.theory.effective.infinite_width.resources import available_bytes
 from nsh.theory.two_layer.network import TwoLayer
@@ -101,12 +101,19 @@ class Density(Shown):
     @classmethod
     def from_log(cls, grid: Grid, log_p: Float[Array, " size"]) -> Density:
         """The law with density proportional to exp(log_p) at the nodes. Differentiable."""
+        log_p = as_numbers("log_p", log_p, None)
+        require(log_p.size == grid.size, "log_p.shape", log_p.shape, f"({grid.size},), of the grid")
         return cls(grid, jax.nn.softmax(log_p).reshape(grid.cells))
 
     @classmethod
     def normal(cls, grid: Grid) -> Density:
         """N(0, 1) in every coordinate, as particles start."""
         return cls.from_log(grid, -jnp.sum(grid.nodes() ** 2, axis=1) / 2)
+
+    def require_one(self) -> None:
+        """Raise `ValueError` where this is a course of laws, or any other number of them."""
+        allowed = f"{self.grid.cells}, one law; for several use jax.vmap"
+        require(self.mass.shape == self.grid.cells, "mass.shape", self.mass.shape, allowed)
 
     def values(self) -> Float[Array, " *cells"]:
         """p at the nodes, per unit of volume."""
@@ -122,6 +129,7 @@ class Density(Shown):
 
     def particles(self, network: TwoLayer, alpha: Float[Array, ""]) -> Particles:
         """The nodes as particles that carry the cells' masses."""
+        self.require_one()
         self.grid.require_axes(network.outputs + network.inputs, "outputs + inputs")
         nodes = self.grid.nodes()
         u, theta = nodes[:, : network.outputs], nodes[:, network.outputs :]

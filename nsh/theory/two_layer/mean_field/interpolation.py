@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all
+from nsh.theory.two_layer.given import require_particles
 from nsh.theory.two_layer.mean_field.grid import Density
 from nsh.theory.two_layer.particles import Particles
 
@@ -23,6 +24,7 @@ def mixture(p: Law, q: Law, share: Float[Array, ""] | float) -> Law:
     different thing, along which L is not convex.) Differentiable. Raises `ValueError` on a share
     outside 0..1 and on laws that differ in grid or alpha.
     """
+    require(np.shape(share) == (), "share.shape", np.shape(share), "(); for several use jax.vmap")
     if is_concrete(share):
         number = np.asarray(share)
         require_all((number >= 0) & (number <= 1), "share", number, "within 0..1")
@@ -32,6 +34,8 @@ def mixture(p: Law, q: Law, share: Float[Array, ""] | float) -> Law:
         return Density(p.grid, (1 - part) * p.mass + part * q.mass)
     if not (isinstance(p, Particles) and isinstance(q, Particles)):
         raise ValueError(f"q = {type(q).__name__}: must be a {type(p).__name__}, as p is")
+    for law in (p, q):
+        require_particles(law)
     if is_concrete((p.alpha, q.alpha)):
         require(p.alpha == q.alpha, "alpha of q", q.alpha, f"that of p, {p.alpha}")
     part = jnp.asarray(share, p.mass.dtype)

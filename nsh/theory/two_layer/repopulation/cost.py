@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import require
+from nsh._checks import as_numbers, is_concrete, require, require_all
+from nsh.theory.two_layer.given import as_inputs, require_law, require_particles
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
 from nsh.theory.two_layer.repopulation.law import feature_norms
@@ -20,8 +22,19 @@ def representation_cost(
     The variance regulariser ``E_p |u|^2 ||h||^2`` in the variables ``rho = u p`` and p, in which f
     is linear: so loss plus this is convex, although it is not in u and p (Fang, Dong, Zhang, arXiv
     2012.13982). Over laws its least value is ``(sum_j |rho_j| norms_j)^2``, at `optimal_law`.
-    Infinite where a unit of law 0 is needed. Differentiable where law > 0.
+    Infinite where a unit of law 0 is needed. Differentiable where law > 0. Raises
+    `ValueError` on other shapes, and on a law or norms below 0.
     """
+    rho, law, norms = (
+        as_numbers(field, given, None)
+        for field, given in (("rho", rho), ("law", law), ("norms", norms))
+    )
+    require(rho.ndim == 2, "rho.shape", rho.shape, "(width, outputs)")
+    for field, given in (("law", law), ("norms", norms)):
+        shape = (len(rho),)
+        require(given.shape == shape, f"{field}.shape", given.shape, f"{shape}, one for each unit")
+        if is_concrete(given):
+            require_all(np.asarray(given) >= 0, field, given, ">= 0")
     weight = jnp.sum(rho**2, axis=-1) * norms**2
     return jnp.sum(weight / jnp.where(weight > 0, law, 1))
 
@@ -38,10 +51,13 @@ def sampling_variance(
     error of a sample falls as 1 / m. ``||f||^2`` is the mean over inputs x of ``|f(x)|^2``.
     `law`: probabilities of the particles, by default their masses (plain thinning). Exact; the
     second moment of a sum of independent terms. Differentiable. Raises `ValueError` on a law of
-    another shape.
+    another shape or that is no law, and on such x.
     """
-    law = particles.mass if law is None else law
-    require(law.shape == particles.mass.shape, "law.shape", law.shape, f"{particles.mass.shape}")
+    require_particles(particles, network)
+    x = as_inputs(network, "x", x, particles.theta.dtype)
+    if law is not None:
+        require_law(law, len(particles.mass))
+    law = particles.mass if law is None else jnp.asarray(law, particles.mass.dtype)
     rho = particles.alpha * particles.mass[:, None] * particles.u
     cost = representation_cost(rho, law, feature_norms(network, particles, x))
     outputs = jax.vmap(network.output, (None, 0))(particles, x)

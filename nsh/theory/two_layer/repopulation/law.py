@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from nsh.theory.two_layer.given import as_inputs, require_particles
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
 
@@ -17,6 +18,8 @@ def feature_norms(
 
     Differentiable; the derivative is 0 where a unit is 0 on all of x.
     """
+    require_particles(particles, network)
+    x = as_inputs(network, "x", x, particles.theta.dtype)
     hidden = network.activation(particles.theta @ x.T)
     return optax.safe_norm(hidden, 0.0, axis=-1) / len(x) ** 0.5
 

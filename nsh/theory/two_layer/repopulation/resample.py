@@ -6,10 +6,10 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Key
 
-from nsh._checks import is_concrete, require, require_all, require_integer, require_numeric
+from nsh._checks import require, require_integer, require_key
+from nsh.theory.two_layer.given import require_law, require_particles
 from nsh.theory.two_layer.particles import Particles
 
 Scheme = Literal["independent", "systematic"]
@@ -39,7 +39,10 @@ def resample(
     """
     require_integer("width", width, 1)
     require(scheme in get_args(Scheme), "scheme", scheme, "'independent' or 'systematic'")
-    _check(law, particles.mass.shape)
+    require_key(key)
+    require_particles(particles)
+    require_law(law, len(particles.mass))
+    law = jnp.asarray(law, particles.mass.dtype)
     cumulative = jnp.cumsum(jax.lax.stop_gradient(law))
     shape = () if scheme == "systematic" else (width,)
     places = jax.random.uniform(key, shape, law.dtype)
@@ -54,11 +57,3 @@ def resample(
     mass = jnp.full(width, 1 / width, law.dtype)
     return Particles(weight[:, None] * particles.u[drawn], particles.theta[drawn], mass,
                      particles.alpha)  # fmt: skip
-
-
-def _check(law: Array, shape: tuple[int, ...]) -> None:
-    require(law.shape == shape, "law.shape", law.shape, f"{shape}, one for each particle")
-    if is_concrete(law):
-        numbers = require_numeric("law", law).astype(float)
-        require_all(numbers >= 0, "law", numbers, "a probability >= 0")
-        require(abs(numbers.sum() - 1) < 1e-4, "sum of law", float(np.sum(numbers)), "1")
