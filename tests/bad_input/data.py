@@ -11,6 +11,7 @@ from nsh import Neurashed
 from nsh.correspondence import from_data, from_network, quality
 from nsh.networks import MLP, Linear, Network, subclasses
 from nsh.neurashed import Prototypes, feature_pathway, pack, random_hierarchy, unpack
+from nsh.theory.effective import critical_rates, phase_diagram
 from nsh.theory.two_layer import Symmetric, TwoLayer
 
 MODULE = MLP((13, 5, 4, 2), key=KEY)
@@ -34,6 +35,15 @@ def changed(array, place, value):
 
 
 DATA = {
+    "critical rates of a name": (
+        lambda: critical_rates("relu", 3), "critical", "str", "a Criticality",
+    ),
+    "phase diagram of a matrix": (
+        lambda: phase_diagram("tanh", np.ones((2, 2)), [1.0]), "C_b.shape", "(2, 2)", "a row",
+    ),
+    "phase diagram without end": (
+        lambda: phase_diagram("tanh", [0.0], [1.0, np.inf]), "C_W[1]", "inf", "finite and >= 0",
+    ),
     "width": (lambda: prepared(X[:, :-1]), "x.shape", "(8, 12)", "(n, 13)"),
     "one axis": (lambda: prepared(X[0]), "x.shape", "(13,)", "(n, 13)"),
     "no samples": (lambda: prepared(X[:0], Y[:0]), "x.shape", "(0, 13)", "(n, 13)"),

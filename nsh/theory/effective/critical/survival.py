@@ -123,7 +123,8 @@ def phase_diagram(
     for field, values in (("C_b", C_b), ("C_W", C_W)):
         require(values.ndim == 1, f"{field}.shape", values.shape, "(n,), a row of numbers")
         if is_concrete(values):
-            require_all(np.asarray(values) >= 0, field, values, ">= 0")
+            fine = np.isfinite(values) & (values >= 0)
+            require_all(fine, field, values, "finite and >= 0")
     by_weight = jax.vmap(lambda b, W: survival(activation, b, W, start), in_axes=(None, 0))
     return jax.vmap(by_weight, in_axes=(0, None))(C_b, C_W)
 

@@ -34,8 +34,8 @@ def mixture(p: Law, q: Law, share: Float[Array, ""] | float) -> Law:
         return Density(p.grid, (1 - part) * p.mass + part * q.mass)
     if not (isinstance(p, Particles) and isinstance(q, Particles)):
         raise ValueError(f"q = {type(q).__name__}: must be a {type(p).__name__}, as p is")
-    for law in (p, q):
-        require_particles(law)
+    require_particles(p, field="p")
+    require_particles(q, field="q")
     if is_concrete((p.alpha, q.alpha)):
         require(p.alpha == q.alpha, "alpha of q", q.alpha, f"that of p, {p.alpha}")
     part = jnp.asarray(share, p.mass.dtype)
