@@ -63,7 +63,7 @@ def watch(
     """What the hidden layers of particles [alpha, time] tell of these digits."""
 
     def one(state: Particles) -> Seen:
-        hidden = observe(system, state, Examples(x, x)).features[0]
+        hidden = observe(system, state, Examples(x, labels)).features[0]
         norm = jnp.sqrt(jnp.mean(jnp.sum(hidden**2, axis=1)))
         # of ReLU units with theta ~ N(0, 1), where |x| = 1
         start = jnp.asarray(np.sqrt(hidden.shape[1] / 2), hidden.dtype)
