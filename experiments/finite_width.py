@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 
 from experiments.harness.claim import Claim
 from experiments.harness.progress import Advance, Progress
+from nsh.activations.program import Elementwise
 from nsh.figures import colour_bar, new_figure, panel_label, style
 from nsh.figures.style import MARKERS, MID_GREY, colour
 from nsh.theory.effective import Architecture
-from nsh.theory.effective.activation import Elementwise
 from nsh.theory.effective.finite_width.fluctuations import fluctuations
 from nsh.theory.effective.samples.dntk_sampler import dntk_samples
 from nsh.theory.effective.samples.estimates import Measured, estimates, extrapolated, widened

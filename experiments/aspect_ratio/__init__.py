@@ -25,12 +25,12 @@ from experiments.aspect_ratio.claims import claims
 from experiments.aspect_ratio.deep import C_W, OfDepth, deep_network
 from experiments.harness.progress import Progress
 from nsh import SaveAt, WithReplacement, ensemble
+from nsh.activations import as_activation
 from nsh.figures import colour, new_figure, panel_label, style
 from nsh.figures.style import INK, MARKERS
 from nsh.measure import accuracy, observe
 from nsh.networks import Samples, digits
 from nsh.networks.for_digits import CLASSES, PIXELS
-from nsh.theory.effective.activation import as_activation
 from nsh.theory.effective.architecture import Architecture, standard_rates
 from nsh.theory.effective.critical.criticality import criticality
 from nsh.theory.effective.finite_width.aspect_ratio import optimal_aspect_ratio

@@ -12,9 +12,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
+from nsh.activations import as_activation
 from nsh.networks import Network, NetworkState
 from nsh.networks.for_digits import CLASSES, PIXELS
-from nsh.theory.effective.activation import as_activation
 from nsh.theory.effective.samples.seeds import standard_normals
 
 C_W = {"relu": 2.0, "tanh": 1.0}  # critical; C_b = 0

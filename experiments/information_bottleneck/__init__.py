@@ -24,13 +24,14 @@ from experiments.information_bottleneck.figure import explore, figure
 from nsh import Neurashed, SaveAt, WithReplacement, ensemble
 from nsh.measure import Information, Noise, information, observe
 from nsh.networks import digit_mlp, digits
-from nsh.networks.for_digits import ACTIVATIONS, CLASSES
+from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import figure4, figure4_rules
 from nsh.training import Run, Snapshot
 
 __all__ = ["FULL", "Config", "claims", "explore", "figure", "run"]
 
 READINGS = ("shared", "own")
+ACTIVATIONS = ("tanh", "relu")
 FIELDS = tuple(field.name for field in dataclasses.fields(Information))
 FLAGS = ("saturated", "consistent")
 SOURCE = "arXiv 2112.09741, Section 3, Figure 4"

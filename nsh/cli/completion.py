@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _commands() -> Any:
     # here, and not above: --help does not wait for it
-    from nsh.theory.effective.activation import ACTIVATIONS
+    from nsh.activations import ACTIVATIONS
 
     kinds: dict[str, Any] = {
         "study": Study,

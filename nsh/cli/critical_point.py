@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from nsh._checks import nearest
+from nsh.activations import ACTIVATIONS, Activation, as_activation
+from nsh.activations.gaussian import gaussian
 from nsh.figures import Course, criticality_figure
 from nsh.study import own
 from nsh.study.files import save_figure
-from nsh.theory.effective.activation import ACTIVATIONS, Activation, as_activation
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality, criticality
 from nsh.theory.effective.critical.survival import Survival, survival
-from nsh.theory.effective.gaussian import gaussian
 from nsh.theory.effective.means import mean_kernels
 from nsh.theory.effective.susceptibility import susceptibilities
 

@@ -5,52 +5,57 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key
 
-from nsh._checks import require, require_integer
+from nsh._checks import require_integer
+from nsh.activations import Activation, as_activation
+from nsh.activations.program import Elementwise
 from nsh.networks.models import CNN, MLP, Linear
 from nsh.networks.network import Network
 
 CLASSES, PIXELS, SHAPE = 10, 64, (8, 8)
-# activation and the gain of its weights (LeCun; He et al.)
-ACTIVATIONS = {"tanh": (jnp.tanh, 1.0), "relu": (jax.nn.relu, 2.0)}
 Optimiser = Callable[..., optax.GradientTransformation]
 
 
 # cached: a Network made of the same functions shares what was compiled for it
 @functools.cache
 def digit_mlp(
-    hidden: tuple[int, ...], activation: str = "tanh", optimiser: Optimiser = optax.sgd
+    hidden: tuple[int, ...],
+    activation: str | Elementwise | Activation = "tanh",
+    optimiser: Optimiser = optax.sgd,
 ) -> Network:
-    """Fully connected network with the given hidden widths; activation "tanh" or "relu".
+    """Fully connected network with the given hidden widths.
 
-    Raises `ValueError` for other activations and widths that are no positive integers.
+    `activation`: what `as_activation` takes. Raises `ValueError` for any other, and for widths
+    that are no positive integers.
     """
     _check_sizes("hidden", hidden)
-    function, gain = _activation(activation)
+    known = as_activation(activation)
 
     def make(key: Key[Array, ""]) -> MLP:
-        return MLP((PIXELS, *hidden, CLASSES), function, key=key, gain=gain)
+        sizes = PIXELS, *hidden, CLASSES
+        return MLP(sizes, known.function, key=key, gain=known.gain)
 
     return Network(make, optimiser)
 
 
 @functools.cache
 def digit_cnn(
-    channels: tuple[int, ...], activation: str = "relu", optimiser: Optimiser = optax.sgd
+    channels: tuple[int, ...],
+    activation: str | Elementwise | Activation = "relu",
+    optimiser: Optimiser = optax.sgd,
 ) -> Network:
-    """Convolutional network with the given numbers of channels; activation "tanh" or "relu".
+    """Convolutional network with the given numbers of channels.
 
-    Raises `ValueError` for other activations and numbers that are no positive integers.
+    `activation`: what `as_activation` takes. Raises `ValueError` for any other, and for numbers
+    that are no positive integers.
     """
     _check_sizes("channels", channels)
-    function, gain = _activation(activation)
+    known = as_activation(activation)
 
     def make(key: Key[Array, ""]) -> CNN:
-        return CNN(channels, CLASSES, SHAPE, function, key=key, gain=gain)
+        return CNN(channels, CLASSES, SHAPE, known.function, key=key, gain=known.gain)
 
     return Network(make, optimiser)
 
@@ -63,11 +68,6 @@ def digit_linear(optimiser: Optimiser = optax.sgd) -> Network:
         return Linear(PIXELS, CLASSES, key=key)
 
     return Network(make, optimiser)
-
-
-def _activation(name: str) -> tuple[Callable[[Array], Array], float]:
-    require(name in ACTIVATIONS, "activation", name, " or ".join(map(repr, ACTIVATIONS)))
-    return ACTIVATIONS[name]
 
 
 def _check_sizes(field: str, sizes: tuple[int, ...]) -> None:

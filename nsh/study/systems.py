@@ -128,7 +128,7 @@ def neurashed(
 def mlp(
     *,
     hidden: tuple[int, ...] = (128, 128),
-    activation: Literal["tanh", "relu"] = "tanh",
+    activation: str = "tanh",
     optimiser: OptimiserName = "sgd",
 ) -> Problem:
     """A fully connected network on the digits."""
@@ -138,7 +138,7 @@ def mlp(
 def cnn(
     *,
     channels: tuple[int, ...] = (8, 16),
-    activation: Literal["tanh", "relu"] = "relu",
+    activation: str = "relu",
     optimiser: OptimiserName = "sgd",
 ) -> Problem:
     """A convolutional network on the digits."""

@@ -16,15 +16,18 @@ MAY_IMPORT = {
     "nsh.citing": {"nsh._checks"},
     "nsh.system": {"nsh.bounds", "nsh._checks", "nsh._shown"},
     "nsh.neurashed": CORE,
-    "nsh.networks": CORE,
+    "nsh.activations": CORE,
+    "nsh.networks": CORE | {"nsh.activations"},
     "nsh.training": CORE,
     "nsh.measure": CORE,
-    "nsh.theory": CORE | {"nsh.networks", "nsh.training"},
+    "nsh.theory": CORE | {"nsh.activations", "nsh.networks", "nsh.training"},
     "nsh.correspondence": CORE | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure"},
     "nsh.figures": {"nsh._checks", "nsh._extras", "nsh.neurashed.graph"},
     "nsh.study": CORE
-    | {"nsh.neurashed", "nsh.networks", "nsh.theory", "nsh.training", "nsh.measure"}
+    | {"nsh.activations", "nsh.neurashed", "nsh.networks", "nsh.theory", "nsh.training"}
+    | {"nsh.measure"}
     | {"nsh.figures"},
-    "nsh.cli": {"nsh._checks", "nsh._extras", "nsh.study", "nsh.theory", "nsh.figures"},
+    "nsh.cli": {"nsh._checks", "nsh._extras", "nsh.activations", "nsh.study"}
+    | {"nsh.theory", "nsh.figures"},
     "nsh.__main__": {"nsh.cli"},
 }

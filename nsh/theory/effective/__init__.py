@@ -4,7 +4,7 @@ All public names are here. Rooms: `infinite_width` (kernels), `prediction`, `cri
 `finite_width` and `samples` (finite networks to hold the theory against).
 """
 
-from nsh.theory.effective.activation import ACTIVATIONS, Activation, as_activation, leaky_relu
+from nsh.activations.gaussian import Gaussian, gaussian
 from nsh.theory.effective.architecture import Architecture, standard_rates
 from nsh.theory.effective.critical.criticality import Criticality, criticality
 from nsh.theory.effective.critical.learning_rates import (
@@ -36,7 +36,6 @@ from nsh.theory.effective.finite_width.residual import (
     residual_vertex,
 )
 from nsh.theory.effective.finite_width.several_inputs import four_point_vertex
-from nsh.theory.effective.gaussian import Gaussian, gaussian
 from nsh.theory.effective.infinite_width.blocks import blocks_of_kernels, kernels_in_blocks
 from nsh.theory.effective.infinite_width.dual import DualValues, dual
 from nsh.theory.effective.infinite_width.kernels import Kernels, kernels
@@ -70,8 +69,6 @@ from nsh.theory.effective.samples.sampler import Samples, output_samples
 from nsh.theory.effective.susceptibility import Susceptibilities, susceptibilities
 
 __all__ = [
-    "ACTIVATIONS",
-    "Activation",
     "Architecture",
     "Contributions",
     "Course",
@@ -96,7 +93,6 @@ __all__ = [
     "Status",
     "Survival",
     "Susceptibilities",
-    "as_activation",
     "blocks_of_kernels",
     "contributions",
     "critical_rates",
@@ -120,7 +116,6 @@ __all__ = [
     "kernel_regression",
     "kernels",
     "kernels_in_blocks",
-    "leaky_relu",
     "loss_dynamics",
     "mean_kernels",
     "mlp_rates",

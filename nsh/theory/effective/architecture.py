@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import as_numbers, is_concrete, require, require_all, require_integer
-from nsh.theory.effective.activation import Activation, as_activation
+from nsh.activations import Activation, as_activation
 
 Hyperparameter = Float[Array, " layers"]
 

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from nsh._checks import as_numbers, is_concrete, require, require_all
+from nsh.activations.gaussian import gaussian
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.gaussian import gaussian
 
 Scalar = Float[Array, ""]
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nsh._shown import Shown
-from nsh.theory.effective.activation import Activation
-from nsh.theory.effective.gaussian import TAIL, Gaussian
+from nsh.activations import Activation
+from nsh.activations.gaussian import TAIL, Gaussian
 
 
 class Susceptibilities(Shown):

@@ -22,9 +22,9 @@ from nsh._checks import (
     require_numeric,
     require_scalar,
 )
+from nsh.activations import Activation, as_activation
 from nsh.bounds import Interval
 from nsh.system import System
-from nsh.theory.effective.activation import Activation, as_activation
 from nsh.theory.two_layer.losses import squared_error
 from nsh.theory.two_layer.particles import Particles, mean_over
 from nsh.theory.two_layer.start import Start

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from nsh.theory.effective import ACTIVATIONS, as_activation, gaussian
+from nsh.activations import ACTIVATIONS, as_activation
+from nsh.theory.effective import gaussian
 from nsh.theory.effective.susceptibility import susceptibilities
 
 pytestmark = pytest.mark.core

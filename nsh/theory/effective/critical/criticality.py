@@ -12,9 +12,10 @@ from jaxtyping import Array
 from numpy.polynomial import Chebyshev
 
 from nsh._checks import require
-from nsh.theory.effective.activation import Activation, Elementwise, as_activation
+from nsh.activations import Activation, as_activation
+from nsh.activations.gaussian import gaussian
+from nsh.activations.program import Elementwise
 from nsh.theory.effective.critical.small_kernels import SmallKernels, small_kernels
-from nsh.theory.effective.gaussian import gaussian
 
 Universality = Literal["scale-invariant", "K* = 0", "half-stable", "family", "none"]
 LOWEST, HIGHEST, POINTS = 1e-4, 1e6, 256  # kernels searched

@@ -12,9 +12,9 @@ from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all, require_integer
 from nsh._shown import Shown
+from nsh.activations.gaussian import gaussian
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality
-from nsh.theory.effective.gaussian import gaussian
 from nsh.theory.effective.means import first_layer, later_layers
 
 PerLayer = Float[Array, " layers"]

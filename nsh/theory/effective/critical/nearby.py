@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from nsh._checks import as_finite, is_concrete, require, require_all
 from nsh._shown import Shown
+from nsh.activations.gaussian import gaussian
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.gaussian import gaussian
 from nsh.theory.effective.means import later_layers, over_layers
 from nsh.theory.effective.susceptibility import susceptibilities
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nsh.theory.effective.activation import Activation
+from nsh.activations import Activation
 
 STEP = 1e-8  # beside 0, where derivatives are taken from either side
 TINY = 1e-4  # below which a relative difference between the two sides is rounding

@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 
 from nsh._checks import as_numbers, is_concrete, require, require_all
 from nsh._shown import Shown
-from nsh.theory.effective.activation import Activation, Elementwise, as_activation
-from nsh.theory.effective.gaussian import gaussian
+from nsh.activations import Activation, as_activation
+from nsh.activations.gaussian import gaussian
+from nsh.activations.program import Elementwise
 from nsh.theory.effective.susceptibility import susceptibilities
 
 DOWN, UP, POINTS = 1e-10, 1e8, 128  # search on either side of the start, as factors of it

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all, require_integer
-from nsh.theory.effective.activation import Activation, Elementwise, as_activation
+from nsh.activations import Activation, as_activation
+from nsh.activations.program import Elementwise
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality, criticality
 from nsh.theory.effective.finite_width.fluctuations import Fluctuations

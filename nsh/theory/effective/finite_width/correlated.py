@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._shown import Shown
-from nsh.theory.effective.gaussian import standard_nodes
+from nsh.activations.gaussian import standard_nodes
 
 NODES = 64  # of each piece
 TAIL = 10.0  # standard deviations; Hermite functions of the order TERMS still reach there

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require
 from nsh._shown import Shown
-from nsh.theory.effective.activation import Activation
+from nsh.activations import Activation
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.moments import moments
 from nsh.theory.effective.means import first_layer, later_layers, over_layers

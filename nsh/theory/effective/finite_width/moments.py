@@ -6,8 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from nsh.theory.effective.activation import Activation
-from nsh.theory.effective.gaussian import gaussian
+from nsh.activations import Activation
+from nsh.activations.gaussian import gaussian
 from nsh.theory.effective.susceptibility import susceptibilities
 
 Scalar = Float[Array, ""]

@@ -14,10 +14,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import require, require_integer
-from nsh.theory.effective.activation import Activation, Elementwise, as_activation
+from nsh.activations import Activation, as_activation
+from nsh.activations.gaussian import gaussian, hermite
+from nsh.activations.program import Elementwise
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.closed_forms import slope_moments, vanishing_criticality
-from nsh.theory.effective.gaussian import gaussian, hermite
 from nsh.theory.effective.means import first_layer, later_layers, over_layers
 from nsh.theory.effective.susceptibility import susceptibilities
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all
 from nsh._shown import Shown
-from nsh.theory.effective.activation import Activation
+from nsh.activations import Activation
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.correlated import pair_nodes, product_mean
 

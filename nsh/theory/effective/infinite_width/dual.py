@@ -10,20 +10,19 @@ import numpy as np
 from jaxtyping import Array
 
 from nsh._checks import as_numbers, is_concrete, require, require_all, require_integer
-from nsh.theory.effective.activation import ACTIVATIONS, Activation, Elementwise, as_activation
-from nsh.theory.effective.infinite_width.closed_duals import Erf, ScaleInvariant
+from nsh.activations import Activation, as_activation
+from nsh.activations.pairs import Dual
+from nsh.activations.program import Elementwise
 from nsh.theory.effective.infinite_width.errors import floored, of_activation
 from nsh.theory.effective.infinite_width.gap import gap_of, product
 from nsh.theory.effective.infinite_width.hermite import TERMS, Expansion
-from nsh.theory.effective.infinite_width.pairs import Dual
-from nsh.theory.effective.infinite_width.waves import waves_of
 
 
 class DualValues(NamedTuple):
     """``s = <s(z_a) s(z_b)>``, ``slope = <s'(z_a) s'(z_b)>``, and the estimated error.
 
     The error is the larger of two: of s relative to sqrt(<s_a^2> <s_b^2>), of slope relative to
-    sqrt(<s'_a^2> <s'_b^2>). 0 for scale-invariant functions, which have rounding alone.
+    sqrt(<s'_a^2> <s'_b^2>). 0 where the dual is `exact`: rounding alone.
     """
 
     s: Array
@@ -36,11 +35,11 @@ def dual(
 ) -> Callable[[Array, Array, Array], DualValues]:
     """The function (K_aa, K_bb, K_ab) -> `DualValues`, all [...] of one shape.
 
-    Of (z_a, z_b) ~ N(0, [[K_aa, K_ab], [K_ab, K_bb]]). Closed forms for scale-invariant functions
-    (Cho and Saul 2009), erf (Williams 1998), and sums of a straight line, sin and cos of any
-    frequency; else the Hermite expansion of `terms` terms, after kinks or ramps of several
-    widths are taken out and treated exactly. Differentiable by all three; where K_aa or K_bb is
-    0, derivatives by it are taken as 0.
+    Of (z_a, z_b) ~ N(0, [[K_aa, K_ab], [K_ab, K_bb]]). `Activation.dual` where there is one:
+    closed forms of scale-invariant functions (Cho and Saul 2009), erf (Williams 1998), and sums of
+    a straight line, sin and cos of any frequency. Else the Hermite expansion of `terms` terms,
+    after kinks or ramps of several widths are taken out and treated exactly. Differentiable by all
+    three; where K_aa or K_bb is 0, derivatives by it are taken as 0.
 
     A variance of 0 is the limit K -> 0. With slopes a- and a+ beside z = 0, the slope is
     (a-^2 + a+^2) / 2 where both variances are 0 (equal inputs), and (a- + a+) / 2 times
@@ -59,7 +58,7 @@ def dual(
         gap = gap_of(K_aa, K_bb, K_ab)
         found = known.pairs(a, b, gap)
         both = product(a.root_square, b.root_square, found.gap)
-        if isinstance(known, ScaleInvariant):
+        if known.exact:
             return DualValues(both, found.slope, jnp.zeros_like(both))
         # of the gap, a difference of rounded numbers
         rounding = float(jnp.finfo(both.dtype).eps) / 2
@@ -75,14 +74,9 @@ def dual(
 
 
 def dual_of(activation: Activation, terms: int) -> Dual:
-    """The dual in terms of variances and gaps, in closed form if there is one."""
+    """The dual in terms of variances and gaps: the activation's own, or its expansion."""
     require_integer("terms", terms, 2)
-    if activation.slopes is not None:
-        return ScaleInvariant(activation.slopes)
-    if activation.function is ACTIVATIONS["erf"].function:
-        return Erf()
-    dtype = jnp.zeros(()).dtype
-    return waves_of(activation, dtype) or Expansion(activation, terms)
+    return activation.dual or Expansion(activation, terms)
 
 
 def _check(K_aa: Array, K_bb: Array, K_ab: Array) -> None:

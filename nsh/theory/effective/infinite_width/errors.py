@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from nsh.theory.effective.infinite_width.pairs import Moments, Pairs
+from nsh.activations.pairs import Moments, Pairs
 
 
 class Errors(NamedTuple):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh.theory.effective.infinite_width.arccos import safe_sqrt
+from nsh.activations.arccos import safe_sqrt
 
 
 class Directions(eqx.Module):

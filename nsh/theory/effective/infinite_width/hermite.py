@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from nsh.theory.effective.activation import Activation
-from nsh.theory.effective.gaussian import TAIL, crowded, gaussian
-from nsh.theory.effective.infinite_width.arccos import safe_sqrt
-from nsh.theory.effective.infinite_width.closed_duals import relative_gap
+from nsh.activations import Activation
+from nsh.activations.arccos import safe_sqrt
+from nsh.activations.closed_duals import relative_gap
+from nsh.activations.gaussian import TAIL, crowded, gaussian
+from nsh.activations.pairs import Dual, Moments, Pairs
 from nsh.theory.effective.infinite_width.orthant import Ramps
-from nsh.theory.effective.infinite_width.pairs import Moments, Pairs
 from nsh.theory.effective.infinite_width.smoothed_ramps import SmoothedRamps
 
 TERMS = 64
@@ -39,7 +39,7 @@ class More(NamedTuple):
     part: Array
 
 
-class Expansion(eqx.Module):
+class Expansion(Dual):
     """<s_a s_b> = sum_k a_k(K_aa) a_k(K_bb) c^k, with a_k(K) = <s(sqrt(K) u) h_k(u)>.
 
     h_k are the normalised Hermite polynomials, c = K_ab / sqrt(K_aa K_bb) and k < `terms`; the

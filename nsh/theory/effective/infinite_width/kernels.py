@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import as_finite, require, require_integer
+from nsh.activations.arccos import safe_sqrt
+from nsh.activations.pairs import Dual, Moments
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.infinite_width.arccos import safe_sqrt
-from nsh.theory.effective.infinite_width.closed_duals import ScaleInvariant
 from nsh.theory.effective.infinite_width.dual import dual_of
 from nsh.theory.effective.infinite_width.errors import Errors, after_layer, floored
 from nsh.theory.effective.infinite_width.gap import (
@@ -26,7 +26,6 @@ from nsh.theory.effective.infinite_width.gap import (
     product,
 )
 from nsh.theory.effective.infinite_width.hermite import TERMS
-from nsh.theory.effective.infinite_width.pairs import Dual, Moments
 from nsh.theory.effective.infinite_width.resources import require_memory
 
 BLOCK = 512  # inputs on a side: what a processor's cache holds
@@ -196,7 +195,7 @@ def pairs_of(architecture: Architecture, known: Dual, a: Rows, b: Rows) -> Kerne
         return (gap, Theta, errors), None
 
     zero = jnp.zeros_like(gap)
-    start = gap, Theta, None if isinstance(known, ScaleInvariant) else Errors(zero, zero)
+    start = gap, Theta, None if known.exact else Errors(zero, zero)
     given = numbers[1:], a.layers, b.layers, a.roots[1:], b.roots[1:]
     (gap, Theta, errors), _ = jax.lax.scan(layer, start, given)
     error = None

@@ -11,11 +11,11 @@ import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array
 
-from nsh.theory.effective.activation import Activation
-from nsh.theory.effective.gaussian import TAIL
-from nsh.theory.effective.infinite_width.arccos import angle, safe_sqrt
-from nsh.theory.effective.infinite_width.pairs import Moments
-from nsh.theory.effective.infinite_width.sampled import sampled
+from nsh.activations import Activation
+from nsh.activations.arccos import angle, safe_sqrt
+from nsh.activations.gaussian import TAIL
+from nsh.activations.pairs import Moments
+from nsh.activations.sampled import sampled
 
 NEAR = 1e-3  # how close to a kink its jump is measured, where no other kink is nearer
 NODES, CROWDING = 40, 6.0  # of the integral over angles

@@ -12,10 +12,10 @@ import numpy as np
 from jax.scipy.special import erf
 from jaxtyping import Array
 
-from nsh.theory.effective.activation import Activation
-from nsh.theory.effective.infinite_width.arccos import safe_sqrt
-from nsh.theory.effective.infinite_width.pairs import Moments
-from nsh.theory.effective.infinite_width.sampled import sampled
+from nsh.activations import Activation
+from nsh.activations.arccos import safe_sqrt
+from nsh.activations.pairs import Moments
+from nsh.activations.sampled import sampled
 
 # widths tried, from few to many; the last two for jumps of s'' at 0 and slow tails
 GRIDS = tuple(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nsh._checks import require_scalar
-from nsh.theory.effective.gaussian import gaussian
+from nsh.activations.gaussian import gaussian
 from nsh.theory.two_layer.given import as_inputs, require_positive
 from nsh.theory.two_layer.network import TwoLayer
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from preactivations import kernels, relu, variance_and_error
 
-from nsh.theory.effective.activation import as_activation, leaky_relu
+from nsh.activations import as_activation, leaky_relu
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.aspect_ratio import (
     depth_to_width,

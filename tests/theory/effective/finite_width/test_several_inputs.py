@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from derivatives import check_three_ways
 
-from nsh.theory.effective.activation import ACTIVATIONS
+from nsh.activations import ACTIVATIONS
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.correlated import pair_nodes
 from nsh.theory.effective.finite_width.fluctuations import fluctuations

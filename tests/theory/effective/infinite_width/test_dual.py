@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from quadrature import mean, mean_of_product
 
-from nsh.theory.effective.activation import leaky_relu
-from nsh.theory.effective.infinite_width.arccos import angle, arcsine
+from nsh.activations import Activation, ClosedDual, leaky_relu
+from nsh.activations.arccos import angle, arcsine
 from nsh.theory.effective.infinite_width.dual import dual
 from nsh.theory.effective.infinite_width.hermite import Expansion
 
@@ -102,6 +102,15 @@ def test_expansion_agrees_with_closed_form():
     found = expanded(*map(jnp.asarray, (K_AA[:9], K_BB[:9], CORRELATION[:9])))
     np.testing.assert_allclose(found[0], exact.s, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(found[1], exact.slope, rtol=2e-5, atol=1e-6)
+
+
+def test_a_closed_form_of_ones_own():
+    """Of z^2: <s_a s_b> = K_aa K_bb + 2 K_ab^2 and, by Price's theorem, <s'_a s'_b> = 4 K_ab."""
+    square = Activation("square", jnp.square, dual=ClosedDual(lambda a, b, ab: a * b + 2 * ab**2))
+    found = found_of(square, K_AA, K_BB, K_AB)
+    np.testing.assert_allclose(found.s, K_AA * K_BB + 2 * K_AB**2, rtol=1e-5)
+    np.testing.assert_allclose(found.slope, 4 * K_AB, rtol=1e-5)
+    assert np.all(np.asarray(found.error) < 1e-5)
 
 
 def two_waves(z):

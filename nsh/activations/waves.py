@@ -1,4 +1,4 @@
-"""Find waves among activations: sin and cos of any frequency, with a straight part."""
+"""Find waves among functions: sin and cos of any frequency, with a straight part."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from nsh.theory.effective.activation import Activation
-from nsh.theory.effective.infinite_width.closed_duals import Waves
-from nsh.theory.effective.infinite_width.sampled import sampled
+from nsh.activations.closed_duals import Waves
+from nsh.activations.program import Program
+from nsh.activations.sampled import sampled
 
 WIDEST = 20.0
 ROUNDS = 4  # of Gauss and Newton's method for the frequency
@@ -18,16 +18,14 @@ STRIDES = 16, 4, 1  # of second differences: 0.8, 0.2 and 0.05
 
 
 @functools.lru_cache(maxsize=64)
-def waves_of(activation: Activation, dtype: Any) -> Waves | None:
-    """The `Waves` that the activation is, up to rounding, or None.
+def waves_of(program: Program, dtype: Any) -> Waves | None:
+    """The `Waves` that a function is, up to rounding, or None.
 
     A wave's second differences are a multiple of it; all numbers follow by least squares.
     """
-    if activation.kinks:
-        return None
     eps = float(jnp.finfo(dtype).eps)
     z = np.linspace(-WIDEST, WIDEST, 801).astype(dtype)
-    value = sampled(activation.function, z, dtype)
+    value = sampled(program, z, dtype)
     z, largest = z.astype(float), np.max(np.abs(value))
     if not np.isfinite(largest):
         return None

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from nsh._checks import is_concrete, require, require_all
 
 if TYPE_CHECKING:
-    from nsh.theory.effective.activation import Activation
+    from nsh.activations.activation import Activation
 
 NODES = 200  # of each piece between two kinks
 TAIL = 12.0  # standard deviations; what lies beyond weighs 4e-33

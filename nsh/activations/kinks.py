@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsh._checks import require
-from nsh.theory.effective.gaussian import NODES, TAIL, crowded
-from nsh.theory.effective.program import Program, with_derivatives
+from nsh.activations.gaussian import NODES, TAIL, crowded
+from nsh.activations.program import Program, with_derivatives
 
 WIDEST = 20.0  # value and slope must be finite up to here
 FARTHEST = 100.0  # kinks are looked for up to here

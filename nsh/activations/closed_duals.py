@@ -1,17 +1,44 @@
-"""Dual activations in closed form: scale-invariant functions, erf, waves."""
+"""Dual activations in closed form: any formula, scale-invariant functions, erf, waves."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from nsh.theory.effective.infinite_width.arccos import angle, arcsine
-from nsh.theory.effective.infinite_width.pairs import Moments, Pairs
+from nsh.activations.arccos import angle, arcsine
+from nsh.activations.pairs import Dual, Moments, Pairs
 
 
-class ScaleInvariant(eqx.Module):
+class ClosedDual(Dual):
+    """A closed form: `s`, an elementwise JAX function of K_aa, K_bb, K_ab, gives <s_a s_b>.
+
+    (z_a, z_b) ~ N(0, [[K_aa, K_ab], [K_ab, K_bb]]). <s'_a s'_b> is its derivative by K_ab (Price,
+    IRE Transactions on Information Theory 4, 1958). Nearly equal inputs are told apart as well as
+    ``1 - <s_a s_b> / sqrt(<s_a^2> <s_b^2>)`` tells them after rounding.
+    """
+
+    s: Callable[[Array, Array, Array], Array] = eqx.field(static=True)
+
+    def moments(self, K: Array) -> Moments:
+        """See `Dual`."""
+        return Moments.of(K, *self._both(K, K, K))
+
+    def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
+        """See `Dual`."""
+        both, slope = self._both(a.K, b.K, a.root_K * b.root_K * (1 - gap))
+        return Pairs(relative_gap(a, b, both, gap), slope, *_rounding(gap))
+
+    def _both(self, K_aa: Array, K_bb: Array, K_ab: Array) -> tuple[Array, Array]:
+        return jax.jvp(lambda K: self.s(K_aa, K_bb, K), (K_ab,), (jnp.ones_like(K_ab),))
+
+
+class ScaleInvariant(Dual):
     """s(z) = p z + q |z|, with p, q = (a+ + a-)/2, (a+ - a-)/2 and A2 = p^2 + q^2.
 
     <s_a s_b> = sqrt(K_aa K_bb) [A2 cos t + (2 q^2/pi) (sin t - t cos t)] and <s'_a s'_b> = A2 -
@@ -19,6 +46,7 @@ class ScaleInvariant(eqx.Module):
     """
 
     slopes: tuple[float, float] = eqx.field(static=True)
+    exact: ClassVar[bool] = True
 
     def _numbers(self) -> tuple[float, float]:
         below, above = self.slopes
@@ -38,7 +66,7 @@ class ScaleInvariant(eqx.Module):
         return Pairs(gap - (bend / A2) * rest, A2 - bend * theta, 0.0, 0.0)
 
 
-class Erf(eqx.Module):
+class Erf(Dual):
     """s = erf: <s_a s_b> = (2/pi) arcsin(2 K_ab / sqrt(X_a X_b)), X = 1 + 2 K.
 
     <s'_a s'_b> = (4/pi) / sqrt(X_a X_b - 4 K_ab^2) (Williams, Neural Computation 10, 1998).
@@ -61,7 +89,7 @@ class Erf(eqx.Module):
         return Pairs(relative_gap(a, b, both, gap), slope, *_rounding(gap))
 
 
-class Waves(eqx.Module):
+class Waves(Dual):
     """s(z) = alpha + beta z + p sin(w z) + q cos(w z), all pairs by E = exp(-w^2 K / 2).
 
     <sin sin> = E_a E_b sinh(w^2 K_ab), <cos cos> = E_a E_b cosh(w^2 K_ab), <z_a sin_b> =

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+import abc
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from nsh.theory.effective.infinite_width.arccos import safe_sqrt
+from nsh.activations.arccos import safe_sqrt
 
 
 class Moments(eqx.Module):
@@ -91,14 +92,16 @@ class Pairs(NamedTuple):
     slope_error: Array | float
 
 
-@runtime_checkable
-class Dual(Protocol):
+class Dual(eqx.Module):
     """How an activation acts on kernels: first on the diagonal, then on pairs."""
 
+    exact: ClassVar[bool] = False
+    """Whether `pairs` has no errors but rounding, so that none are carried through the layers."""
+
+    @abc.abstractmethod
     def moments(self, K: Array) -> Moments:
         """Of variances K [...]."""
-        ...
 
+    @abc.abstractmethod
     def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
         """Of gaps, and moments that broadcast against them."""
-        ...
