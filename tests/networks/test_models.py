@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nsh.networks import CNN, MLP, Linear
+from nsh.activations import ACTIVATIONS
+from nsh.networks import CNN, MLP, Linear, digit_mlp
 
 KEY = jax.random.key(0)
 
@@ -19,6 +20,15 @@ def with_biases(module):
 
 def close(ours, oracle):
     np.testing.assert_allclose(np.asarray(ours), oracle, rtol=2e-5, atol=2e-6)
+
+
+def test_networks_for_digits_take_any_known_activation():
+    gelu = ACTIVATIONS["gelu"]
+    by_name, given = (digit_mlp((3,), which).make(KEY) for which in ("gelu", gelu))
+    expected = MLP((64, 3, 10), gelu.function, key=KEY, gain=2.0)
+    assert eqx.tree_equal(by_name, given, expected)
+    with pytest.raises(ValueError, match=r"activation = 'geluu': .*did you mean gelu\?"):
+        digit_mlp((3,), "geluu")
 
 
 def test_mlp_forward_is_numpy_loop():
