@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from experiments.harness.claim import Claim
 from experiments.harness.progress import Progress
-from experiments.harness.statistics import over_seeds
+from experiments.harness.statistics import Estimate, over_seeds
 from nsh import Geometric, Neurashed, Rules, SaveAt, WithReplacement, ensemble
 from nsh.figures import Features, grouped_points, new_figure, panel_label, phase_diagram, style
 from nsh.measure import (
@@ -231,12 +231,12 @@ def _law_claim(dataset: xr.Dataset, place: int) -> Claim:
     count = over_seeds(point.survivors)
     exact_count = point.survival_probability.sum().item()
     # one seed's worth of count is the least that can be resolved
-    error = max(count.error, 1 / dataset.sizes["seed"])
+    count = Estimate(count.mean, max(count.error, 1 / dataset.sizes["seed"]))
     return Claim(
         f"survivors, batch size {point.batch.item()}", SOURCE + "; exact binomial law",
         f"{exact_count:.4f} features are expected to survive",
         "simulated mean count within 3 standard errors of the exact law",
-        count.mean, error, abs(count.mean - exact_count) <= 3 * error,
+        *count, count.within(exact_count),
     )  # fmt: skip
 
 
@@ -263,11 +263,11 @@ def _network_claims(dataset: xr.Dataset) -> list[Claim]:
         large = dataset.sel(condition=condition)
         for name, (title, statement, sign) in statements.items():
             change = small[f"network_{name}"] - large[f"network_{name}"]
-            shown, directed = over_seeds(change), over_seeds(sign * change)
+            shown = over_seeds(change)
             words = "above" if sign > 0 else "below"
             found.append(Claim(
                 f"{title}, {condition.removeprefix('large, ')}", SOURCE, statement,
                 f"digits: {MEASURES[name]}, small minus large: {words} 0 by more than 2 SE",
-                *shown, directed.above(0),
+                *shown, shown.beyond(0, sign),
             ))  # fmt: skip
     return found

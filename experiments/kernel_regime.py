@@ -246,7 +246,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             f"{DISTANCES[name]}: at least width^(-1/2)", LEE,
             "training stays within a distance of order width^(-1/2)",
             "slope over the wider half of widths, after the last step, not above -1/2 by 2 SE",
-            *slope, not slope.above(-0.5),
+            *slope, slope.at_most(-0.5),
         ))  # fmt: skip
     early = dataset.linearisation.sel(step=8, method="nearest")
     for name, values, when, expected, source in (
@@ -260,7 +260,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             f"{DISTANCES[name]}: width^({expected:g}) {when}", source,
             f"the leading order is width^({expected:g})",
             f"slope over the wider half of widths {expected:g} within {TOLERANCE} + 2 SE",
-            *slope, abs(slope.mean - expected) <= TOLERANCE + 2 * slope.error,
+            *slope, slope.within(expected, 2, TOLERANCE),
         ))  # fmt: skip
     widest = dataset.isel(width=-1, step=-1)
     spread = over_seeds(widest.spread)
@@ -268,21 +268,21 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         "spread over initialisations", ENSEMBLE,
         "outputs through training are Gaussian with the kernels' mean and covariance",
         "widest, last step: squared deviation over variance, averaged, is 1 within 0.1 + 2 SE",
-        *spread, abs(spread.mean - 1) <= 0.1 + 2 * spread.error,
+        *spread, spread.within(1, 2, 0.1),
     ))  # fmt: skip
     ratio = over_seeds(widest.error / widest.kernel_error)
     found.append(Claim(
         "error on test digits", ENSEMBLE,
         "the kernels predict mean and variance, and so the mean squared error",
         "widest, last step: error over prediction is 1 within 0.1 + 2 SE",
-        *ratio, abs(ratio.mean - 1) <= 0.1 + 2 * ratio.error,
+        *ratio, ratio.within(1, 2, 0.1),
     ))  # fmt: skip
     change = over_seeds(widest.network_accuracy - widest.linearised_accuracy)
     found.append(Claim(
         "the linearisation has the network's accuracy", LEE,
         "wide networks are linear models through training",
         "widest, last step: difference of accuracies on test digits 0 within 0.02 + 2 SE",
-        *change, abs(change.mean) <= 0.02 + 2 * change.error,
+        *change, change.within(0, 2, 0.02),
     ))  # fmt: skip
     return found
 

@@ -1,16 +1,42 @@
-"""The README's code is the tour's, which tests/docs runs; what it links to is there."""
+"""The README's code runs, its numbers are those of the newest results, its links lead somewhere."""
 
 import re
 from pathlib import Path
 
-from snippets import blocks
+from snippets import blocks, names_of
+
+from experiments.harness.claim import format_measured, read_outcomes
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+RESULTS = (  # of the table, row by row
+    ("information_bottleneck", "compresses (shared 7th node)"),
+    ("implicit_regularization", "sparser, same updates"),
+    ("criticality", "K* = 0: spread of kernels"),
+    ("lazy_to_mean_field", "movement of parameters (symmetric): width^(-0.5)"),
+    ("feature_learning", "mean field: local elasticity grows"),
+)
 
 
-def test_code_is_that_of_the_tour():
-    assert blocks(README) == blocks(ROOT / "docs" / "start" / "tour.md")[:2]
+def test_code_answers_its_question():
+    assert len(blocks(README)) == 1
+    ratio = names_of(README)["ratio"]
+    assert ratio.seeds == 16
+    # 1 is what the same movement within and across classes gives
+    assert ratio.mean - 1 > 4 * ratio.standard_error > 0
+
+
+def test_results_are_the_newest():
+    rows = re.findall(r"^\| .* \| (\S+ ± \S+) \| (yes|\*\*no\*\*) \|$", README.read_text(), re.M)
+    claims = {
+        (outcome.experiment, claim.name): claim
+        for outcome in read_outcomes(ROOT / "docs" / "claims.json")
+        for claim in outcome.claims
+    }
+    expected = [claims[place] for place in RESULTS]
+    assert rows == [
+        (format_measured(claim), "yes" if claim.holds else "**no**") for claim in expected
+    ]
 
 
 def test_links_lead_somewhere():

@@ -1,4 +1,4 @@
-"""Pages that stand elsewhere in the repository: the README, the changelog and the notebooks."""
+"""Pages that stand elsewhere in the repository: the changelog and the notebooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PAGES = {"README.md": "about/readme.md", "CHANGELOG.md": "about/changes.md"}
+PAGES = {"CHANGELOG.md": "about/changes.md"}
+FIRST = {"README.md": "index.md"}  # what stands for it on the site
 # where links to source files lead: to the reference of the innermost package
 REFERENCE = {
     "nsh/neurashed/exact": "reference/exact.md",
@@ -108,7 +109,7 @@ def _page_of(place: str) -> str | None:
         return _page_of_notebook(Path(place))
     if place.startswith("docs/") and not place.startswith("docs/hooks/"):
         return place.removeprefix("docs/")
-    if place in PAGES:
-        return PAGES[place]
+    if place in PAGES | FIRST:
+        return (PAGES | FIRST)[place]
     packages = [p for p in REFERENCE if place == p or place.startswith(f"{p}/")]
     return REFERENCE[max(packages, key=len)] if packages else None

@@ -68,7 +68,7 @@ def _generalisation_claims(one: xr.Dataset) -> list[Claim]:
             f"{family}: no depth beats the one nearest r*", f"{SOURCE}, appendix A",
             "r* = 4 / [(20 + 3 n_L) nu] is optimal (of a truncated series; no theorem)",
             "test error of the best other depth minus that nearest r*, not below 0 by 2 SE",
-            *gain, gain.mean > -2 * gain.error,
+            *gain, gain.at_least(0),
         ),
     ]  # fmt: skip
 
@@ -97,7 +97,7 @@ def _comparisons(dataset: xr.Dataset) -> list[Claim]:
                 f"{names}: the same error at equal r", f"{SOURCE}, section 3.4",
                 "depth and width matter through their ratio (said of fluctuations, not errors)",
                 "difference of test errors, averaged over equal r, within 2 SE of 0",
-                *change, abs(change.mean) <= 2 * change.error,
+                *change, change.within(0, 2),
             ))  # fmt: skip
         elif one.width == two.width:
             found.append(Claim(

@@ -162,6 +162,6 @@ def _digits(dataset: xr.Dataset) -> list[Claim]:
             found.append(Claim(
                 f"{name}, {system}", OUTLOOK, statement,
                 f"digits: {measure}: {words} 0 by 2 SE",
-                *shown, sign * shown.mean > 2 * shown.error,
+                *shown, shown.beyond(0, sign),
             ))  # fmt: skip
     return found

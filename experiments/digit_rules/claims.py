@@ -108,7 +108,7 @@ def _carries_over(dataset: xr.Dataset, method: str) -> Claim:
         "tuned rates are a property of the task, not of the mini-batches they were tuned on",
         "accuracy on held-out digits lost when trained on another seed's mini-batches "
         f"below {LOST} by more than 2 SE",
-        *lost, lost.mean + 2 * lost.error < LOST,
+        *lost, lost.below(LOST),
     )  # fmt: skip
 
 

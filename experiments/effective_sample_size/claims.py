@@ -73,14 +73,14 @@ def _model(dataset: xr.Dataset) -> list[Claim]:
     logit = dataset.logit.isel(batch=0, own=0)
     growth = logit.isel(step=-1) - logit.isel(step=0)
     alone, shared = (over_seeds(growth.isel(sharing=place)) for place in (0, -1))
-    fades = alone.mean < -2 * alone.error
+    fades = alone.below(0)
     gained = over_seeds(growth.isel(sharing=-1) - growth.isel(sharing=0))
     found.append(Claim(
         "learnt though too rare to be learnt alone", OUTLOOK,
         f"{own} samples: the class's logit fades without sharing and grows with it",
         "batch size 1: log logit over training falls by 2 SE without sharing, rises by 2 SE with "
         "full sharing (difference shown)",
-        *gained, fades and shared.above(0),
+        *gained, bool(fades and shared.above(0)),
     ))  # fmt: skip
     ends = {"own": 0, "sharing": -1, "batch": [0, -1]}
     (small, large), errors = size.isel(ends).values, error.isel(ends).values
@@ -122,7 +122,7 @@ def _recall(dataset: xr.Dataset, size: xr.DataArray) -> list[Claim]:
         "what grows alike is recognised alike",
         f"{dataset.own.values[0]} own samples, full sharing, step {at.step.item()}: recall minus "
         "that of an unshared class of that effective size (interpolated): within 2 SE of 0",
-        *change, abs(change.mean) <= 2 * change.error,
+        *change, change.within(0, 2),
     )]  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def _digits(dataset: xr.Dataset) -> list[Claim]:
         "sharing of rules saves at equal isolation, MLP", OUTLOOK, SHARING,
         "digits: partial rank correlation over the 10 classes with the fall of recall, isolation "
         "held fixed, mean over seeds, below 0 by 2 SE (added after the others had been seen)",
-        *apart, apart.mean < -2 * apart.error,
+        *apart, apart.below(0),
     ))  # fmt: skip
     said = "neurashed on the digits loses the classes that the network loses"
     title = "neurashed tells which class falls, MLP"
@@ -184,7 +184,7 @@ def _predicts(
     found = over_seeds(rank_correlations(per_seed, predictor))
     means = predictor.reshape(-1, predictor.shape[-1]).mean(axis=0)
     statistic, p = np.asarray(spearmanr(per_seed.mean(axis=0), means))
-    right = sign * found.mean > 2 * found.error and p < 0.05
+    right = bool(found.beyond(0, sign) and p < 0.05)
     words = "above" if sign > 0 else "below"
     return Claim(
         name, OUTLOOK if statement == SHARING else "nsh", statement,

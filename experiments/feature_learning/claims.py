@@ -84,7 +84,7 @@ def _errors(dataset: xr.Dataset, task: str) -> list[Claim]:
         f"{TASKS[task]}: the lazy end is kernel regression", DIAL,
         "with infinite width the lazy end is kernel regression",
         "test errors after equal steps: largest alpha over kernel, log 0 within 0.1 + 2 SE",
-        *ratio, abs(ratio.mean) <= 0.1 + 2 * ratio.error,
+        *ratio, ratio.within(0, 2, 0.1),
     ))  # fmt: skip
     return found
 
@@ -105,7 +105,7 @@ def _of_feature_learning(dataset: xr.Dataset) -> list[Claim]:
         found.append(Claim(
             f"mean field: {name}", PHENOMENA, statement,
             f"digits, alpha = 1: {MEASURES[measure]} at the end less at the start {word} 0 by 2 SE",
-            *moved, sign * moved.mean > 2 * moved.error,
+            *moved, moved.beyond(0, sign),
         ))  # fmt: skip
     return found
 
@@ -117,7 +117,7 @@ def _vanishes(dataset: xr.Dataset, name: str) -> Claim:
         f"{MEASURES[name]}: its change vanishes in the lazy regime", DIAL,
         "lazy training leaves the features as they are drawn",
         f"change at the largest alpha over that at alpha = 1: |share| + 2 SE <= {SHARE}",
-        *share, abs(share.mean) + 2 * share.error <= SHARE,
+        *share, share.surely_within(0, SHARE),
     )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def _exponent(dataset: xr.Dataset, name: str) -> Claim:
         f"{MEASURES[name]}: its change falls as alpha^-2", DIAL,
         "from a symmetric start the change of order 1 / alpha cancels within pairs of units",
         f"log-log slope of the mean change for alpha >= sqrt(m) / 2 -2 within {TOLERANCE} + 2 SE",
-        *slope, abs(slope.mean + 2) <= TOLERANCE + 2 * slope.error,
+        *slope, slope.within(-2, 2, TOLERANCE),
     )  # fmt: skip
 
 

@@ -17,13 +17,15 @@ from rich.text import Text
 from uncertainties import ufloat
 
 from experiments.harness.results import atomic
+from experiments.harness.statistics import Verdict
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
     """One statement of a paper put to the test.
 
-    NumPy and JAX scalars are accepted for the numbers and kept as plain Python ones.
+    NumPy and JAX scalars are accepted for the numbers and kept as plain Python ones; a `Verdict`
+    is accepted for `holds` and kept as `test`.
     """
 
     name: str
@@ -36,11 +38,15 @@ class Claim:
     measured: float | np.floating
     standard_error: float | np.floating | None
     """Over seeds; None where there is no sampling."""
-    holds: bool | np.bool_
+    holds: bool | np.bool_ | Verdict
+    test: Verdict | None = None
+    """What chance can do to the verdict; None where that is not known."""
 
     def __post_init__(self) -> None:
         """Make the numbers plain, so that they can be written as JSON."""
         error = self.standard_error
+        if isinstance(self.holds, Verdict) and math.isfinite(self.holds.p):
+            object.__setattr__(self, "test", self.holds)
         object.__setattr__(self, "measured", float(self.measured))
         object.__setattr__(self, "standard_error", None if error is None else float(error))
         object.__setattr__(self, "holds", bool(self.holds))
@@ -63,15 +69,15 @@ class Outcome:
             {key: _finite_or_none(value) for key, value in dataclasses.asdict(claim).items()}
             for claim in self.claims
         ]
+        for claim in claims:
+            if claim["test"] is not None:
+                del claim["test"]["holds"]
         return {"experiment": self.experiment, "error": self.error, "claims": claims}
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Outcome:
         """What `as_json` gave, with NaN for None."""
-        claims = [
-            Claim(**{**claim, "measured": _nan_for_none(claim["measured"])})
-            for claim in entry["claims"]
-        ]
+        claims = [_claim_from_json(claim) for claim in entry["claims"]]
         return cls(entry["experiment"], claims, entry["error"])
 
 
@@ -156,6 +162,12 @@ def _cells(claim: Claim, above: Claim | None) -> tuple[Text, ...]:
         Text(format_measured(claim)),
         verdict,
     )
+
+
+def _claim_from_json(entry: Mapping[str, Any]) -> Claim:
+    test = entry.get("test")  # not in files of older versions
+    verdict = None if test is None else Verdict(holds=entry["holds"], **test)
+    return Claim(**{**entry, "measured": _nan_for_none(entry["measured"]), "test": verdict})
 
 
 def _nan_for_none(value: float | None) -> float:

@@ -58,21 +58,21 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             f"{MEASURED[name]} ({regime}): width^({expected:g})",
             FIELD if regime == "mean field" else LAZY, statement,
             f"log-log slope over all widths {expected:g} within {tolerance} + 2 SE",
-            *slope, abs(slope.mean - expected) <= tolerance + 2 * slope.error,
+            *slope, slope.within(expected, 2, tolerance),
         ))  # fmt: skip
     for name, expected, tolerance, last, statement in DIAL:
         slope = slope_over(dataset[f"dial_{name}"].isel(alpha=slice(-last, None)), "alpha")
         found.append(Claim(
             f"{MEASURED[name]}: alpha^({expected:g})", LAZY, statement,
             f"log-log slope over the {last} largest alphas {expected:g} within {tolerance} + 2 SE",
-            *slope, abs(slope.mean - expected) <= tolerance + 2 * slope.error,
+            *slope, slope.within(expected, 2, tolerance),
         ))  # fmt: skip
     narrow = over_seeds(dataset.alignment.sel(regime="symmetric").isel(width=0))
     found.append(Claim(
         "both parts of f − infinite NTK's descent partly cancel at small widths", LAZY,
         "(ours, found after seeing exponents above -0.5: a slow initial NTK grows more)",
         "symmetric, narrowest: cosine of f - own linearisation with the rest below 0 by 2 SE",
-        *narrow, narrow.mean < -2 * narrow.error,
+        *narrow, narrow.below(0),
     ))  # fmt: skip
     gap = over_seeds(dataset.field_limit.sel(regime="mean field").isel(width=-1))
     share = float(dataset.limit_error) / gap.mean

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xarray as xr
 
 from experiments.harness.claim import Claim
-from experiments.harness.statistics import over_seeds
+from experiments.harness.statistics import Estimate, over_seeds
 
 OUTLOOK = "arXiv 2112.09741, Section 4"
 FRANKLE_CARBIN = "arXiv 1803.03635, Section 2"
@@ -34,13 +34,13 @@ def all_claims(dataset: xr.Dataset) -> list[Claim]:
 def _law(at: xr.Dataset) -> Claim:
     excess = over_seeds(at.survivors - at.survivors_by_law)
     # one seed's worth of count is the least that can be resolved
-    error = max(excess.error, 1 / at.sizes["seed"])
+    excess = Estimate(excess.mean, max(excess.error, 1 / at.sizes["seed"]))
     expected = at.survivors_by_law.mean().item()
     return Claim(
         f"survivors, batch size {at.batch.item()}", OUTLOOK + "; exact binomial law",
         f"{expected:.1f} of {at.nodes.item()} nodes are expected to survive",
         "simulated minus expected count within 3 standard errors of 0",
-        excess.mean, error, abs(excess.mean) <= 3 * error,
+        *excess, excess.within(0),
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def _start(dataset: xr.Dataset) -> Claim:
         "its own, unlike one of Frankle and Carbin's",
         f"test accuracy, old start minus new one, mean over batch sizes: within {AS_GOOD} of 0 by "
         "more than 2 SE",
-        *change, abs(change.mean) + 2 * change.error < AS_GOOD,
+        *change, change.surely_within(0, AS_GOOD),
     )  # fmt: skip
 
 

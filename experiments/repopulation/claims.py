@@ -42,7 +42,7 @@ def _of_samples(dataset: xr.Dataset) -> list[Claim]:
             f"1/m: m E|f_m − f|² does not depend on m, {name}", SURVEY,
             "the error of m units is O(1/m)",
             "log-log slope in m between the least and the most units 0 within 3 SE",
-            *slope, abs(slope.mean) <= 3 * slope.error,
+            *slope, slope.within(0),
         ))  # fmt: skip
     bound, optimal = float(dataset.exact_bound), float(dataset.exact.sel(law="optimal"))
     found.append(Claim(
@@ -133,7 +133,7 @@ def _of_bounds(dataset: xr.Dataset) -> list[Claim]:
             "the generalisation bound says something", MOHRI,
             "(the loss is at most 1, so that a larger bound says nothing)",
             "bound at the largest n below 1 by 2 SE",
-            *bound, 1 - bound.mean > 2 * bound.error,
+            *bound, bound.below(1),
         ),
         Claim(
             "contraction: bound on the Rademacher complexity", CONTRACTION,

@@ -106,7 +106,7 @@ def _long_run_number(dataset: xr.Dataset) -> Claim:
         "features left in the long run", EXACT,
         "in the long run those features are left that fire in every step, where there are any",
         f"effective number at the end / features on all pathways: 1 within {RATIO} or 3 SE",
-        *found, abs(found.mean - 1) <= max(3 * found.error, RATIO),
+        *found, found.within_either(1, 3, RATIO),
     )  # fmt: skip
 
 
@@ -188,7 +188,7 @@ def _exponents(sizes: xr.Dataset) -> list[Claim]:
         found.append(Claim(
             f"exponent: {title}", EXACT, f"{statement}: exact slope {law:.3f}",
             f"slope of log mean against log size, from {x[0]:,.0f} nodes on: exact within 3 SE",
-            *fit, abs(fit.mean - law) <= 3 * fit.error,
+            *fit, fit.within(law),
         ))  # fmt: skip
     step = early(sizes)
     fit = fitted_exponent(x, sizes.effective_number.sel(time=step).values)
@@ -196,7 +196,7 @@ def _exponents(sizes: xr.Dataset) -> list[Claim]:
         "exponent: features in the middle of training", OURS,
         f"after {step} steps the effective number of features is a fixed share of the nodes",
         "slope of log mean against log size: 1 within 3 SE",
-        *fit, abs(fit.mean - 1) <= 3 * fit.error,
+        *fit, fit.within(1),
     ))  # fmt: skip
     return found
 
@@ -254,7 +254,7 @@ def _above(name: str, statement: str, criterion: str, found: Estimate) -> Claim:
 def _agreement(
     name: str, source: str, statement: str, criterion: str, change: Estimate, least: float = 0.0
 ) -> Claim:
-    holds = abs(change.mean) <= max(3 * change.error, least)
+    holds = change.within_either(0, 3, least)
     return Claim(name, source, statement, criterion, *change, holds)
 
 

@@ -28,7 +28,7 @@ class ParallelInTime(Method):
     Same mini-batches as `Sequential`, equal to it up to rounding.
 
     It takes more work than `Sequential` (clipped affine maps: about ten times as much) to gain
-    depth: on two CPU cores it pays for tiny graphs with geometric rules only (README, Benchmarks).
+    depth: on two CPU cores it pays for tiny graphs with geometric rules only (page "Benchmarks").
 
     `memory`: bytes of maps held at once for one member; longer runs are cut into blocks that
     follow one another. Differentiable both ways.

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from architecture import MAY_IMPORT
 
+from experiments.harness.claim import Claim, Outcome
+from experiments.harness.statistics import Estimate
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -37,7 +40,7 @@ def test_links_of_pages_that_stand_elsewhere(hook, added):
         "[the `own` one](experiments/harness/claim.py) [out](https://arxiv.org) [no](docs/no.md)\n"
         "`f[x](nsh/system.py)`\n```python\nf[x](nsh/system.py)\n```\n"
     )
-    found = hook("from_repository")._relinked(text, ROOT, "about/readme.md", added.__setitem__)
+    found = hook("from_repository")._relinked(text, ROOT, "about/changes.md", added.__setitem__)
     assert "![p](../pictures/neurashed.gif) [tour](../start/tour.md#measure)" in found
     assert (
         "[`rules`](../reference/neurashed.md), [exact](../reference/exact.md) the `own` one "
@@ -45,6 +48,56 @@ def test_links_of_pages_that_stand_elsewhere(hook, added):
     )
     assert "[out](https://arxiv.org) [no](docs/no.md)" in found
     assert "`f[x](nsh/system.py)`\n```python\nf[x](nsh/system.py)\n```" in found
+
+
+@pytest.fixture
+def outcomes():
+    found = Estimate(2.5, 1.0)
+    claims = [
+        Claim("a | b", "paper <1>", "it is so", "above 0 by 2 SE", *found, found.above(0)),
+        Claim("c", "paper", "so too", "above 1 by 2 SE", *found, found.above(1)),
+        Claim("d", "paper", "0", "0 within 2 SE", *found, found.within(0, 2)),
+        Claim("e", "paper", "one", "below 4", 3.0, None, True),
+    ]
+    return [Outcome("scaling_law", claims), Outcome("of_nobody", error="RuntimeError: no")]
+
+
+def test_results_page_counts_claims_and_what_chance_does(hook, outcomes):
+    summary = hook("results").summary(outcomes)
+    assert "2 experiments test 4 claims. 2 hold and 2 do not." in summary
+    assert "3 of the tests compare" in summary
+    # chances of 0.0062 and 0.012, against 0.0228 / 3 and 0.0228 / 2, in the order of Holm
+    assert "2 of them ask for evidence" in summary
+    assert "1 hold. If each truth lay exactly at its bound, 0.0 would" in summary
+    assert "1 ask for agreement" in summary
+    assert "0 claims that hold are no longer settled, and 1 that fail may" in summary
+    assert "ended in an error: of_nobody." in summary
+
+
+def test_results_page_shows_every_claim(hook, outcomes):
+    tables = hook("results").tables(outcomes)
+    assert "{ #scaling_law }" in tables
+    assert "`make reproduce ONLY=scaling_law`: 2 of 4 claims hold." in tables
+    assert "a | b<br><small>paper &lt;1&gt;</small>" in tables
+    rows = re.findall(r"<td>([\d.]+(?: ± [\d.]+)?)</td><td>(.*?)</td><td>(.*?)</td>", tables)
+    no = "<strong>no</strong>"
+    assert rows == [("2.5 ± 1.0", "yes", "yes"), ("2.5 ± 1.0", no, no), ("2.5 ± 1.0", no, "yes"),
+                    ("3", "yes", "")]  # fmt: skip
+
+
+def test_pages_take_values_of_claims_by_name(hook, outcomes):
+    page = "{{ value scaling_law: a | b }} {{ holds scaling_law: c }}"
+    assert hook("results").with_values(page, outcomes) == "2.5 ± 1.0 **no**"
+    with pytest.raises(KeyError, match=r"has no such claim"):
+        hook("results").with_values("{{ value scaling_law: x }}", outcomes)
+
+
+def test_pages_ask_for_claims_that_there_are(hook):
+    module = hook("results")
+    for page in (ROOT / "docs").rglob("*.md"):
+        written = module.on_page_markdown(page.read_text("utf-8"))
+        assert "{{ value" not in written
+        assert "<!-- tables" not in written
 
 
 def test_diagram_is_the_table_that_imports_are_held_to(hook):

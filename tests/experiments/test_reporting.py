@@ -2,7 +2,9 @@
 
 import dataclasses
 import io
+import itertools
 import json
+import math
 import subprocess
 import sys
 import types
@@ -12,10 +14,19 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 from rich.console import Console
+from scipy.stats import norm
 
 from experiments.harness import progress, results
 from experiments.harness.attempt import Task, attempt
-from experiments.harness.claim import Claim, Outcome, format_measured, print_claims, write_claims
+from experiments.harness.claim import (
+    Claim,
+    Outcome,
+    format_measured,
+    print_claims,
+    read_outcomes,
+    write_claims,
+)
+from experiments.harness.statistics import Estimate, after_holm, expected_by_chance
 
 pytestmark = pytest.mark.core
 
@@ -79,6 +90,84 @@ def test_claim_keeps_plain_numbers_and_json_stays_valid(tmp_path):
     assert second["claims"][0]["measured"] is None
     assert second["claims"][0]["standard_error"] is None
     assert second["claims"][0]["criterion"] == "c"
+
+
+def test_a_verdict_says_what_chance_can_do_and_is_kept(tmp_path):
+    found = Estimate(1.0, 0.4)
+    claims = [
+        Claim("n", "s", "t", "c", *found, test) for test in (found.above(0), found.above(0.5))
+    ]
+    claims.append(Claim("n", "s", "t", "c", 1.0, math.nan, Estimate(1.0, math.nan).above(0)))
+    assert [claim.holds for claim in claims] == [True, False, False]
+    assert claims[-1].test is None
+    path = tmp_path / "claims.json"
+    write_claims(path, [Outcome("a", claims)], ["a"])
+    (outcome,) = read_outcomes(path)
+    assert [claim.test for claim in outcome.claims] == [claim.test for claim in claims]
+    (entry,) = json.loads(path.read_text())
+    for claim in entry["claims"]:  # as older versions wrote them
+        del claim["test"]
+    path.write_text(json.dumps([entry]))
+    (outcome,) = read_outcomes(path)
+    assert [claim.test for claim in outcome.claims] == [None] * 3
+
+
+@pytest.mark.parametrize("mean", [-3.0, 0.2, 2.9, 4.5])
+def test_verdicts_have_the_tails_of_the_normal_law(mean):
+    found, tail = Estimate(mean, 0.5), norm(scale=0.5).sf
+    for verdict, asks, p, level in (
+        (found.above(1), True, tail(mean - 1), norm.sf(2)),
+        (found.below(1), True, tail(1 - mean), norm.sf(2)),
+        (found.beyond(1, -1, 3), True, tail(1 - mean), norm.sf(3)),
+        (found.surely_within(0, 4), True, tail(4 - abs(mean)), norm.sf(2)),
+        (found.at_most(1), False, tail(mean - 1), norm.sf(2)),
+        (found.at_least(1, 3), False, tail(1 - mean), norm.sf(3)),
+        (found.within(0), False, 2 * tail(abs(mean)), 2 * norm.sf(3)),
+        (found.within(0, 2, 0.3), False, tail(abs(mean) - 0.3), norm.sf(2)),
+    ):
+        np.testing.assert_allclose([verdict.p, verdict.level], [p, level], rtol=1e-12)
+        assert verdict.asks_for_evidence is asks
+        # an estimate beyond the bound by so many errors is one of which chance makes few
+        assert bool(verdict) == ((p < level) == asks)
+
+
+def test_an_estimate_without_an_error_passes_no_test():
+    found = Estimate(1.0, math.nan)
+    for verdict in (found.above(0), found.at_most(2), found.at_least(0), found.within(1)):
+        assert not verdict
+        assert math.isnan(verdict.p)
+
+
+def test_an_exact_estimate_is_beyond_its_bound_or_not():
+    exact = Estimate(1.0, 0.0)
+    assert (exact.above(0).p, exact.above(1).p, exact.within(1).p) == (0, 1, 1)
+    assert not exact.above(1)
+    assert exact.within(1)
+    assert exact.within_either(0.99, 3, 0.02).p == 1
+
+
+def test_chance_decides_as_many_tests_as_expected():
+    rng = np.random.default_rng(0)
+    tests = [Estimate(mean, 1.0).above(0) for mean in rng.normal(size=4000)]
+    tests += [Estimate(mean, 1.0).within(0, 2) for mean in rng.normal(size=4000)]
+    expected = expected_by_chance(tests)
+    assert expected == pytest.approx(4000 * (norm.sf(2) + 2 * norm.sf(2)))
+    assert abs(sum(test.beyond for test in tests) - expected) < 4 * np.sqrt(expected)
+
+
+def test_holm_is_the_closure_of_bonferroni():
+    """A finding stays if Bonferroni's test rejects every set of hypotheses that it belongs to."""
+    rng, level, seen = np.random.default_rng(1), 0.05, set()
+    for _ in range(60):
+        means = rng.normal(scale=2, size=5)
+        tests = [Estimate(m, 1.0).above(0) for m in means[:3]]
+        tests += [Estimate(m, 1.0).within(0, 2) for m in means[3:]]
+        sets = [s for n in range(1, 6) for s in itertools.combinations(range(5), n)]
+        for i, (test, holds) in enumerate(zip(tests, after_holm(tests, level), strict=True)):
+            rejected = all(min(tests[j].p for j in s) <= level / len(s) for s in sets if i in s)
+            assert holds == ((test.beyond and rejected) == test.asks_for_evidence)
+            seen.add((test.asks_for_evidence, bool(test), holds))
+    assert len(seen) == 6  # verdicts that stay, and findings of both kinds that are taken back
 
 
 def test_an_error_leaves_the_results_of_the_run_before(tmp_path, monkeypatch):

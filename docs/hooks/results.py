@@ -1,0 +1,125 @@
+"""The results pages, written from `docs/claims.json`: no number of them is typed by hand."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+if str(ROOT) not in sys.path:  # the experiments are no installed package
+    sys.path.append(str(ROOT))
+
+from experiments import EXPERIMENTS  # noqa: E402
+from experiments.harness.claim import Claim, Outcome, format_measured, read_outcomes  # noqa: E402
+from experiments.harness.command_line import docstring, short_name  # noqa: E402
+from experiments.harness.statistics import (  # noqa: E402
+    after_holm,
+    expected_by_chance,
+)
+
+CLAIMS = ROOT / "docs" / "claims.json"
+SUMMARY, TABLES = "<!-- summary of the claims -->", "<!-- tables of the claims -->"
+VALUE = re.compile(r"\{\{ (value|holds) (\w+): (.+?) \}\}")
+HEAD = "<tr><th>claim</th><th>what is said, and <em>the test</em></th><th>measured ± SE</th><th>holds</th><th>after Holm</th></tr>"  # noqa: E501
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put in what a page asks for: the summary, the tables, or single values and verdicts."""
+    if not (SUMMARY in markdown or TABLES in markdown or VALUE.search(markdown)):
+        return markdown
+    outcomes = read_outcomes(CLAIMS)
+    for marker, written in ((SUMMARY, summary), (TABLES, tables)):
+        if marker in markdown:
+            markdown = markdown.replace(marker, written(outcomes))
+    return with_values(markdown, outcomes)
+
+
+def with_values(markdown: str, outcomes: Sequence[Outcome]) -> str:
+    """Replace ``{{ value experiment: claim }}`` and ``{{ holds experiment: claim }}``."""
+    claims = {(one.experiment, claim.name): claim for one in outcomes for claim in one.claims}
+
+    def found(match: re.Match[str]) -> str:
+        what, experiment, name = match.groups()
+        if (experiment, name) not in claims:
+            raise KeyError(f"{match[0]}: docs/claims.json has no such claim")
+        claim = claims[experiment, name]
+        return format_measured(claim) if what == "value" else verdict(bool(claim.holds))
+
+    return VALUE.sub(found, markdown)
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """How many claims hold, how many tests chance could have decided, and what Holm leaves."""
+    claims = [claim for outcome in outcomes for claim in outcome.claims]
+    tests = [claim.test for claim in claims if claim.test is not None]
+    evidence = [test for test in tests if test.asks_for_evidence]
+    agreement = [test for test in tests if not test.asks_for_evidence]
+    adjusted = after_holm(tests)
+    lost = sum(test.holds and not kept for test, kept in zip(tests, adjusted, strict=True))
+    won = sum(kept and not test.holds for test, kept in zip(tests, adjusted, strict=True))
+    holding = sum(bool(claim.holds) for claim in claims)
+    errors = [outcome.experiment for outcome in outcomes if outcome.error is not None]
+    lines = [
+        f"{len(outcomes)} experiments test {len(claims)} claims. "
+        f"{holding} hold and {len(claims) - holding} do not.",
+        "",
+        f"{len(tests)} of the tests compare an estimate with a bound, in standard errors.",
+        "",
+        f"- {len(evidence)} of them ask for evidence: the estimate must lie beyond the bound. "
+        f"{sum(test.holds for test in evidence)} hold. If each truth lay exactly at its bound, "
+        f"{expected_by_chance(evidence):.1f} would hold by chance.",
+        f"- {len(agreement)} ask for agreement: the estimate must not lie beyond the bound. "
+        f"{sum(not test.holds for test in agreement)} fail. If each truth lay exactly at its "
+        f"bound, {expected_by_chance(agreement):.1f} would fail by chance.",
+        f"- After [Holm's correction](#chance) for all {len(tests)} tests, {lost} claims that hold "
+        f"are no longer settled, and {won} that fail may have failed by chance.",
+    ]
+    if errors:
+        lines += ["", f"The newest run of these ended in an error: {', '.join(errors)}."]
+    return "\n".join(lines)
+
+
+def tables(outcomes: Sequence[Outcome]) -> str:
+    """A heading and a table for each experiment."""
+    tests = [c.test for one in outcomes for c in one.claims if c.test is not None]
+    adjusted = iter(after_holm(tests))
+    modules = {short_name(module): module for module in EXPERIMENTS}
+    parts = []
+    for outcome in outcomes:
+        name = outcome.experiment
+        title = docstring(modules[name]).partition("\n")[0] if name in modules else name
+        holding = sum(bool(claim.holds) for claim in outcome.claims)
+        rows = "".join(
+            _row(claim, None if claim.test is None else next(adjusted)) for claim in outcome.claims
+        )
+        parts.append(
+            f"## {title.rstrip('.')} {{ #{name} }}\n\n"
+            f"`make reproduce ONLY={name}`: {holding} of {len(outcome.claims)} claims hold.\n\n"
+            f'<div class="nsh-claims"><table><thead>{HEAD}</thead><tbody>{rows}</tbody></table>'
+            "</div>\n"
+        )
+    return "\n".join(parts)
+
+
+def verdict(holds: bool) -> str:
+    """ "yes", or a bold "no"."""
+    return "yes" if holds else "**no**"
+
+
+def _row(claim: Claim, adjusted: bool | None) -> str:
+    def cell(holds: bool | None) -> str:
+        return "" if holds is None else "yes" if holds else "<strong>no</strong>"
+
+    said = f"{escape(claim.statement)}<br><em>{escape(claim.criterion)}</em>"
+    cells = (
+        f"{escape(claim.name)}<br><small>{escape(claim.source)}</small>",
+        said,
+        escape(format_measured(claim)),
+        cell(bool(claim.holds)),
+        cell(adjusted),
+    )
+    return "<tr>" + "".join(f"<td>{text}</td>" for text in cells) + "</tr>"
