@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -117,21 +118,21 @@ class _Moments(NamedTuple):
 
 def _moments(activation: Activation, K: np.ndarray) -> _Moments:
     """K, <s^2>, <z s s'>/K, <s'^2> and <s^4>; not finite where s is not."""
-
-    @jax.jit
-    @jax.vmap
-    def at(K: Array) -> tuple[Array, ...]:
-        nodes = gaussian(K, activation)
-        return K, nodes.z, nodes.weight, activation(nodes.z), activation.derivative(nodes.z)
-
     with jax.ensure_compile_time_eval():
-        found = at(jnp.asarray(K, float))
+        found = _sampled(activation, jnp.asarray(K, float))
     K, z, weight, s, slope = (np.asarray(part, np.float64) for part in found)
     with np.errstate(invalid="ignore", over="ignore"):
         g, parallel, perpendicular, fourth = (
             (weight * values).sum(-1) for values in (s**2, z * s * slope, slope**2, s**4)
         )
     return _Moments(K, g, parallel / K, perpendicular, fourth)
+
+
+@jax.jit
+@partial(jax.vmap, in_axes=(None, 0))
+def _sampled(activation: Activation, K: Array) -> tuple[Array, ...]:
+    nodes = gaussian(K, activation)
+    return K, nodes.z, nodes.weight, activation(nodes.z), activation.derivative(nodes.z)
 
 
 def _scale_invariant(activation: Activation, near_zero: SmallKernels | None) -> Criticality:
