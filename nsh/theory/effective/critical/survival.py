@@ -55,9 +55,11 @@ def fixed_point(
     = 1 / (1 - chi_par), dK/dC_W = g / (1 - chi_par). Raises `ValueError` on negative C_b, C_W and
     on start <= 0.
     """
-    activation = as_activation(activation)
-    C_b, C_W, start = _checked(C_b, C_W, start)
+    return _fixed_point(as_activation(activation), *_checked(C_b, C_W, start))
 
+
+@jax.jit
+def _fixed_point(activation: Activation, C_b: Array, C_W: Array, start: Array) -> Array:
     def g(K: Array) -> Array:
         nodes = gaussian(K, activation)
         return nodes.mean_square(activation(nodes.z))
@@ -66,10 +68,10 @@ def fixed_point(
         return C_b + C_W * g(K) - K
 
     dtype = start.dtype
-    upwards, downwards = (
-        start * jnp.asarray(np.geomspace(1, end, POINTS), dtype) for end in (UP, DOWN)
-    )
-    rises, falls = (jax.vmap(excess)(path) for path in (upwards, downwards))
+    ways = np.concatenate([np.geomspace(1, end, POINTS) for end in (UP, DOWN)])
+    paths = start * jnp.asarray(ways, dtype)
+    upwards, downwards = paths.reshape(2, -1)
+    rises, falls = jax.vmap(excess)(paths).reshape(2, -1)
     rounding = max(4 * float(jnp.finfo(dtype).eps), 1e-13)  # the quadrature's own, in 64 bits
     rests = jnp.abs(rises[0]) <= rounding * start
     up = rises[0] > 0
@@ -100,9 +102,12 @@ def survival(
     `start`: the first layer's kernel, as in `fixed_point`, whose errors it raises. Where kernels
     vanish or explode, susceptibilities are those of 1e-10 or 1e8 times the start.
     """
-    activation = as_activation(activation)
-    C_b, C_W, start = _checked(C_b, C_W, start)
-    K = fixed_point(activation, C_b, C_W, start)
+    return _survival(as_activation(activation), *_checked(C_b, C_W, start))
+
+
+@jax.jit
+def _survival(activation: Activation, C_b: Array, C_W: Array, start: Array) -> Survival:
+    K = _fixed_point(activation, C_b, C_W, start)
     nodes = gaussian(jnp.clip(K, start * DOWN, start * UP), activation)
     chi = susceptibilities(nodes, activation, C_W)
     return Survival(K, chi.parallel, chi.perpendicular)
