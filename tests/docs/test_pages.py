@@ -125,7 +125,11 @@ CHECKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check",
+    [tour, *(pytest.param(check, marks=pytest.mark.long) for check in CHECKS[1:])],
+    ids=lambda check: check.__name__,
+)
 def test_page(check):
     (page,) = [page for page in WITH_CODE if page.stem == check.__name__]
     names = names_of(page)

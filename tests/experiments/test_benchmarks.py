@@ -27,6 +27,7 @@ def quick(tmp_path_factory):
     return status, directory / "benchmarks"
 
 
+@pytest.mark.long
 def test_command_writes_what_it_found(quick):
     status, directory = quick
     assert status == 0

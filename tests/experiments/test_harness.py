@@ -245,6 +245,7 @@ def test_dataset_round_trip_and_provenance(fake, tmp_path):
     assert loaded.attrs["git_commit"]
 
 
+@pytest.mark.long
 @pytest.mark.thorough
 def test_run_as_a_command_keeps_stderr_plain(fake, tmp_path):
     fake("fake_one")
@@ -275,6 +276,7 @@ def test_experiments_are_listed_once():
     assert len(set(EXPERIMENTS)) == len(EXPERIMENTS) == 19
 
 
+@pytest.mark.long
 @pytest.mark.thorough
 def test_side_by_side_a_process_that_dies_hides_nothing(fake, tmp_path, capfd):
     out, dies = tmp_path / "out", FAKE.replace("raise RuntimeError", "import os; os._exit")

@@ -56,6 +56,7 @@ def descend(outputs, parameters, width):
     return np.stack(seen), jax.tree.unflatten(structure, final)
 
 
+@pytest.mark.long
 def test_padded_networks_and_linearisations_are_what_they_should_be():
     system = Descent(WIDEST)
     hyper = {"learning_rate": jnp.full(2, RATE), "width": jnp.asarray(WIDTHS, float)}

@@ -145,6 +145,7 @@ def drag(browser, grip):
     chain.release().perform()
 
 
+@pytest.mark.long
 def test_slider_menu_and_filter_work_in_a_browser(browser, page):
     browser.get(page.as_uri())
     find = browser.find_element

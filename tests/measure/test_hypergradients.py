@@ -6,6 +6,7 @@ Forward mode, reverse mode and central differences must agree; measurements that
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from derivatives import x64
 from jax.flatten_util import ravel_pytree
 
@@ -109,6 +110,7 @@ def recorded(counting):
     return list(jax.eval_shape(run, rules)), point, measured
 
 
+@pytest.mark.long
 def test_slopes_agree_three_ways():
     with x64(True):
         names, point, measured = recorded(False)

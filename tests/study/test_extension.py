@@ -89,6 +89,7 @@ def test_what_is_damaged_is_not_taken_over_and_what_differs_is_refused(
         run_study(dataclasses.replace(LARGE, chunk=15), directory, report=lambda _: None)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_figure")
 def test_crash_at_every_synchronisation_of_an_extension(tmp_path, monkeypatch):
     study, smaller = swelling(seeds=5, chunk=3), swelling(seeds=4, chunk=2)

@@ -102,6 +102,7 @@ def wait_for(process, ready):
         assert process.exitcode is None
 
 
+@pytest.mark.long
 def test_kill_while_the_store_is_made_then_asked_to_stop(
     environment, settings, uninterrupted, tmp_path
 ):

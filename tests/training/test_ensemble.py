@@ -73,7 +73,13 @@ def check_company(what, lanes, company):
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize("name", [pytest.param("neurashed", marks=pytest.mark.core), "mlp"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("neurashed", marks=pytest.mark.core),
+        pytest.param("mlp", marks=pytest.mark.long),
+    ],
+)
 def test_seeds_are_bitwise_the_same_in_any_company(name):
     # all in one group of lanes, which are padded: one seed alone is no case of its own
     check_company(SYSTEMS[name](), None, [(7, 5), (SEEDS, 5)])
@@ -85,7 +91,7 @@ def test_seeds_are_bitwise_the_same_in_any_company(name):
     [
         ("neurashed", 4, [(7, 3)]),  # 16 groups of lanes, and one
         ("mlp", 1, [(1, None), (7, 5)]),
-        ("cnn", None, [(7, 5)]),
+        pytest.param("cnn", None, [(7, 5)], marks=pytest.mark.long),
     ],
 )
 def test_seeds_are_bitwise_the_same_in_any_company_for_any_lanes(name, lanes, company):

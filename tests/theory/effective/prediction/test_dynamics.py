@@ -163,6 +163,7 @@ def test_derivatives_three_ways_also_where_eigenvalues_coincide(rate):
     check_three_ways(found, train, cross, Y, START[:N], rate, tolerance=1e-5)
 
 
+@pytest.mark.long
 def test_second_derivatives_also_of_singular_kernels_and_coinciding_eigenvalues():
     random = np.random.default_rng(1)
     q, _ = np.linalg.qr(random.normal(size=(4, 4)))
@@ -177,6 +178,7 @@ def test_second_derivatives_also_of_singular_kernels_and_coinciding_eigenvalues(
     )
 
 
+@pytest.mark.long
 def test_third_derivative_of_a_direction_learned_in_one_step():
     """Of ``(1 - (1 - c)^4) / c = 4 - 6 c + 4 c^2 - c^3``, in modes nested three deep."""
 

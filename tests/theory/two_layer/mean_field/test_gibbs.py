@@ -104,6 +104,7 @@ def test_derivatives_three_ways_over_a_batch_of_temperatures():
     np.testing.assert_allclose((values[2] - values[0]) / (2 * h), forward[1], rtol=2e-2)
 
 
+@pytest.mark.long
 def test_second_derivatives():
     """The law moves with the root, whose derivative is differentiated again: in 64 bits."""
     few = Grid((-6.0,), (6.0,), (20,))
