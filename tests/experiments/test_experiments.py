@@ -107,7 +107,16 @@ def letters(figure):
     return {text.get_text() for text in texts if len(text.get_text()) == 1}
 
 
-@pytest.mark.parametrize("name", TINY)
+# one of every theory, of those that compile fast, and those whose data other tests here use
+QUICK = {
+    "criticality", "implicit_regularization", "information_bottleneck", "lazy_to_mean_field",
+    "noisy_descent",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name not in QUICK)) for name in TINY]
+)
 def test_runs_and_draws_and_claims(name, tmp_path):
     module, _, dataset = tiny(name)
     assert [str(v) for v in dataset.data_vars if "units" not in dataset[v].attrs] == []
