@@ -13,6 +13,7 @@ from nsh.measure.prediction import (
     cross_entropy,
     expected_calibration_error,
 )
+from nsh.measure.recorded import Variable, recorded
 from nsh.measure.sparsity import (
     Overlap,
     active_units,
@@ -30,6 +31,7 @@ __all__ = [
     "Noise",
     "Observation",
     "Overlap",
+    "Variable",
     "accuracy",
     "active_units",
     "binned_information",
@@ -49,6 +51,7 @@ __all__ = [
     "observe",
     "pathway_overlap",
     "readout",
+    "recorded",
     "surviving_share",
     "system_collapse",
 ]

@@ -15,8 +15,14 @@ from nsh.measure._tools import (
     same_group,
     where_labelled,
 )
+from nsh.measure.recorded import Variable, recorded
 
 
+@recorded(
+    "binned_information",
+    binned_information_input=Variable("I(binned level; input)", "bits", differentiable=False),
+    binned_information_label=Variable("I(binned level; label)", "bits", differentiable=False),
+)
 def binned_information(
     features: Float[Array, "n d"], labels: Int[Array, " n"], *, classes: int, bins: int = 30
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:

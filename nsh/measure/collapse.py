@@ -21,6 +21,7 @@ from nsh.measure._tools import (
     where_labelled,
 )
 from nsh.measure.observe import observe
+from nsh.measure.recorded import Variable, recorded
 from nsh.system import System
 
 
@@ -115,6 +116,14 @@ def readout(
     return weights, logit_mean - _product(weights, feature_mean)
 
 
+@recorded(
+    "collapse",
+    nc1=Variable("NC1", "1"),
+    nc2_norms=Variable("NC2 NORMS", "1"),
+    nc2_angles=Variable("NC2 ANGLES", "1"),
+    nc3=Variable("NC3", "1"),
+    nc4=Variable("NC4", "1", differentiable=False),
+)
 def system_collapse(
     system: System, state: PyTree, examples: PyTree, labels: Int[Array, " n"], *, classes: int
 ) -> Collapse:

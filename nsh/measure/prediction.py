@@ -9,8 +9,10 @@ from jaxtyping import Array, Float, Int
 
 from nsh._checks import require_integer
 from nsh.measure._tools import checked_predictions, nan_with, where_labelled
+from nsh.measure.recorded import Variable, recorded
 
 
+@recorded("cross_entropy", cross_entropy=Variable("cross-entropy", "nats"))
 def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
     """Mean of ``-ln softmax(logits)[label]``, in nats; finite for any finite logits.
 
@@ -23,6 +25,7 @@ def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -
     return where_labelled(jnp.mean(losses), inside)
 
 
+@recorded("accuracy", accuracy=Variable("accuracy", "1", differentiable=False))
 def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
     """Share of examples whose largest logit (the first of equals) is the label's.
 
@@ -34,6 +37,10 @@ def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Flo
     return where_labelled(nan_with(share, logits), inside)
 
 
+@recorded(
+    "calibration_error",
+    calibration_error=Variable("expected calibration error", "1", differentiable=False),
+)
 def expected_calibration_error(
     logits: Float[Array, "n classes"], labels: Int[Array, " n"], bins: int = 15
 ) -> Float[Array, ""]:
@@ -53,6 +60,7 @@ def expected_calibration_error(
     return where_labelled(jnp.sum(jnp.abs(gaps)) / logits.shape[0], inside)
 
 
+@recorded("brier_score", brier_score=Variable("Brier score", "1"))
 def brier_score(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
     """Mean squared distance of the probabilities from the label's one-hot vector: 0..2.
 

@@ -17,6 +17,7 @@ from nsh.measure._tools import (
     same_group,
     where_labelled,
 )
+from nsh.measure.recorded import Variable, recorded
 
 
 def effective_number(log_strength: Float[Array, "*n d"]) -> Float[Array, "*n"]:
@@ -31,6 +32,7 @@ def effective_number(log_strength: Float[Array, "*n d"]) -> Float[Array, "*n"]:
     return jnp.where(alive, 1 / jnp.sum(share**2, axis=-1), 0)
 
 
+@recorded("effective_features", effective_features=Variable("effective features", "units"))
 def effective_features(features: Float[Array, "n d"]) -> Float[Array, ""]:
     """Participation ratio of a level's units, each of strength mean |activation|; 0 if all are 0.
 
@@ -43,6 +45,7 @@ def effective_features(features: Float[Array, "n d"]) -> Float[Array, ""]:
     return jnp.where(silent, 0, 1 / jnp.where(silent, 1, jnp.sum(share**2)))
 
 
+@recorded("surviving_share", surviving_share=Variable("surviving share", "1", differentiable=False))
 def surviving_share(
     features: Float[Array, "n d"], threshold: float | Float[Array, ""] = 0.01
 ) -> Float[Array, ""]:

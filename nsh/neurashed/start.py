@@ -47,8 +47,8 @@ class Constant(Start):
 class Uniform(Start):
     """Uniform on (low, high] with 0 <= low < high. Differentiable in both ends (reparametrised)."""
 
-    low: Float[Array, ""] = eqx.field(converter=_number)
-    high: Float[Array, ""] = eqx.field(converter=_number)
+    low: Float[Array, ""] = eqx.field(converter=_number, default=0.0)
+    high: Float[Array, ""] = eqx.field(converter=_number, default=0.01)
 
     def __check_init__(self):
         if is_concrete((self.low, self.high)):

@@ -9,7 +9,7 @@ from nsh._extras import extra
 with extra("study", "nsh.study"):
     from nsh.study.catalogue import CATALOGUE, measurement
     from nsh.study.file import read_study
-    from nsh.study.measurement import Labelled, Measurement, Variable, View
+    from nsh.study.measurement import Labelled, Measurement, View
     from nsh.study.record import Measurements, measurements
     from nsh.study.run import open_study, run_study
     from nsh.study.store import StoreRefused
@@ -28,7 +28,6 @@ __all__ = [
     "Study",
     "StudyFileError",
     "Tune",
-    "Variable",
     "View",
     "draw",
     "hyper_names",

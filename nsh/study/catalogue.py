@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
+import jax
+import numpy as np
 from jaxtyping import Array
 
 from nsh import measure
 from nsh._checks import require, require_integer
-from nsh.measure import Noise
-from nsh.study.measurement import (
-    STANDARD_ERROR,
-    TEST,
-    Arrays,
-    Measurement,
-    Variable,
-    View,
-    of_levels,
-    of_logits,
-)
+from nsh.measure import Noise, Variable
+from nsh.measure.recorded import ATTRIBUTE, Recorded
+from nsh.study.measurement import STANDARD_ERROR, TEST, Arrays, Measurement, View, of_levels
+
+# what a measure can ask for, and stand-ins by which its options are tried
+PROVIDED: Mapping[str, Callable[[View], Any]] = {
+    "logits": lambda view: view.seen.logits,
+    "labels": lambda view: view.data.labels,
+    "classes": lambda view: view.seen.logits.shape[1],
+    "features": lambda view: view.seen.features,
+    "log_unit": lambda view: view.seen.log_units,
+    "examples": lambda view: view.data.examples,
+    "system": lambda view: view.now.system,
+    "state": lambda view: view.now.state,
+    "hyper": lambda view: view.now.hyper,
+    "key": lambda view: view.key,
+}
+TRIED = {"logits": np.zeros((2, 2)), "features": np.zeros((2, 2)), "labels": np.arange(2)}
 
 
 def measurement(name: str) -> Measurement:
@@ -27,34 +40,6 @@ def measurement(name: str) -> Measurement:
     plain = name.removeprefix(TEST)
     require(plain in CATALOGUE, "what", name, f"one of {', '.join(CATALOGUE)}")
     return dataclasses.replace(CATALOGUE[plain](), test=plain != name)
-
-
-def accuracy() -> Measurement:
-    """Share of examples with the right class."""
-    variable = Variable("accuracy", "1", differentiable=False)
-    return of_logits(measure.accuracy, "accuracy", variable)
-
-
-def cross_entropy() -> Measurement:
-    """Mean cross-entropy."""
-    variable = Variable("cross-entropy", "nats")
-    return of_logits(measure.cross_entropy, "cross_entropy", variable)
-
-
-def brier_score() -> Measurement:
-    """Mean squared distance of probabilities and labels."""
-    return of_logits(measure.brier_score, "brier_score", Variable("Brier score", "1"))
-
-
-def calibration_error(*, bins: int = 15) -> Measurement:
-    """Expected calibration error."""
-    require_integer("bins", bins, 1)
-
-    def error(logits: Array, labels: Array) -> Array:
-        return measure.expected_calibration_error(logits, labels, bins)
-
-    variable = Variable("expected calibration error", "1", differentiable=False)
-    return of_logits(error, "calibration_error", variable)
 
 
 def information(
@@ -78,67 +63,6 @@ def information(
         variables[f"information_{part}"] = Variable(long_name, "bits")
         variables[f"information_{part}_error"] = Variable(STANDARD_ERROR + long_name, "bits")
     return of_levels(measured, variables)
-
-
-def binned_information(*, bins: int = 30) -> Measurement:
-    """I(level; input) and I(level; label) of binned activations."""
-    require_integer("bins", bins, 2)
-
-    def measured(view: View, features: Array, unit: Array) -> Arrays:  # noqa: ARG001
-        found = measure.binned_information(
-            features, view.data.labels, classes=view.seen.logits.shape[1], bins=bins
-        )
-        return dict(zip(variables, found, strict=True))
-
-    variables = {
-        f"binned_information_{what}": Variable(
-            f"I(binned level; {what})", "bits", differentiable=False
-        )
-        for what in ("input", "label")
-    }
-    return of_levels(measured, variables)
-
-
-def effective_features() -> Measurement:
-    """Participation ratio of the units of each level."""
-
-    def measured(view: View, features: Array, unit: Array) -> Arrays:  # noqa: ARG001
-        return {"effective_features": measure.effective_features(features)}
-
-    return of_levels(measured, {"effective_features": Variable("effective features", "units")})
-
-
-def surviving_share(*, threshold: float = 0.01) -> Measurement:
-    """Share of the units of each level that are not negligible."""
-    require(0 <= threshold <= 1, "threshold", threshold, "a number in 0..1")
-
-    def measured(view: View, features: Array, unit: Array) -> Arrays:  # noqa: ARG001
-        return {"surviving_share": measure.surviving_share(features, threshold)}
-
-    variable = Variable("surviving share", "1", differentiable=False)
-    return of_levels(measured, {"surviving_share": variable})
-
-
-def collapse() -> Measurement:
-    """Neural collapse of the top level, NC1 to NC4."""
-
-    def measured(view: View) -> Arrays:
-        weights, bias = measure.readout(view.seen.features[-1], view.seen.logits)
-        found = measure.neural_collapse(
-            view.seen.features[-1],
-            view.data.labels,
-            weights,
-            bias,
-            classes=view.seen.logits.shape[1],
-        )
-        return {name: getattr(found, name) for name in variables}
-
-    names = [field.name for field in dataclasses.fields(measure.Collapse)]
-    variables = {
-        name: Variable(name.upper().replace("_", " "), "1", differentiable=name != "nc4")
-        for name in names
-    }
-    return Measurement(measured, variables)
 
 
 def elasticity() -> Measurement:
@@ -172,20 +96,50 @@ def log_amplification() -> Measurement:
     )
 
 
+def made_from(function: Callable[..., Any]) -> Callable[..., Measurement]:
+    """The maker of a measure's measurement; its arguments are the measure's options."""
+    recorded: Recorded = vars(function)[ATTRIBUTE]
+    parameters = inspect.signature(function).parameters
+    given = [name for name in parameters if name in PROVIDED]
+
+    def measured(view: View, options: Mapping[str, Any], **level: Array) -> Arrays:
+        arguments = {name: level.get(name, PROVIDED[name](view)) for name in given}
+        return _by_name(recorded, function(**arguments, **options))
+
+    def make(**options: Any) -> Measurement:
+        if options:
+            fixed = options | {"classes": 2} if "classes" in given else options
+            arrays = {name: TRIED[name] for name in given if name in TRIED}
+            jax.eval_shape(lambda arrays: function(**arrays, **fixed), arrays)  # may complain
+        if "features" not in given:
+            return Measurement(partial(measured, options=options), recorded.variables)
+
+        def of_level(view: View, features: Array, unit: Array) -> Arrays:
+            return measured(view, options, features=features, log_unit=unit)
+
+        return of_levels(of_level, recorded.variables)
+
+    options = [parameter for name, parameter in parameters.items() if name not in PROVIDED]
+    signature = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in options])
+    hints = {name: typing.get_type_hints(function)[name] for name in signature.parameters}
+    vars(make)["__signature__"] = signature
+    make.__annotations__ = hints
+    return make
+
+
+def _by_name(recorded: Recorded, found: Any) -> Arrays:
+    names = list(recorded.variables)
+    if len(names) == 1:
+        return {names[0]: found}
+    if isinstance(found, tuple):
+        return dict(zip(names, found, strict=True))
+    return {name: getattr(found, name.removeprefix(f"{recorded.name}_")) for name in names}
+
+
+_MEASURES = [getattr(measure, name) for name in measure.__all__]
 CATALOGUE: dict[str, Callable[..., Measurement]] = {
-    make.__name__: make
-    for make in (
-        accuracy,
-        cross_entropy,
-        brier_score,
-        calibration_error,
-        information,
-        binned_information,
-        effective_features,
-        surviving_share,
-        collapse,
-        elasticity,
-        log_amplification,
-    )
-}
+    vars(function)[ATTRIBUTE].name: made_from(function)
+    for function in _MEASURES
+    if inspect.isfunction(function) and ATTRIBUTE in vars(function)
+} | {make.__name__: make for make in (information, elasticity, log_amplification)}
 """Makers of the measurements that study files know by name; their options are arguments."""

@@ -10,44 +10,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
 from nsh._checks import MOST_KEY, require, require_integer
 from nsh.networks import Network
-from nsh.neurashed import Neurashed
+from nsh.neurashed import Neurashed, Rules
 from nsh.study import own
 from nsh.study.catalogue import CATALOGUE
 from nsh.study.measurement import TEST, Measurement, View
 from nsh.study.record import measurements
 from nsh.study.study import Study, Tune, hyper_names
-from nsh.study.systems import SYSTEMS, OptimiserName, Problem, rules
-from nsh.study.tables import Choice, Place, construct, load, require_takes
-from nsh.training import (
-    ClosedForm,
-    DirectSample,
-    Epochs,
-    FullBatch,
-    Method,
-    ParallelInTime,
-    Sampler,
-    SaveAt,
-    Sequential,
-    WithReplacement,
-)
+from nsh.study.systems import SYSTEMS, OptimiserName, Problem
+from nsh.study.tables import Choice, Place, construct, load, numbers, require_takes
+from nsh.training import Method, Sampler, SaveAt, Sequential, WithReplacement
 
 ELSEWHERE = ("grid", "hyper", "batches", "record", "system")
-
-
-def with_replacement(*, size: int = 1) -> Sampler:
-    """Samples drawn independently."""
-    return WithReplacement(size)
-
-
-def epochs(*, size: int) -> Sampler:
-    """Each sample once an epoch."""
-    return Epochs(size)
 
 
 def on_test_set(one: Measurement) -> Measurement:
@@ -72,16 +50,7 @@ def own_measurement(function: Callable[..., Any], options: Mapping[str, Any]) ->
     return Measurement(measured, {})
 
 
-SAMPLERS = Choice({"with_replacement": with_replacement, "epochs": epochs, "full_batch": FullBatch})
 MEASUREMENTS = Choice(CATALOGUE, {TEST: on_test_set}, own_measurement)
-METHODS = Choice(
-    {
-        "sequential": Sequential,
-        "parallel_in_time": ParallelInTime,
-        "closed_form": ClosedForm,
-        "direct_sample": DirectSample,
-    }
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,8 +103,8 @@ class StudyTable:
     steps: int
     hyper: dict[str, Any] = dataclasses.field(default_factory=dict)
     grid: dict[str, Any] = dataclasses.field(default_factory=dict)
-    batches: Annotated[Sampler, SAMPLERS] = dataclasses.field(default_factory=WithReplacement)
-    method: Annotated[Method, METHODS] = dataclasses.field(default_factory=Sequential)
+    batches: Sampler = dataclasses.field(default_factory=WithReplacement)
+    method: Method = dataclasses.field(default_factory=Sequential)
     tune: TuneTable | None = None
     key: int = 0
     chunk: int | None = None
@@ -196,32 +165,23 @@ def read_study(path: str | Path) -> Study:
 def _hyper(problem: Problem, given: dict[str, Any], place: Place) -> PyTree:
     """The system's hyperparameters: rules, an optimiser's arguments, or a user's own."""
     if isinstance(problem.system, Neurashed):
-        return problem.hyper if not given and problem.hyper else construct(rules, given, place)
+        return problem.hyper if not given and problem.hyper else construct(Rules, given, place)
     if isinstance(problem.system, Network):
         allowed = list(inspect.signature(problem.system.optimiser).parameters)
         for name in given:
             if name not in allowed:
                 raise place.unknown(name, allowed)
-    numbers = _numbers(given, place)
+    values = _numbers(given, place)
     if isinstance(problem.hyper, dict):
-        return problem.hyper | numbers
-    return problem.hyper if not given and problem.hyper is not None else numbers
+        return problem.hyper | values
+    return problem.hyper if not given and problem.hyper is not None else values
 
 
 def _numbers(given: dict[str, Any], place: Place) -> dict[str, Any]:
-    found = {}
-    for name, value in given.items():
-        if isinstance(value, dict):
-            found[name] = _numbers(value, place / name)
-            continue
-        try:
-            plain = np.asarray(value).dtype.kind in "iuf"
-        except ValueError:  # lists of different lengths
-            plain = False
-        if not plain:
-            raise (place / name).wrong(value, "a number, or a list of numbers")
-        found[name] = jnp.asarray(value, float)
-    return found
+    return {
+        name: (_numbers if isinstance(value, dict) else numbers)(value, place / name)
+        for name, value in given.items()
+    }
 
 
 def _flat(table: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from nsh.measure import Variable
 from nsh.study.blocks import Blocks
-from nsh.study.measurement import Variable
 from nsh.study.study import Study
 
 STATUS, NOT_COMPUTED = "status", -1

@@ -11,25 +11,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PyTree
 
 from nsh._checks import require_label_type
-from nsh.measure import Observation
+from nsh.measure import Observation, Variable
 from nsh.training import Snapshot
 
 TEST = "test_"
 STANDARD_ERROR = "standard error of "
 Arrays = dict[str, Array]
-
-
-@dataclasses.dataclass(frozen=True)
-class Variable:
-    """Name and unit of a recorded variable, and its axes besides grid, seed and step.
-
-    `differentiable`: whether one can tune by it; what is constant in steps has slope 0.
-    """
-
-    long_name: str
-    units: str
-    dims: tuple[str, ...] = ()
-    differentiable: bool = True
 
 
 class Labelled(eqx.Module):
@@ -77,14 +64,6 @@ class Measurement:
             TEST + name: dataclasses.replace(v, long_name=f"{v.long_name}, test set")
             for name, v in self.variables.items()
         }
-
-
-def of_logits(function: Callable[..., Array], name: str, variable: Variable) -> Measurement:
-    """A measurement of logits and labels alone."""
-    return Measurement(
-        lambda view: {name: function(view.seen.logits, view.data.labels)},
-        {name: variable},
-    )
 
 
 def of_levels(function: Callable[..., Arrays], variables: Mapping[str, Variable]) -> Measurement:

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from nsh._checks import MOST_KEY, require, require_integer
-from nsh.measure import observe
+from nsh.measure import Variable, observe
 from nsh.neurashed import Neurashed
 from nsh.study.catalogue import measurement
-from nsh.study.measurement import TEST, Arrays, Labelled, Measurement, Variable, View
+from nsh.study.measurement import TEST, Arrays, Labelled, Measurement, View
 from nsh.system import System
 from nsh.training import Snapshot
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import importlib
 import inspect
 import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import AbstractArray, Array
 
 from nsh._checks import nearest
 from nsh.study import own
@@ -32,11 +38,13 @@ class Choice:
 
     `make`: by name, functions of the options. `prefixes`: what to do with the thing if the name
     has a prefix. `user`: what to make of a user's own ``"module:function"`` and its options.
+    `around`: what to do with the thing if an option of this name is true.
     """
 
     make: Mapping[str, Callable[..., Any]]
     prefixes: Mapping[str, Callable[[Any], Any]] = dataclasses.field(default_factory=dict)
     user: Callable[[Callable[..., Any], Mapping[str, Any]], Any] | None = None
+    around: Mapping[str, Callable[[Any], Any]] = dataclasses.field(default_factory=dict)
 
     def __hash__(self) -> int:
         return id(self)
@@ -127,19 +135,24 @@ def line_numbers(text: str) -> dict[str, int]:
     return found
 
 
-def construct(function: Callable[..., Any], table: Any, place: Place) -> Any:
-    """``function(**table)``, each value checked against the annotation of its parameter."""
+def construct(
+    function: Callable[..., Any], table: Any, place: Place, also: Iterable[str] = ()
+) -> Any:
+    """``function(**table)``, each value checked against the annotation of its parameter.
+
+    `also`: further keys that are known here, to be named where one is unknown.
+    """
     if not isinstance(table, dict):
         raise place.wrong(table, "a table")
     parameters = inspect.signature(function).parameters
     hints = typing.get_type_hints(function, include_extras=True)
     for name in table:
         if name not in parameters:
-            raise place.unknown(name, parameters)
+            raise place.unknown(name, [*parameters, *also])
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in table:
             raise place.error(f"{place / name}: missing, and needed")
-    values = {name: convert(value, hints[name], place / name) for name, value in table.items()}
+    values = {n: convert(value, hints.get(n, Any), place / n) for n, value in table.items()}
     try:
         return function(**values)
     except StudyFileError:
@@ -154,13 +167,14 @@ def convert(value: Any, hint: Any, place: Place) -> Any:
     if origin is typing.Annotated:
         return choose(arguments[1], value, place)
     if origin in (typing.Union, types.UnionType):
-        return _one_of(value, [a for a in arguments if a is not type(None)], place)
+        plain = [a for a in arguments if a is not type(None) and not _is_array(a)]
+        return _one_of(value, plain, place)
     if origin is typing.Literal:
         if value not in arguments:
             allowed = ", ".join(map(repr, arguments))
             raise place.wrong(value, f"one of {allowed}{nearest(str(value), arguments)}")
         return value
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         if not isinstance(value, list):
             raise place.wrong(value, "a list")
         return tuple(convert(v, arguments[0], place / str(i)) for i, v in enumerate(value))
@@ -173,7 +187,22 @@ def convert(value: Any, hint: Any, place: Place) -> Any:
         if not isinstance(value, dict):
             raise place.wrong(value, "a table")
         return value
+    if hint is Any or _is_array(hint):
+        return numbers(value, place)
+    if inspect.isabstract(hint):
+        return choose(kinds_of(hint), value, place)
     return construct(hint, value, place)
+
+
+def numbers(value: Any, place: Place) -> Array:
+    """A number, or a list of them, as an array."""
+    try:
+        plain = np.asarray(value).dtype.kind in "iuf"
+    except ValueError:  # lists of different lengths
+        plain = False
+    if not plain:
+        raise place.wrong(value, "a number or a list of numbers")
+    return jnp.asarray(value, float)
 
 
 def choose(choice: Choice, value: Any, place: Place) -> Any:
@@ -197,8 +226,39 @@ def choose(choice: Choice, value: Any, place: Place) -> Any:
         users = ' or "module:function"' if choice.user is not None else ""
         allowed = f"one of {', '.join(choice.make)}{users}{nearest(name, choice.make)}"
         raise place.wrong(name, allowed)
-    made = construct(choice.make[plain], options, place)
+    around = [
+        choice.around[key]
+        for key in choice.around
+        if convert(options.pop(key, False), bool, place / key)
+    ]
+    made = construct(choice.make[plain], options, place, choice.around)
+    for outer in around:
+        made = outer(made)
     return choice.prefixes[prefix](made) if prefix else made
+
+
+@functools.cache
+def kinds_of(base: type) -> Choice:
+    """The public subclasses of an abstract class, by their names in snake case.
+
+    They are those in `__all__` of the package that the class is defined in. A kind whose one field
+    is another thing of that kind, such as `PerLevel`, is an option of the others:
+    ``per_level = true``.
+    """
+    package = importlib.import_module(base.__module__.rpartition(".")[0])
+    public = {snake_case(name): getattr(package, name) for name in package.__all__}
+    kinds = {name: kind for name, kind in public.items() if _is_kind(kind, base)}
+    around = {n: k for n, k in kinds.items() if list(typing.get_type_hints(k).values()) == [base]}
+    return Choice({n: k for n, k in kinds.items() if n not in around}, around=around)
+
+
+def snake_case(name: str) -> str:
+    """``WithReplacement`` as ``with_replacement``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _is_kind(thing: Any, base: type) -> bool:
+    return inspect.isclass(thing) and issubclass(thing, base) and not inspect.isabstract(thing)
 
 
 def require_takes(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
@@ -207,6 +267,10 @@ def require_takes(function: Callable[..., Any], *arguments: Any, **options: Any)
         inspect.signature(function).bind(*arguments, **options)
     except TypeError as problem:
         raise ValueError(f"{getattr(function, '__name__', 'function')}(): {problem}") from problem
+
+
+def _is_array(hint: Any) -> bool:
+    return inspect.isclass(hint) and issubclass(hint, AbstractArray)
 
 
 def _one_of(value: Any, hints: list[Any], place: Place) -> Any:

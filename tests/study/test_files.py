@@ -1,7 +1,9 @@
 """Study files: what they may say, and errors that name file, line, field, value and remedy."""
 
 import dataclasses
+import inspect
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,12 @@ import pytest
 from bad_studies import BAD, MLP
 from studies import FILE, swelling, write
 
-from nsh import Geometric, Neurashed, PerLevel, Saturating
-from nsh.neurashed import Constant
-from nsh.study import StudyFileError, read_study
-from nsh.study.tables import line_numbers
-from nsh.training import Epochs, FullBatch
+from nsh import Geometric, Neurashed, PerLevel, Saturating, measure, neurashed
+from nsh.neurashed import Constant, Rule
+from nsh.study import CATALOGUE, StudyFileError, read_study
+from nsh.study.tables import Place, choose, kinds_of, line_numbers
+from nsh.theory import two_layer
+from nsh.training import Epochs, FullBatch, Method, Sampler
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "experiments" / "studies").glob("*.toml"))
 
@@ -151,6 +154,50 @@ threshold = [1, 2]
     bad = text.replace(":system", ":bare").replace("size = 3\n", "")
     with pytest.raises(StudyFileError, match=r"line 4: system.*a tuple: system, x, y"):
         read_study(write(tmp_path, bad))
+
+
+SHOWN = {"u": [[1.0]], "theta": [[1.0]]}
+NOT_BY_NAME = {
+    "active_units": "which units, not a number",
+    "effective_number": "of log strengths, not of a system",
+    "elasticity_contrast": "`elasticity` in a study file, with `elasticity_matrix`",
+    "elasticity_matrix": "a number for each pair of examples",
+    "information_bounds": "bounds of `information`, of squared distances",
+    "level_information": "`information` in a study file, of all levels",
+    "neural_collapse": "`collapse` in a study file, of the top level",
+    "noise_level": "of what `information` adds, no measurement",
+    "observe": "what is measured, no measurement",
+    "pathway_overlap": "of active sets, which need a threshold",
+    "readout": "weights, no number",
+    "recorded": "the decorator that gives names to measures",
+}
+
+
+def below(base):
+    """All classes that derive from it, under their own names in their modules."""
+    for kind in base.__subclasses__():
+        if getattr(sys.modules[kind.__module__], kind.__name__, None) is kind:
+            yield kind
+        yield from below(kind)
+
+
+@pytest.mark.parametrize("base", [Rule, neurashed.Start, two_layer.Start, Sampler, Method])
+def test_every_public_kind_has_a_name(base):
+    choice = kinds_of(base)
+    named = {*choice.make.values(), *choice.around.values()}
+    assert {kind for kind in below(base) if kind.__module__.startswith("nsh.")} == named
+    for name, kind in choice.make.items():
+        needed = [p for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
+        options = {p.name: SHOWN.get(p.name, 256) for p in needed}
+        made = choose(choice, {"name": name, **options}, Place("file", {}))
+        assert type(made) is kind
+
+
+def test_every_public_measure_has_a_name_or_a_reason():
+    public = {n for n in measure.__all__ if inspect.isfunction(getattr(measure, n))}
+    named = {n for n in public if "recorded" in vars(getattr(measure, n))}
+    assert public - named == set(NOT_BY_NAME) | {"information", "elasticity"}
+    assert {"information", "elasticity", "calibration_error", "collapse"} < set(CATALOGUE)
 
 
 def test_lines_of_keys():

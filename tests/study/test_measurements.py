@@ -8,8 +8,9 @@ import pytest
 from studies import swelling
 
 from nsh import Neurashed, SaveAt, measure
+from nsh.measure import Variable
 from nsh.neurashed import figure4, figure4_rules
-from nsh.study import CATALOGUE, Measurement, Variable, measurement, measurements
+from nsh.study import CATALOGUE, Measurement, measurement, measurements
 from nsh.study.layout import layout
 from nsh.theory.two_layer import Symmetric, TwoLayer
 from nsh.training import Snapshot

@@ -23,7 +23,7 @@ seeds = 2
 steps = 4
 [system]
 name = "two_layer"
-width = 6
+start = { name = "symmetric", width = 6 }
 activation = "tanh"
 [hyper]
 alpha = 1
@@ -60,7 +60,7 @@ def test_the_problem():
     np.testing.assert_allclose(plain.test[0].reshape(-1, 64), scaled(data.test_x), atol=1e-5)
     np.testing.assert_array_equal(plain.y, data.train_y)
     other = two_layer(
-        width=5, symmetric=False, activation="erf", trained="u", loss="cross_entropy"
+        start=Independent(5), activation="erf", trained="u", loss="cross_entropy"
     ).system
     assert isinstance(other, TwoLayer)
     assert isinstance(other.start, Independent)
@@ -95,8 +95,12 @@ def test_grid_over_the_dial_and_tuning_of_it(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("width = 6", "width = 7", ["line 5: system.width = 7", "even"]),
-        ("width = 6", "widht = 6", ["line 5: system.widht: unknown key", "did you mean width?"]),
+        ("width = 6", "width = 7", ["line 5: system.start.width = 7", "even"]),
+        (
+            "width = 6",
+            "widht = 6",
+            ["line 5: system.start.widht: unknown key", "did you mean width?"],
+        ),
         ('"tanh"', '"tan"', ["line 6: system.activation = 'tan'", "one of linear, relu"]),
         ('"tanh"', '"tanh"\nloss = "hinge"', ["line 7: system.loss = 'hinge'", "'cross_entropy'"]),
         ('"tanh"', '"tanh"\ntrained = "w"', ["line 7: system.trained = 'w'", "'theta'"]),

@@ -1,0 +1,50 @@
+"""What studies record of a measure, said beside the measure: names and units of its variables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+ATTRIBUTE = "recorded"
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """Name and unit of a recorded variable, and its axes besides grid, seed and step.
+
+    `differentiable`: whether one can tune by it; what is constant in steps has slope 0.
+    """
+
+    long_name: str
+    units: str
+    dims: tuple[str, ...] = ()
+    differentiable: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+    """The name of a measure in study files, and its variables by the names they are stored under.
+
+    One variable is the measure's result. Several are its entries, in order, or the fields that
+    their names begin with the measure's name, or without it.
+    """
+
+    name: str
+    variables: Mapping[str, Variable]
+
+
+def recorded(name: str, **variables: Variable) -> Callable[[Function], Function]:
+    """Make a measure known to study files, by a name; returns the function as it is.
+
+    Of the function's parameters, studies fill in logits, labels, features, log_unit, classes, key,
+    system, state, hyper and examples. All others are options, with their defaults. A measure of
+    `features` is taken of every level.
+    """
+
+    def register(function: Function) -> Function:
+        vars(function)[ATTRIBUTE] = Recorded(name, variables)
+        return function
+
+    return register
