@@ -1,4 +1,26 @@
-"""The one protocol: anything that learns from mini-batches is a `System`."""
+"""The one protocol: anything that learns from mini-batches is a `System`.
+
+The idea: a theory, a network and a model of learning differ in what a step does. They do not
+differ in how one trains, repeats, measures and differentiates. So a System says the former, in
+five pure functions, and everything else in nsh is written once for all Systems:
+
+    prepare(x, y)                     data to examples, once and outside `jit`
+    init(key, hyper)                  the state before training
+    step(state, batch, hyper, key)    the state after one mini-batch
+    logits(state, example)            what it predicts
+    features(state, example)          what its levels make of an example
+
+Three decisions follow. A System sees one seed and one example: `vmap` adds all other axes. Its
+hyperparameters are an argument, so they can be batched over and differentiated. Its state is a
+pytree of arrays, so `lax.scan` can carry it and a store can hold it.
+
+Two further types are for Systems with more structure. `Scaled` numbers leave the range of
+floating point, as neurashed's scores do. A `Transition` is a step as a map: where maps compose,
+a run has depth log T. Optional methods (`bounds`, `check`, `events`, ...) have defaults.
+
+Read next: `nsh.training.plan` for what a run is, `nsh.neurashed.pathway_model` and
+`nsh.networks.network` for the two main Systems.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,15 @@
-"""What neurashed and its variants share: factors on a graph, grown and shrunk by firing."""
+"""What neurashed and its variants share: factors on a graph, grown and shrunk by firing.
+
+The idea: firing depends on the examples alone, never on the factors. So `prepare` computes once
+which nodes fire for each sample, as bits in packed words. A step is then short: the bits of a
+mini-batch are united, factors that fire grow by g+, and the others shrink by g-.
+
+This has three uses. `step` takes one step. `transition` gives it as a map that composes.
+`events` and `from_events` count how often each factor fires: with geometric rules the counts
+decide the state. Factors stay logarithms throughout, because scores grow exponentially.
+
+Read next: `model` (the paper's model), `rule` and `rules` (g+ and g-), `scores`.
+"""
 
 from __future__ import annotations
 

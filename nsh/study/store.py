@@ -1,4 +1,23 @@
-"""A study's Zarr store: made whole, written block by block, checked before it is gone on with."""
+"""A study's Zarr store: made whole, written block by block, checked before a study resumes it.
+
+The idea: a study may be killed at any moment, and the same command resumes it. The result is
+byte for byte that of an uninterrupted run. Three rules make this true.
+
+- A store appears whole. It is made beside its place (`_template`) and moved there in one step,
+  so nobody sees half a store. A replacement, as by an extension, works in the same way.
+- A block of members is one chunk of each array. Its data go to the disk first, its checksum
+  after them. So a block with a right checksum is whole, and any other is computed again.
+- A store knows what it belongs to. Its attributes hold the identity of the study: configuration,
+  code, versions, settings of JAX, kind of device. Another study is refused and changes nothing.
+
+The methods follow a store's life. `create`, `replaced` and `recover` make it. `identity` says what
+began it, `known` which blocks are whole. `write` adds a block, `members` reads results, and
+`repair` restores metadata. `layout` describes the arrays, and `blocks` says which members form a
+block.
+
+Read next: `run`, which writes blocks in turn, `identity` for what a study is, `extension` for
+more seeds or grid values, and `reading` for what users open.
+"""
 
 from __future__ import annotations
 

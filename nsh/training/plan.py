@@ -1,4 +1,24 @@
-"""What to run: one training run as a value, before anything says how to compute it."""
+"""What to run: one training run as a value, before anything says how to compute it.
+
+The idea: what is computed and how are separate. A `Plan` says what: the system, its examples
+and hyperparameters, the sampler of mini-batches, the number of steps, what to record and when.
+A `Method` says how: step after step, in parallel, in closed form, or drawn from the final law.
+All methods take the same plan, so they can be exchanged, and tests compare them.
+
+A plan has no key. `Keys.of(key)` splits the key of one run into four, by purpose: the start, the
+sampler, the mini-batches and the steps. So a network and a model that train with one key see the
+same mini-batches, and the batch of a step does not depend on how the run is computed.
+
+A method does the following. It calls `plan.start`, then `plan.indices` and `plan.batch` for the
+mini-batches, and the system's `step`. It calls `plan.record` at `plan.times`, and at the end
+`plan.status`, which says whether the run is healthy. It returns an `Outcome`. Failures are data:
+a run that diverges gets a status, because thousands of others run in the same program.
+
+Bad input is found by `Plan.check` before anything compiles.
+
+Read next: `nsh.training.sequential`, the simplest method. `nsh.training.loop` and
+`nsh.training.ensemble` are what users call. They make the plan and hand it to the method.
+"""
 
 from __future__ import annotations
 

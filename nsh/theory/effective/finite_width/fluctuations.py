@@ -1,4 +1,21 @@
-"""Finite width to first order: how kernels and tangent kernels fluctuate from net to net."""
+"""Finite width to first order: how kernels and tangent kernels fluctuate from net to net.
+
+The idea: a network of width n is nearly Gaussian. Its kernel differs from network to network by
+an amount of order 1/n, and so do its tangent kernel and the derivative of that. To first order
+these fluctuations are a few numbers for each layer: V for the kernel, A and B for the tangent
+kernel, D and F for both together, P and Q for the derivative, and G1 for the shift of the mean.
+
+Each number has a recursion over layers with two kinds of terms. A layer adds fluctuations of its
+own, of order 1 / n, from its finite number of neurons. And it passes on those of the layer
+below, times susceptibilities. At criticality these are 1, so fluctuations add up, and grow as
+depth over width. That ratio decides where the theory holds.
+
+`fluctuations` runs all recursions at once, for one input, as a scan over layers. Its docstring has
+the equations, and `_step` computes one layer. The Gaussian means come from `moments`.
+
+Read next: `moments`, then `aspect_ratio` (depth over width), `several_inputs`, and `residual`
+for networks with skips, where this recursion does not hold.
+"""
 
 from __future__ import annotations
 

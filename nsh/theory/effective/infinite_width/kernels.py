@@ -1,4 +1,25 @@
-"""Kernels of infinitely wide networks: of preactivations (NNGP) and of gradients (NTK)."""
+"""Kernels of infinitely wide networks: of preactivations (NNGP) and of gradients (NTK).
+
+The idea: in the limit of infinite width the preactivations of a layer are Gaussian over
+networks. Their covariance K of two inputs, and the kernel Theta of their gradients, follow from
+those of the layer below. One layer needs only the Gaussian means <s_a s_b> and <s'_a s'_b> of
+the activation s. These are its dual, a function of the two variances and the correlation.
+
+The computation has three parts.
+
+- Each input alone (`rows_of`): the recursion of its own K and Theta, and the moments of every
+  layer, which all pairs of this input share.
+- All pairs (`pairs_of`): the recursion of K_ab and Theta_ab, from the rows of a and b. Instead of
+  K_ab it carries the gap between the two inputs, so that near inputs lose nothing to rounding.
+- Blocks (`_in_blocks`): pairs are computed some hundred inputs on a side, so that a block fits in
+  a processor's cache. A symmetric matrix needs only one half.
+
+The dual of an activation has a closed form, or an expansion in ramps and Hermite polynomials.
+Each pair carries an estimate of what the expansion leaves out and of rounding.
+
+Read next: `dual` for one layer, `gap` for the numbers that pairs carry, `errors` for the
+estimates, `blocks` for more inputs than memory holds.
+"""
 
 from __future__ import annotations
 
