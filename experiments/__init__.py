@@ -3,7 +3,7 @@
 Every experiment defines
 
 - ``Config``: a frozen dataclass of everything that can be chosen, with defaults for a laptop;
-- ``FULL``: the `Config` at paper-quality sizes;
+- ``FULL`` and ``TINY``: the `Config` at paper-quality sizes, and one for the tests, of seconds;
 - ``run(config, progress) -> xarray.Dataset``: the measurement, which tells `progress`
   (`experiments.harness.progress`) how far it is;
 - ``figure(dataset) -> matplotlib.figure.Figure``;
@@ -13,25 +13,51 @@ Every experiment defines
 ``nsh reproduce`` runs them (`experiments.harness.command_line`).
 """
 
-EXPERIMENTS = (
-    "experiments.information_bottleneck",
-    "experiments.implicit_regularization",
-    "experiments.local_elasticity",
-    "experiments.criticality",
-    "experiments.finite_width",
-    "experiments.aspect_ratio",
-    "experiments.kernel_regime",
-    "experiments.lazy_to_mean_field",
-    "experiments.noisy_descent",
-    "experiments.repopulation",
-    "experiments.feature_learning",
-    "experiments.correspondence",
-    "experiments.digit_rules",
-    "experiments.elasticity_fit",
-    "experiments.lottery_ticket",
-    "experiments.effective_sample_size",
-    "experiments.data_augmentation",
-    "experiments.extensions",
-    "experiments.scaling_law",
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+# in which they are run and listed; others come after these
+ORDER = (
+    "information_bottleneck",
+    "implicit_regularization",
+    "local_elasticity",
+    "criticality",
+    "finite_width",
+    "aspect_ratio",
+    "kernel_regime",
+    "lazy_to_mean_field",
+    "noisy_descent",
+    "repopulation",
+    "feature_learning",
+    "correspondence",
+    "digit_rules",
+    "elasticity_fit",
+    "lottery_ticket",
+    "effective_sample_size",
+    "data_augmentation",
+    "extensions",
+    "scaling_law",
 )
-"""Module names, in the order in which they are run and listed; imported only when needed."""
+
+
+def _found() -> set[str]:
+    """The modules and packages here that have a ``run``, read from their source."""
+    here = Path(__file__).parent
+    sources = {path.stem: path for path in here.glob("*.py")}
+    sources |= {path.parent.name: path for path in here.glob("*/__init__.py")}
+    return {name for name, path in sources.items() if "run" in _functions(path)}
+
+
+def _functions(path: Path) -> set[str]:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return {node.name for node in body if isinstance(node, ast.FunctionDef)}
+
+
+_FOUND = _found()
+EXPERIMENTS = tuple(
+    f"experiments.{name}"
+    for name in (*(name for name in ORDER if name in _FOUND), *sorted(_FOUND - set(ORDER)))
+)
+"""Names of all modules of that shape here, in their order; imported only when needed."""

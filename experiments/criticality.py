@@ -59,6 +59,7 @@ class Config:
 
 
 FULL = Config(width=1024, seeds=512)
+TINY = Config(activations=("relu", "tanh"), depth=10, width=32, seeds=4)
 
 
 def run(config: Config, progress: Progress) -> xr.Dataset:

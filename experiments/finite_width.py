@@ -81,6 +81,7 @@ class Config:
 
 
 FULL = Config(depths=(3, 6), width=32, seeds=300_000, dntk_seeds=65_536, outputs=8)
+TINY = Config(depths=(2,), width=4, seeds=64, dntk_seeds=64, outputs=2, chunk=64)
 
 
 def run(config: Config, progress: Progress) -> xr.Dataset:

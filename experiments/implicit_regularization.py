@@ -73,6 +73,9 @@ class Config:
 
 
 FULL = Config(seeds=16_384, network_seeds=128, network_steps=16_000)
+TINY = Config(
+    seeds=64, network_seeds=2, network_steps=32, network_hidden=(12, 8), batch_sizes=(1, 8),
+)  # fmt: skip
 
 
 class NetworkMeasures(eqx.Module):

@@ -70,6 +70,7 @@ class Config:
 FULL = Config(widths=(32, 64, 128, 256, 512), seeds=32, train=200, test=400, steps=512,
               every=8)  # fmt: skip
 """An estimated quarter of an hour on two cores."""
+TINY = Config(widths=(4, 8), seeds=2, train=12, test=10, steps=8, every=4)
 
 
 class Task(NamedTuple):

@@ -69,6 +69,10 @@ class Config:
 
 
 FULL = Config(seeds=8192, network_seeds=128, network_steps=4000, per_subclass=15)
+TINY = Config(
+    seeds=4, steps=10, late_steps=20, network_seeds=2, network_steps=20, per_subclass=2,
+    network_channels=(2, 3), network_hidden=(8, 6),
+)  # fmt: skip
 
 
 class Elasticity(eqx.Module):

@@ -38,7 +38,7 @@ from nsh.theory.effective.finite_width.closed_forms import scale_invariant_verte
 from nsh.theory.effective.finite_width.fluctuations import Fluctuations, fluctuations
 from nsh.training import Snapshot
 
-__all__ = ["FULL", "Config", "claims", "figure", "run"]
+__all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 OUTPUTS = 3  # of which the tangent kernel is taken
 
@@ -66,6 +66,7 @@ FULL = Config(
     families=(("relu", 16), ("relu", 32), ("relu", 64), ("tanh", 16), ("tanh", 64)),
     layers=(1, 2, 4, 8, 16, 32), networks=20_000, seeds=64, steps=2000,
 )  # fmt: skip
+TINY = Config(families=(("relu", 4), ("tanh", 4)), layers=(1, 2, 4), networks=50, seeds=3, steps=5)
 
 
 class Trained(eqx.Module):

@@ -42,7 +42,7 @@ import xarray as xr
 from jaxtyping import Array, Key
 
 from experiments.correspondence.claims import claims
-from experiments.correspondence.config import FULL, Config
+from experiments.correspondence.config import FULL, TINY, Config
 from experiments.correspondence.figure import figure
 from experiments.correspondence.graphs import (
     EDGES,
@@ -69,7 +69,7 @@ from nsh.networks import Digits, digit_cnn, digit_mlp, digits
 from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import Graph
 
-__all__ = ["FULL", "Config", "claims", "figure", "run"]
+__all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 DIMS = {
     "pathways": ("edges", "graph", "step"),

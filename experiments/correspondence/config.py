@@ -41,3 +41,6 @@ class Config:
 
 
 FULL = Config(seeds=128, steps=8000, records=8, per_class=4, test=160, samples=8)
+TINY = Config(
+    seeds=2, hidden=(8, 6), clusters=(3, 4), fan_in=2, steps=8, records=2, test=12, per_class=1,
+)  # fmt: skip

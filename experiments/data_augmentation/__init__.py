@@ -24,7 +24,7 @@ from experiments.data_augmentation.figure import figure
 from experiments.data_augmentation.model import VIEWS, run_model
 from experiments.harness.progress import Progress
 
-__all__ = ["FULL", "Config", "claims", "figure", "run"]
+__all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,11 @@ class Config:
 FULL = Config(
     seeds=1024, test=256, networks=("MLP", "CNN"), digits_seeds=128, digits_hidden=(64, 32),
     digits_channels=(8, 16), digits_steps=3000, digits_test=450,
+)  # fmt: skip
+TINY = Config(
+    seeds=3, each=8, crops=(0.0, 0.5, 1.0), batch_sizes=(1, 4), steps=20, every=10, test=4,
+    digits_seeds=2, digits_hidden=(8,), digits_steps=20, digits_batch=8, digits_test=20,
+    neurashed_steps=20,
 )  # fmt: skip
 
 

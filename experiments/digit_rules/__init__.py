@@ -52,7 +52,7 @@ from experiments.digit_rules.search import (
 from experiments.digit_rules.task import LEVEL_RATES, Task, make_task, split
 from experiments.harness.progress import Progress
 
-__all__ = ["FULL", "Config", "claims", "figure", "run"]
+__all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +83,7 @@ class Config:
 
 
 FULL = Config(seeds=128, iterations=63)
+TINY = Config(seeds=2, iterations=1, conjunctions=8, slope_seeds=1, slope_directions=1)
 SEARCHES = {
     "random, level": ("random", LEVEL_RATES),
     "random, node": ("random", None),

@@ -24,7 +24,7 @@ from experiments.effective_sample_size.figure import figure
 from experiments.effective_sample_size.model import effective_sample_size, run_model
 from experiments.harness.progress import Progress
 
-__all__ = ["FULL", "Config", "claims", "figure", "run"]
+__all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +59,11 @@ class Config:
 
 
 FULL = Config(seeds=1024, test=512, digits_seeds=128, digits_hidden=(64, 32), digits_steps=2000)
+TINY = Config(
+    seeds=3, count=24, own=(3, 6), sharing=(0.0, 0.5, 1.0), batch_sizes=(1, 4), steps=20,
+    every=10, test=8, digits_seeds=2, digits_hidden=(8,), digits_steps=20, digits_batch=8,
+    neurashed_steps=20,
+)  # fmt: skip
 
 
 def run(config: Config, progress: Progress) -> xr.Dataset:

@@ -80,6 +80,10 @@ FULL = Config(
     seeds=128, fit_seeds=128, steps=2000, hidden=(64, 32), conjunctions=160, typical=32,
     fit_probes=3, probes=5, tune_seeds=8, iterations=150, permutations=16,
 )  # fmt: skip
+TINY = Config(
+    seeds=2, fit_seeds=2, steps=10, batch=4, hidden=(8, 6), conjunctions=20, typical=4,
+    probes=1, tune_seeds=1, iterations=2, permutations=1,
+)  # fmt: skip
 
 
 def run(config: Config, progress: Progress) -> xr.Dataset:

@@ -61,7 +61,7 @@ from nsh.neurashed import (
 )
 from nsh.training import Snapshot
 
-__all__ = ["FULL", "Config", "claims", "figure", "run"]
+__all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +104,7 @@ class Config:
 
 
 FULL = Config(seeds=4096, records=100, samples=64)
+TINY = Config(seeds=4, steps=10, bottleneck_steps=20, records=2, samples=2, rewirings=2)
 
 
 def run(config: Config, progress: Progress) -> xr.Dataset:

@@ -50,7 +50,7 @@ from nsh.theory.effective.prediction.dynamics import mse_dynamics
 from nsh.theory.two_layer import Particles, Symmetric, TwoLayer, infinite_ntk
 from nsh.training import FullBatch
 
-__all__ = ["FULL", "Config", "claims", "figure", "run"]
+__all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +91,11 @@ FULL = Config(alphas=tuple(2.0**k for k in range(-1, 9)), width=512, teacher_see
               teacher_steps=1024, digits_seeds=64, digits_train=200, digits_steps=1024,
               probes=100, inputs=200, samples=8)  # fmt: skip
 """An estimated half hour on two cores."""
+TINY = Config(
+    alphas=(1.0, 4.0, 16.0), width=8, teacher_seeds=2, teacher_train=12, teacher_test=28,
+    teacher_steps=8, digits_seeds=2, digits_train=12, digits_test=28, digits_steps=8, times=4,
+    probes=28, inputs=10, samples=2,
+)  # fmt: skip
 
 
 class Data(NamedTuple):

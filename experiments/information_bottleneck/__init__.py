@@ -28,7 +28,7 @@ from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import figure4, figure4_rules
 from nsh.training import Run, Snapshot
 
-__all__ = ["FULL", "Config", "claims", "explore", "figure", "run"]
+__all__ = ["FULL", "TINY", "Config", "claims", "explore", "figure", "run"]
 
 READINGS = ("shared", "own")
 ACTIVATIONS = ("tanh", "relu")
@@ -66,6 +66,10 @@ class Config:
 
 
 FULL = Config(seeds=8192, samples=128, network_seeds=128, network_steps=40_000, network_inputs=500)
+TINY = Config(
+    seeds=4, steps=40, samples=4, network_seeds=2, network_steps=20, network_inputs=20,
+    network_samples=2,
+)  # fmt: skip
 
 
 class LevelInformation(eqx.Module):

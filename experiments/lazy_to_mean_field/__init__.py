@@ -39,7 +39,7 @@ from nsh.theory.two_layer import Examples, Given, Independent, Particles, TwoLay
 from nsh.theory.two_layer.lazy.kernel import infinite_ntk, ntk
 from nsh.training import FullBatch
 
-__all__ = ["FULL", "Config", "claims", "figure", "run"]
+__all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 INPUTS = 3
 REGIMES = ("symmetric", "independent", "mean field")
@@ -70,6 +70,9 @@ class Config:
 
 FULL = Config(widths=(64, 128, 256, 512, 1024, 2048, 4096, 8192), seeds=128, particles=2**17)
 """An estimated three minutes on two cores."""
+TINY = Config(
+    widths=(8, 16), alphas=(2, 8), dial=8, seeds=3, train=5, test=4, steps=4, particles=16,
+)  # fmt: skip
 
 
 class Task(NamedTuple):

@@ -58,6 +58,10 @@ FULL = Config(
     seeds=1024, network_seeds=128, network_hidden=(64, 32), network_steps=2000,
     kept_shares=(0.5, 0.25, 0.1, 0.05, 0.02),
 )  # fmt: skip
+TINY = Config(
+    seeds=3, steps=20, batch_sizes=(1, 4), network_seeds=2, network_hidden=(8, 6),
+    network_steps=20, kept_shares=(0.5, 0.2),
+)  # fmt: skip
 
 
 def run(config: Config, progress: Progress) -> xr.Dataset:

@@ -37,7 +37,7 @@ from nsh.theory.two_layer.mean_field.grid import Density, Grid
 from nsh.theory.two_layer.mean_field.interpolation import mixture
 from nsh.training import FullBatch, SaveAt, Snapshot, ensemble
 
-__all__ = ["FULL", "Config", "claims", "figure", "run"]
+__all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 REACH = (7.5, 5.0)  # of the grid, in u and in theta
 SHARES = np.linspace(0, 1, 11)  # along interpolations
@@ -82,6 +82,7 @@ class Config:
 
 FULL = Config(seeds=32, rates=(0.05, 0.025), steps=1000, records=50, cells=(120, 160))
 """An estimated three minutes on two cores."""
+TINY = Config(particles=64, seeds=4, steps=8, records=4, sample=32, points=4, cells=(12, 16))
 
 
 class Task(NamedTuple):

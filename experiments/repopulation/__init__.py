@@ -40,7 +40,7 @@ from nsh.theory.two_layer.particles import Particles
 from nsh.theory.two_layer.start import Independent
 from nsh.training import FullBatch, Snapshot
 
-__all__ = ["FULL", "Config", "claims", "figure", "run"]
+__all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 WAYS = ("plain, no decay", "plain", "alternating, no jitter", "alternating")
 UNITS = (10, 30, 100, 300, 1000)
@@ -81,6 +81,10 @@ class Config:
 FULL = Config(widths=(16, 64, 256), seeds=128, samples=256, test=1024, steps=2000, draws=2000,
               gap_samples=(32, 128, 512, 2048), gap_seeds=128)  # fmt: skip
 """An estimated ten minutes on two cores."""
+TINY = Config(
+    inputs=3, samples=8, test=6, widths=(4,), seeds=2, steps=8, every=2, record=4, draws=4,
+    gap_samples=(4, 8), gap_seeds=8, gap_width=4, gap_steps=4, gap_test=16,
+)  # fmt: skip
 
 
 class Task(NamedTuple):

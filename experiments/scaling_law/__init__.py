@@ -49,7 +49,7 @@ from nsh import Geometric, Rules
 from nsh.measure import Noise
 from nsh.neurashed import Task, random_hierarchy
 
-__all__ = ["FULL", "Config", "claims", "figure", "run"]
+__all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +89,10 @@ FULL = Config(
     batch_sizes=(1, 2, 4, 8, 16, 32),
     times=(3, 10, 20, 30, 50, 100, 200, 300, 1_000, 10_000),
 )
+TINY = Config(
+    seeds=6, sizes=(60, 120), depths=(3,), sharings=(0.0, 0.25), batch_sizes=(1, 2), size=60,
+    times=(5, 20, 40), early=20,
+)  # fmt: skip
 
 
 class Condition(NamedTuple):
