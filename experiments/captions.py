@@ -39,7 +39,7 @@ CAPTIONS: Mapping[str, Mapping[str, str]] = {
         "a": "Each tensor as measured, over what theory says. Open symbols: at the two widths. "
         "Full ones, with their standard errors: extrapolated. No ratio is shown where theory says "
         "0 or the standard error is above 20%; this is written in its place.",
-        "b": "What is measured less what theory says, in standard errors, of all tensors. There is "
+        "b": "Measured minus theoretical values, in standard errors, of all tensors. There is "
         "a row of panels for each depth.",
     },
     "aspect_ratio": {
@@ -50,7 +50,7 @@ CAPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "kernel_regime": {
         "a": "One output through training: networks, and the mean predicted by the kernel.",
-        "b": "Network less its linearisation, for each width.",
+        "b": "Network minus its linearisation, for each width.",
         "c": "How differences from infinite width fall with the width; the slopes are given.",
         "d": "Spread of outputs over seeds, over the predicted variance.",
         "e": "Error on test digits, with the predicted one.",
@@ -138,7 +138,7 @@ CAPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "extensions": {
         "a": "Implicit regularization: effective features of level 2 in each extension.",
-        "b": "Local elasticity: within classes less across, over their sum.",
+        "b": "Local elasticity: within classes minus across, over their sum.",
         "c": "Information about the input through training.",
         "d": "Information about the label through training.",
         "e": "Information about the input at its peak and at the end.",

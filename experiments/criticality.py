@@ -6,7 +6,7 @@ inputs neither die nor explode exponentially with depth. Seven activations of th
 classes at criticality, and with C_W a fifth below and a quarter above it, against finite networks.
 
 Of networks of two widths, n/2 and n, the means are extrapolated to infinite width: twice the mean
-at n less the mean at n/2 is free of the correction of order 1/n, and off by about
+at n minus the mean at n/2 is free of the correction of order 1/n, and off by about
 (V/K^2)^2 relatively, V/K^2 being the relative variance of the kernel at width n.
 """
 

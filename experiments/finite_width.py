@@ -236,8 +236,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             found.append(Claim(
                 f"{name}, {depth} layers", SOURCE,
                 "G1, V, A, B, D, F, P, Q to first order in 1/width, by recursion over layers",
-                f"|measured - theory| <= {ERRORS:g} SE for all eight; the largest, of {worst}, is "
-                f"shown, in SE. {_precision(at)}",
+                f"|measured - theory| <= {ERRORS:g} SE for all eight; value reported: largest "
+                f"deviation ({worst}), in SE. {_precision(at)}",
                 off.max(), None, off.max() <= ERRORS,
             ))  # fmt: skip
     square = float(np.mean(deviations(dataset).values ** 2))

@@ -1,7 +1,7 @@
 """The kernel regime: networks, their linearisations and infinite width, through training.
 
 Fully connected ReLU networks of several widths learn the digits by full-batch gradient descent on
-squared error, with learning rates of the NTK's scaling. Each is held against its own linearisation
+squared error, with learning rates of the NTK's scaling. Each is compared with its own linearisation
 around its initial weights, against the kernel prediction from its own initial outputs, and all
 seeds together against the mean and spread that the kernels (NNGP and NTK) predict.
 

@@ -96,7 +96,7 @@ def rates(mlp: MLP, hyper: PyTree) -> PyTree:
 
 
 def targets(labels: Any) -> Float[Array, "n classes"]:
-    """What the outputs should be: one-hot labels less their mean."""
+    """What the outputs should be: one-hot labels minus their mean."""
     return jax.nn.one_hot(labels, CLASSES) - 1 / CLASSES
 
 

@@ -164,7 +164,7 @@ def require_key(key: Any) -> None:
 
 
 def checked_levels(levels: Any) -> Sequence[Any]:
-    """What `System.features` gave; raises `ValueError` unless it is one thing per level."""
+    """Return what `System.features` gave; raise `ValueError` unless it is one thing per level."""
     if not isinstance(levels, Sequence):  # an array's first axis would pass for the levels
         shape = getattr(levels, "shape", None)
         found = type(levels).__name__ if shape is None else f"an array of shape {shape}"

@@ -20,7 +20,7 @@ def for_leaves(
     is_one: Callable[[Any], bool],
     others: Sequence[Any] | None = None,
 ) -> list[Any]:
-    """What `given` says of each leaf of `tree`.
+    """Look up what `given` says of each leaf of `tree`.
 
     `given`: one thing for all leaves (`is_one` tells), a pytree like `tree` down to such things, or
     dicts of these by the names of keys and fields. A dict may leave names out: what it does not

@@ -66,7 +66,7 @@ class Transition(eqx.Module):
 
 
 class System(eqx.Module):
-    """What learns from mini-batches; one seed and one example at a time, every method pure.
+    """A learner from mini-batches: one seed and one example at a time, every method pure.
 
     `hyper` is a pytree of arrays handed in as an argument, so that each hyperparameter can be
     vmapped and differentiated. The ensemble alone adds axes for seeds and hyperparameters.
@@ -114,7 +114,7 @@ class System(eqx.Module):
         raise ValueError(f"steps of {type(self).__name__} do not compose: it has no `transition`")
 
     def events(self, batch: PyTree) -> UInt32[Array, " words"]:  # noqa: ARG002
-        """What happens in a step on `batch`, one bit an event, packed 32 to a word.
+        """List the events of a step on `batch`, one bit an event, packed 32 to a word.
 
         For a system whose state depends on the batches only through how often each event happened,
         in whatever order. The events depend on which samples the batch holds, not on order or
@@ -143,7 +143,7 @@ class System(eqx.Module):
         return REALS
 
     def tunable(self, hyper: PyTree) -> PyTree:  # noqa: ARG002
-        """Which leaves of `hyper` `nsh.training.tune` moves unless told: a prefix of `hyper`.
+        """Mark leaves of `hyper` that `nsh.training.tune` moves unless told: a prefix of `hyper`.
 
         True or False for each; by default all that are of floating type.
         """

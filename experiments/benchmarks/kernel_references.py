@@ -1,4 +1,4 @@
-"""Kernels of infinitely wide networks in 64 bits, by NumPy: what the others are held against."""
+"""Kernels of infinitely wide networks in 64 bits, by NumPy: the reference of all comparisons."""
 
 from __future__ import annotations
 

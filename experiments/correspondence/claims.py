@@ -68,7 +68,7 @@ def _graphs(values: xr.DataArray) -> dict[str, np.ndarray]:
 
 
 def _beyond(values: Mapping[str, np.ndarray]) -> Estimate:
-    """The graph's value less that of the best of its rivals."""
+    """The graph's value minus that of the best of its rivals."""
     rivals = [rival for name, rival in values.items() if name != "wired"]
     return over_seeds(values["wired"] - max(rivals, key=np.mean))
 
@@ -100,7 +100,7 @@ def _growth(units: xr.Dataset, network: str) -> Claim:
     change = over_seeds(follows.isel(step=-1) - follows.isel(step=0))
     return Claim(
         f"{network}: what fires often grows", "arXiv 2112.09741, Section 2; found after looking",
-        "training amplifies what fires: outgoing weights come to follow firing",
+        "training amplifies what fires: outgoing weights follow firing in the end",
         "rank correlation of firing frequency (in the end) with outgoing norms, level 2: end minus "
         "start above 0 by more than 2 SE", *change, change.above(0),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Neurashed against one network of one seed: rank correlations, and what they are held against."""
+"""Neurashed against one network of one seed: rank correlations, and what they are compared with."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def firing(growth: np.ndarray, steps: int, factors: tuple[float, float]) -> np.n
 
 
 def deviation(measured: np.ndarray, law: np.ndarray, axis: int, steps: int) -> np.ndarray:
-    """Mean firing over seeds less the law, in exact standard errors of independent steps."""
+    """Mean firing over seeds minus the law, in exact standard errors of independent steps."""
     seeds = measured.shape[axis]
     # not below what one firing more or less of all would make, and rounding may
     least = 1 / (steps * seeds)
@@ -75,7 +75,7 @@ def _laws(dataset: xr.Dataset) -> list[Claim]:
         ),
         Claim(
             "crops end the lockstep of the parts", LAW,
-            "head and tail grow in lockstep on whole images, the less so the more are cropped",
+            "head and tail grow in lockstep on whole images, and less so with more crops",
             "batch size 1: largest deviation of the correlation (over seeds) of head's and tail's "
             "growth from the law (1 without crops): at most 4 standard errors",
             off, None, off <= 4,

@@ -56,7 +56,7 @@ def _cost(dataset: xr.Dataset) -> Claim:
         "cost of a hypergradient", SOURCE,
         "a gradient by all rates costs as much as a few runs, however many rates there are",
         f"operations of a loss with its gradient by the rates of all nodes over those of a loss "
-        f"at most {counted}, which is what a gradient is counted as",
+        f"at most {counted}, the assumed cost of a gradient",
         ratio, None, ratio <= counted,
     )  # fmt: skip
 
@@ -71,7 +71,7 @@ def _lower_loss(dataset: xr.Dataset, method: str, rival: str, dearer: int = 1) -
     return Claim(
         f"{method} < {rival}" + f", a gradient as {price}" * (dearer > 1), SOURCE,
         "hypergradients find better rates than search does at equal cost",
-        f"validation loss of {rival} after {int(dataset.cost[last])} evaluations less that of "
+        f"validation loss of {rival} after {int(dataset.cost[last])} evaluations minus that of "
         f"{method} after {gradients} gradients, each counted as {price} (nats), above 0 by "
         "more than 2 SE",
         *gain, gain.above(0),
@@ -95,7 +95,7 @@ def _held_out_loss(dataset: xr.Dataset, method: str) -> Claim:
     return Claim(
         f"{method}: lower loss, held out", SOURCE,
         "rates tuned on some digits make honest predictions of others",
-        "cross-entropy on held-out digits untuned less tuned (nats), above 0 by more than 2 SE",
+        "cross-entropy on held-out digits untuned minus tuned (nats), above 0 by more than 2 SE",
         *gain, gain.above(0),
     )  # fmt: skip
 

@@ -47,7 +47,7 @@ class Distance(eqx.Module):
 
 
 def _standardised(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """Off-diagonal entries less their mean, of norm 1; 0 on the diagonal."""
+    """Off-diagonal entries minus their mean, of norm 1; 0 on the diagonal."""
     count = matrix.shape[0]
     apart = ~jnp.eye(count, dtype=bool)
     mean = jnp.sum(matrix, where=apart) / (count * (count - 1))

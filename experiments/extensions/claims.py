@@ -11,12 +11,12 @@ SOURCE = "arXiv 2112.09741, Sections 3 and 4"
 PHENOMENA = {
     "regularization": (
         "small batches keep few features: implicit regularization",
-        "effective number of features, large less small batch: above 0 by more than 2 SE",
+        "effective number of features, large minus small batch: above 0 by more than 2 SE",
         0.0,
     ),
     "compression": (
         "level 2 forgets about the input late in training: information bottleneck",
-        "I(level 2; input), peak of the mean less end: above 0.1 bits by more than 2 SE",
+        "I(level 2; input), peak of the mean minus end: above 0.1 bits by more than 2 SE",
         0.1,
     ),
     "label": (

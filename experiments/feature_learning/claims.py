@@ -31,7 +31,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def change(dataset: xr.Dataset, name: str) -> xr.DataArray:
-    """End of training less start, [seed, alpha]."""
+    """End of training minus start, [seed, alpha]."""
     values = dataset[name]
     time = "when" if name == "elasticity" else "watched"
     return values.isel({time: -1}, drop=True) - values.isel({time: 0}, drop=True)
@@ -104,7 +104,7 @@ def _of_feature_learning(dataset: xr.Dataset) -> list[Claim]:
         word = "above" if sign > 0 else "below"
         found.append(Claim(
             f"mean field: {name}", PHENOMENA, statement,
-            f"digits, alpha = 1: {MEASURES[measure]} at the end less at the start {word} 0 by 2 SE",
+            f"digits, alpha = 1: {MEASURES[measure]}, end minus start: {word} 0 by 2 SE",
             *moved, moved.beyond(0, sign),
         ))  # fmt: skip
     return found

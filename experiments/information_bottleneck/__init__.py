@@ -1,6 +1,6 @@
 """Information bottleneck: Figure 4 of the neurashed paper, and networks on the digits.
 
-The paper (Section 3, Figure 4): level 2 first comes to tell inputs of one class apart,
+The paper (Section 3, Figure 4): level 2 first learns to distinguish inputs of one class,
 I(level 2; input) tending to 2 bits, and then forgets all but the class, falling to 1 bit, while
 I(level 2; label) rises to 1 bit and stays. The same estimator is put to tanh and ReLU networks.
 """
@@ -54,7 +54,7 @@ class Config:
     network_seeds: int = 16
     """Networks trained for each activation."""
     network_hidden: tuple[int, ...] = (24, 12, 6)
-    """Hidden widths; narrow, or every level would tell all inputs apart at any time."""
+    """Hidden widths; narrow, or every level would distinguish all inputs at any time."""
     network_steps: int = 4000
     network_batch: int = 32
     network_learning_rate: float = 0.1
@@ -185,7 +185,7 @@ def _claims_on(dataset: xr.Dataset, reading: str) -> list[Claim]:
     reached = int(np.argmax(mean_label >= 0.99))
     worst = reached + int(np.argmin(mean_label[reached:]))
     lowest = over_seeds(label.isel(step=worst))
-    rise = "the second level comes to tell patterns within a class apart, towards 2 bits"
+    rise = "the second level learns to distinguish patterns within a class, towards 2 bits"
     return [
         Claim("starts low" + where, SOURCE, "training starts with little information",
               "mean I(level 2; input) at step 0 < 0.6 bits", *start, start.below(0.6, 0)),

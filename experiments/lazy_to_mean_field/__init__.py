@@ -1,7 +1,7 @@
 """From the lazy to the mean-field regime: two-layer networks on one dial, over width.
 
 erf networks learn a function on a sphere by full-batch gradient descent on squared error. Lazy
-(alpha = sqrt m), from a symmetric or an independent start, they are held against gradient descent
+(alpha = sqrt m), from a symmetric or an independent start, they are compared with gradient descent
 with the infinitely wide network's kernel, from their own initial outputs, and against their own
 linearisation, both in closed form; in the mean field (alpha = 1), against the limit of infinite
 width, which is followed with quasi-random particles. Then the dial itself, at one width.

@@ -3,8 +3,8 @@
 Thousands of particles (u, theta) with output mean of u sin(theta x) learn a few points of a wave
 by gradient descent with noise and weight decay, in the mean-field scaling (alpha = 1). Fang, Dong
 and Zhang (arXiv 2012.13982): their law minimises the free energy Q(p), which is convex in p, and
-comes to rest at p* ~ exp(-(dL/dp + r) / temperature). Here p* is computed on a grid, without
-sampling, and the law on its way by the Fokker-Planck equation.
+has the stationary distribution p* ~ exp(-(dL/dp + r) / temperature). Here p* is computed on a
+grid, without sampling, and its evolution by the Fokker-Planck equation.
 
 The step size shifts the law at rest by order of itself (2% of the outputs at the smaller of two
 sizes): moments are extrapolated to none, and the figure shows both. Q of the particles needs their

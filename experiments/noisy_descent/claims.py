@@ -22,7 +22,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         value = extrapolated(dataset, name)
         found.append(Claim(
             f"{label} of particles at rest: Gibbs", PAPER,
-            "noisy gradient descent comes to the Gibbs law",
+            "noisy gradient descent converges to the Gibbs law",
             "time average at rest, extrapolated to learning rate 0, over Gibbs: 1 within 3 SE",
             value.mean / exact, value.error / exact,
             value.within(exact),
@@ -71,12 +71,12 @@ def _free_energy_claims(dataset: xr.Dataset) -> list[Claim]:
         ),
         Claim(
             "free energy ends at its minimum (Fokker-Planck)", PAPER, "p* minimises Q",
-            "Q at the end over its fall from the start, less Q(p*): within 0.001",
+            "Q at the end minus Q(p*), over its fall from the start: within 0.001",
             (Q[-1] - least) / (Q[0] - least), None, abs(Q[-1] - least) <= 1e-3 * (Q[0] - least),
         ),
         Claim(
             "free energy ends at its minimum (particles)", PAPER, "p* minimises Q",
-            "time average at rest less Q(p*): 0 within 1% of the fall + 3 SE",
+            "time average at rest minus Q(p*): 0 within 1% of the fall + 3 SE",
             *end, end.within(0, 3, 0.01 * (Q[0] - least)),
         ),
         Claim(
@@ -107,8 +107,8 @@ def _convexity_claims(dataset: xr.Dataset) -> list[Claim]:
         ),
         Claim(
             "loss is not convex along paths of parameters", PAPER, statement,
-            "loss half way between two trained networks less the mean of theirs, over pairs: above "
-            "0 by 2 SE",
+            "loss half way between two trained networks minus the mean of theirs, over pairs: "
+            "above 0 by 2 SE",
             *hump, hump.above(0),
         ),
     ]  # fmt: skip

@@ -148,7 +148,7 @@ def _hierarchy(dataset: xr.Dataset) -> Claim:
     return _largest(
         "what fires in random hierarchies", EXACT,
         "exact shares of the top level's own nodes that fire for types of their own class and of "
-        "the other, and of level 2's that tell two types of a class apart", change, 4,
+        "the other, and of level 2's that distinguish two types of a class", change, 4,
     )  # fmt: skip
 
 
@@ -181,7 +181,7 @@ def _exponents(sizes: xr.Dataset) -> list[Claim]:
     for title, name, statement in (
         ("features left", "always", "the number of features left in the long run"),
         ("subclasses in level 2", "within_second",
-         "the share of level-2 nodes that tell types of a class apart (slope -1/4 in the limit)"),
+         "the share of level-2 nodes that distinguish types of a class (slope -1/4 in the limit)"),
     ):  # fmt: skip
         fit = fitted_exponent(x, sizes[name].values)
         law = float(np.polyfit(np.log(x), np.log(sizes[f"{name}_limit"].values), 1)[0])

@@ -80,7 +80,7 @@ def _commands() -> Any:
 
 
 def _choice(kinds: Mapping[str, Any]) -> type:
-    """A command that goes on with one of some names and what belongs to it."""
+    """A command followed by one of some names and what belongs to it."""
     return dataclasses.make_dataclass("Choice", [("name", _one_of(kinds))])
 
 

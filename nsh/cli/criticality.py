@@ -33,7 +33,7 @@ class Options:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Criticality(Options):
-    """Find the initialisation at which an activation lets signals through deep networks.
+    """Find the critical initialisation of an activation for deep networks.
 
     Prints its universality class, the critical variances C_b (biases) and C_W (weights times
     fan-in), the learning rates with which all layers contribute equally, and, around the critical

@@ -33,7 +33,7 @@ exit codes:
 
 
 class Failure(Exception):
-    """What ends a command: its exit code, and all that there is to say, in one line."""
+    """An error that ends a command, with its exit code and a message in one line."""
 
     def __init__(self, code: int, message: str):
         super().__init__(message)
@@ -46,7 +46,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def explained(out: Path | None = None) -> Iterator[None]:
-    """What stops a command that writes to `out`, as a `Failure` if it is no fault of nsh's."""
+    """Turn errors of a command that writes to `out` into a `Failure`, but for nsh's own faults."""
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -118,5 +118,5 @@ def needs(extra: str) -> Iterator[None]:
 def _and_on(message: str, problem: BaseException, advice: str = "the") -> str:
     """With what is saved and how to go on, if a run had begun."""
     notes = getattr(problem, "__notes__", [])
-    rest = [*notes, f"{advice} same command goes on with the rest"] if notes else []
+    rest = [*notes, f"{advice} same command computes the rest"] if notes else []
     return "; ".join([message, *rest])

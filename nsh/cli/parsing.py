@@ -83,7 +83,7 @@ def _plain(text: str) -> str:
 
 
 def _complaint(kind: type, arguments: Sequence[str], prefixes: bool) -> str:
-    """What is wrong with arguments that tyro refuses."""
+    """Say what is wrong with arguments that tyro refuses."""
     options = dict(_options(kind, prefixes))
     given, loose = _given(arguments, options)
     for option, values in given:

@@ -1,4 +1,4 @@
-"""Neurashed held against real data and real networks: graphs from both, and null models."""
+"""Neurashed compared with real data and real networks: graphs from both, and null models."""
 
 from nsh.correspondence.firing import Above, ShareOfRange, TopShare
 from nsh.correspondence.from_data import FromData, from_data

@@ -26,12 +26,12 @@ class Binarise:
 
     @property
     def inputs(self) -> int:
-        """How many numbers a sample has."""
+        """Number of inputs of a sample."""
         return math.prod(self.shape)
 
     @property
     def width(self) -> int:
-        """How many bits it becomes."""
+        """Number of bits of an encoded sample."""
         return 2 * len(self.thresholds) * self.inputs
 
     def __call__(self, x: Any) -> Bool[np.ndarray, "n width"]:

@@ -47,7 +47,7 @@ def frequent_conjunctions(
 def fires_all(
     bits: Bool[np.ndarray, "n width"], conjunctions: Int[np.ndarray, "conjunctions items"]
 ) -> Bool[np.ndarray, "n conjunctions"]:
-    """Which conjunctions fire for each sample."""
+    """Find the conjunctions that fire for each sample."""
     fires = bits[:, conjunctions[:, 0]]
     for item in conjunctions.T[1:]:
         fires &= bits[:, item]

@@ -49,7 +49,7 @@ class FromNetwork:
     activations: Callable[[Any], Levels] = dataclasses.field(repr=False)
 
     def observed(self, x: Any) -> tuple[Bool[np.ndarray, "n _"], ...]:
-        """What fires in the network at each level for samples x[n, ...]."""
+        """Find what fires in the network at each level for samples x[n, ...]."""
         levels = zip(self.activations(x), self.nodes, self.thresholds, strict=True)
         return tuple(mean_over_members(h, nodes) > limit for h, nodes, limit in levels)
 

@@ -15,7 +15,7 @@ AT_ONCE = 4096
 
 
 class Quality(NamedTuple):
-    """What a graph knows of labels by its wiring alone, and its size.
+    """How well a graph's wiring alone tells the labels, and its size.
 
     `recovered`: share of samples whose label has the largest logit with all amplification factors
     and weights equal (the first of equals; a sample with no logit above 0 counts as not recovered).
@@ -63,7 +63,7 @@ def quality(graph: Graph, bits: Any, y: Any) -> Quality:
 def _top(
     graph: Graph, fires: Bool[np.ndarray, "n _"]
 ) -> tuple[Bool[np.ndarray, "n width"], Float[np.ndarray, "n classes"]]:
-    """What fires at the top feature level, and logits, all amplification factors being 1."""
+    """Compute the top level's firing and the logits, with all amplification factors 1."""
     scores = fires.astype(float)
     starts, tables = np.asarray(graph.table_starts), np.asarray(graph.tables)
     thresholds, strides = np.asarray(graph.thresholds), np.asarray(graph.strides)

@@ -19,7 +19,7 @@ class SubclassNodes(NamedTuple):
     owners: Int[np.ndarray, " nodes"]
 
     def fires(self, bits: Bool[np.ndarray, "n width"]) -> Bool[np.ndarray, "n nodes"]:
-        """Which nodes fire for each sample."""
+        """Find the nodes that fire for each sample."""
         counts = [bits[:, dependents].sum(axis=1) for dependents in self.dependents]
         return np.stack(counts, axis=1) >= self.thresholds
 

@@ -45,7 +45,7 @@ def shares(graph: Graph, log_amplification: ArrayLike | None) -> np.ndarray:
 
 
 def on_path(graph: Graph, fired: ArrayLike | None) -> np.ndarray:
-    """Which nodes and classes fire; none of them where nothing is said."""
+    """Return which nodes and classes fire; none of them where nothing is said."""
     count = graph.nodes + graph.classes
     if fired is None:
         return np.zeros(count, bool)

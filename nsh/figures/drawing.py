@@ -21,7 +21,7 @@ _FILL, _FIRED, _SILENT = looks.PALETTE["sky"], looks.PALETTE["orange"], looks.LI
 
 
 class Drawing(NamedTuple):
-    """What was drawn; nodes in the graph's order, class nodes after the feature nodes.
+    """The drawn artists; nodes in the graph's order, class nodes after the feature nodes.
 
     `outlines` have the area of the level's largest amplification; `discs` lie inside them, with
     the share of that area that is the node's own.

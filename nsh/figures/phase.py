@@ -31,7 +31,7 @@ class Features(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """What was drawn. `regions`: the texts "survives" and "fades", where there is such a region."""
+    """The drawn artists. `regions`: the texts "survives" and "fades", where there are such."""
 
     mesh: QuadMesh
     boundary: Line2D

@@ -18,7 +18,7 @@ from nsh.figures import style as looks
 
 
 class Plane(NamedTuple):
-    """What was drawn, one entry a level: trajectories, their first and their last points."""
+    """The drawn artists, one entry a level: trajectories, their first and their last points."""
 
     trajectories: tuple[LineCollection, ...]
     starts: tuple[Line2D, ...]

@@ -94,7 +94,7 @@ class StyledFigure(Figure):
             super().savefig(fname, **options)
 
     def _repr_png_(self) -> bytes:
-        """What IPython shows: text as large as a page's own, without pyplot or any magic."""
+        """Give IPython a picture: text as large as a page's own, without pyplot or any magic."""
         picture = io.BytesIO()
         self.savefig(picture, format="png", dpi=SCREEN_DPI)
         return picture.getvalue()

@@ -21,7 +21,7 @@ from nsh.measure.recorded import Variable, recorded
 
 
 def effective_number(log_strength: Float[Array, "*n d"]) -> Float[Array, "*n"]:
-    """How many of d features count: the participation ratio of strengths ``w = exp(log_strength)``.
+    """Count effective features: the participation ratio of d strengths ``w = exp(log_strength)``.
 
     ``(sum w)^2 / sum w^2``: k if k strengths are equal and the rest 0, between 1 and d. In logs,
     because strengths such as neurashed's amplification factors leave the range of floating point.

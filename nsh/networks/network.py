@@ -112,7 +112,7 @@ class Network(System):
 
     @property
     def skeleton(self) -> Any:
-        """What of the module is no array."""
+        """The parts of the module that are no arrays."""
         return jax.tree.unflatten(*self.rest)
 
     def prepare(self, x: Any, y: Any) -> Samples:
@@ -249,7 +249,7 @@ def _check_functions(make: Any, optimiser: Any, loss: Any) -> None:
 
 
 def _taken(module: Any, x: Array, shape: tuple[int, ...]) -> Any:
-    """What the module makes of one example x; `shape`: of all that it came with, for errors."""
+    """Apply the module to one example x; `shape`: of all that it came with, for errors."""
     try:
         return module(x)
     except Exception as complaint:

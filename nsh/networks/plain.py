@@ -59,7 +59,7 @@ def require_no_use_of_key(make: Callable[[Any], Any], x: Any) -> None:
 
 
 def _needed(jaxpr: Any, wanted: list[bool]) -> list[bool]:
-    """Which inputs the wanted outputs depend on."""
+    """Find the inputs that the wanted outputs depend on."""
     needed = {id(v) for v, want in zip(jaxpr.outvars, wanted, strict=True) if want}
     for equation in reversed(jaxpr.eqns):
         wants = [id(v) in needed for v in equation.outvars]

@@ -158,7 +158,7 @@ def _is_weight(leaf: Any) -> bool:
 
 
 def _largest(sizes: Float[Array, " n"], keep: Any) -> Bool[Array, " n"]:
-    """Which values are the share `keep` of them that is largest."""
+    """Mark the largest values, a fraction `keep` of all."""
     share = jnp.asarray(keep, float)
     count = jnp.clip(jnp.round(jnp.nan_to_num(share, nan=1.0) * sizes.size), 1, sizes.size)
     # NaN, of a run that has diverged, stays in: dropped, the run would pass for healthy
@@ -166,7 +166,7 @@ def _largest(sizes: Float[Array, " n"], keep: Any) -> Bool[Array, " n"]:
 
 
 def _first_in_order(values: Array, count: Array) -> Bool[Array, " n"]:
-    """Which values are among the `count` smallest, ties being broken."""
+    """Mark the `count` smallest values, with ties broken."""
     ranked = jnp.arange(values.size, dtype=jnp.int32) < count.astype(jnp.int32)
     return jnp.zeros(values.size, bool).at[jnp.argsort(values)].set(ranked)
 

@@ -65,13 +65,13 @@ class Graph(eqx.Module):
         return self.class_sources.shape[0]
 
     def node_slice(self, level: int) -> slice:
-        """Where the nodes of a feature level (1 = lowest) stand in arrays over all nodes."""
+        """Return the slice of a feature level's nodes (1 = lowest) in arrays over all nodes."""
         require_integer("level", level, 1, len(self.widths))
         start = sum(self.widths[: level - 1])
         return slice(start, start + self.widths[level - 1])
 
     def edge_slice(self, level: int) -> slice:
-        """Where the edges into a feature level stand in `sources` and `targets`."""
+        """Return the slice of the edges into a feature level in `sources` and `targets`."""
         require_integer("level", level, 1, len(self.widths))
         start = sum(self.edge_counts[: level - 1])
         return slice(start, start + self.edge_counts[level - 1])

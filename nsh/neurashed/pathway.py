@@ -15,7 +15,7 @@ WORD = 32
 def feature_pathway(
     graph: Graph, x: Bool[Array, " inputs"], keep: Bool[Array, " nodes"] | None = None
 ) -> Bool[Array, " nodes"]:
-    """Which nodes fire for an input, level by level (arXiv 2112.09741, Section 2).
+    """Find the nodes that fire for an input, level by level (arXiv 2112.09741, Section 2).
 
     Level 1 fires as `x` says; a node above fires if the code of its firing dependents reaches its
     threshold or is true in its truth table. `keep`: nodes that may fire at all (default: every
@@ -42,7 +42,7 @@ def feature_pathway(
 
 
 def word_count(bits: int) -> int:
-    """How many words hold so many bits."""
+    """Count the words that hold so many bits."""
     return -(-bits // WORD)
 
 
@@ -65,5 +65,5 @@ def unpack(words: UInt32[Array, "*n words"], count: int) -> Bool[Array, "*n coun
 
 
 def union(words: UInt32[Array, "batch words"]) -> UInt32[Array, " words"]:
-    """What fires anywhere in a mini-batch: the bitwise or of its packed pathways."""
+    """Unite the pathways of a mini-batch: the bitwise or of their packed words."""
     return jax.lax.reduce(words, jnp.uint32(0), jax.lax.bitwise_or, (0,))

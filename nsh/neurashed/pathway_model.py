@@ -75,7 +75,7 @@ class PathwayModel(System):
 
     @abc.abstractmethod
     def of_firing(self, nodes: Any, edges: Any) -> tuple[Any, Any]:
-        """What feature nodes and the edges of `ends` do, as amplification factors and weights."""
+        """Turn firing of feature nodes and edges into that of amplification factors and weights."""
 
     @abc.abstractmethod
     def factor_levels(self) -> Int[np.ndarray, " factors"]:
@@ -162,7 +162,7 @@ class PathwayModel(System):
         )
 
     def events(self, batch: Pathways) -> UInt32[Array, " words"]:
-        """Which nodes fire (and classes), then, from a new word on, which edges."""
+        """Pack which nodes (and classes) fire, then, from a new word on, which edges."""
         return jnp.concatenate(self._split(self._union(batch)))
 
     def from_events(
@@ -200,7 +200,7 @@ class PathwayModel(System):
     def fired(
         self, words: UInt32[Array, " words"]
     ) -> tuple[Bool[Array, " factors"], Bool[Array, " class_edges"]]:
-        """Which amplification factors and class weights fire, from a batch's packed union."""
+        """Find amplification factors and class weights that fire, from a batch's packed union."""
         nodes, edges = self._split(words)
         count = self.ends().sources.shape[0]
         return self.of_firing(unpack(nodes, self.graph.nodes), unpack(edges, count))
@@ -252,7 +252,7 @@ class PathwayModel(System):
                 self._check_shared(rule, name)
 
     def _union(self, batch: Pathways) -> UInt32[Array, " words"]:
-        """What fires in any sample of a mini-batch, which must have been prepared for this."""
+        """Unite what fires in a mini-batch, which must have been prepared for this."""
         self.check_examples(batch)
         return union(batch.words)
 

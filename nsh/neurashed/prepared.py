@@ -140,7 +140,7 @@ def recomputed(
 def split(
     graph: Graph, edges: int, words: UInt32[Array, " words"], edge_firing: str
 ) -> tuple[UInt32[Array, " node_words"], UInt32[Array, " edge_words"]]:
-    """What fires by one example or a union: nodes and classes, and so many edges."""
+    """Split the words of an example or a union: nodes and classes, and so many edges."""
     first, count = node_words(graph), word_count(edges)
     node_part, edge_part = words[:first], words[first : first + count]
     if edge_firing == "sample":
@@ -149,5 +149,5 @@ def split(
 
 
 def node_words(graph: Graph) -> int:
-    """How many words hold the feature and class nodes."""
+    """Count the words that hold the feature and class nodes."""
     return word_count(graph.nodes + graph.classes)

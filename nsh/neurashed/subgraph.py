@@ -84,7 +84,7 @@ def silenced(graph: Graph, keep: Any) -> Graph:
 
 
 def able_to_fire(graph: Graph, keep: Any) -> Bool[Array, " nodes"]:
-    """Which nodes to `keep` are of level 1 or have a dependent that is itself able to fire.
+    """Find nodes to `keep` that are of level 1 or have a dependent that is itself able to fire.
 
     Jittable and vmappable. Raises `ValueError` on a wrong shape or type.
     """
@@ -98,7 +98,7 @@ def able_to_fire(graph: Graph, keep: Any) -> Bool[Array, " nodes"]:
 
 
 def _dependents(graph: Graph, alive: Bool[Array, " nodes"]) -> Int[Array, " nodes"]:
-    """How many dependents of each node are alive."""
+    """Count the dependents of each node that are alive."""
     return jax.ops.segment_sum(
         alive[graph.sources].astype(jnp.int32), graph.targets, num_segments=graph.nodes,
         indices_are_sorted=True,

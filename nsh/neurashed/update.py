@@ -38,7 +38,7 @@ def updated(
 def stuck(
     log_x: Compensated, rules: tuple[Rule, Rule], iteration: Int[Array, ""], levels: Levels
 ) -> Bool[Array, " factors"]:
-    """Which factors neither g+ nor g- moves any more, although one of them should.
+    """Find the factors that neither g+ nor g- moves any more, although one of them should.
 
     What they would add is below the last digit of `log_x`. A rule without `Rule.gain` should move
     x if it is g+.

@@ -49,5 +49,5 @@ class Blocks:
         )
 
     def members(self, block: tuple[int, ...]) -> int:
-        """How many members a block has."""
+        """Number of members of a block."""
         return math.prod(part.stop - part.start for part in self.region(block))

@@ -57,7 +57,7 @@ def digest(code: types.CodeType) -> str:
 
 
 def reads(code: types.CodeType, package: str) -> Iterator[Read | Import]:
-    """What code, and the functions inside it, read by name; `package`: where it stands."""
+    """List what code, and the functions in it, read by name; `package`: where it stands."""
     steps = _instructions(code)
     for place, step in enumerate(steps):
         if step.opname in GLOBALS:
@@ -109,7 +109,7 @@ def is_of_package(kind: type) -> bool:
 
 
 def body(kind: type) -> Iterator[tuple[str, Any]]:
-    """What a class adds to its bases, but for what Python and `dataclasses` put there."""
+    """List what a class adds to its bases, but for what Python and `dataclasses` put there."""
     for name, value in vars(kind).items():
         hidden = name[:2] == "__" or name == "_abc_impl"
         if isinstance(value, METHODS) if hidden else not isinstance(value, BY_PYTHON):
@@ -122,7 +122,7 @@ def body(kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def slots(value: Any) -> dict[str, Any]:
-    """What an object keeps in slots."""
+    """List what an object keeps in slots."""
     kinds = [kind for kind in type(value).__mro__ if "__slots__" in vars(kind)]
     names = {name for kind in kinds for name in np.atleast_1d(vars(kind)["__slots__"]).tolist()}
     return {n: getattr(value, n) for n in names if n[:2] != "__" and hasattr(value, n)}

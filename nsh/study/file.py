@@ -34,7 +34,7 @@ def on_test_set(one: Measurement) -> Measurement:
 
 
 def own_measurement(function: Callable[..., Any], options: Mapping[str, Any]) -> Measurement:
-    """What a user's ``function(snapshot, **options)`` gives: an array, or a dict of them."""
+    """Record a user's ``function(snapshot, **options)``, which returns arrays."""
     require_takes(function, None, **options)
     name = getattr(function, "__name__", "recorded")
 

@@ -23,7 +23,7 @@ def canonical(description: Any) -> str:
 
 
 def differences(before: Any, now: Any) -> list[str]:
-    """Where two descriptions differ, as ``field: before there, now here``."""
+    """List differences of two descriptions, as ``field: before there, now here``."""
     return [line for line in _differences(before, now, "") if line]
 
 

@@ -73,7 +73,7 @@ class Layout:
 
 
 def layout(study: Study) -> Layout:
-    """Where everything that a study computes is put."""
+    """Lay out the arrays of everything that a study computes."""
     member_dims = (*study.grid, "seed")
     shape = (*study.grid_shape, study.seeds)
     times = study.save.times(study.steps)

@@ -33,7 +33,7 @@ class Labelled(eqx.Module):
 
 
 class View(eqx.Module):
-    """What a measurement sees: a run as it stands, and what it makes of some examples.
+    """The input of a measurement: a run as it stands, and what it makes of some examples.
 
     `now`: the run. `data`: examples, with labels or targets. `seen`: logits and features of them.
     `key`: for Monte Carlo draws, the same at all steps and for all seeds.

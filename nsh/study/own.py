@@ -14,7 +14,7 @@ from nsh.study.code import is_installed
 
 
 def imported(name: str, folder: Path) -> Any:
-    """What ``module:name`` stands for, its module being in `folder` or on Python's path.
+    """Import ``module:name`` from `folder` or from Python's path.
 
     Raises `ValueError` that says what stands in the way.
     """

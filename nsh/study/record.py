@@ -21,7 +21,7 @@ from nsh.training import Snapshot
 
 
 class Measurements(eqx.Module):
-    """What to record, to be handed to `nsh.SaveAt`: a dict of arrays, by the variables' names.
+    """Several measurements as one function for `nsh.SaveAt`: a dict of arrays, by variables' names.
 
     Make it by `measurements`. Monte Carlo draws are the same at all steps and for all seeds.
     """

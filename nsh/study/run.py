@@ -36,7 +36,7 @@ def run_study(
     """Run a study, or go on with it: `directory`/data.zarr, figure.png and figure.pdf.
 
     Members (grid points x seeds) are trained in chunks; each is on the disk, with a checksum,
-    before the next begins. However the run ends, the same call goes on with it, and gives the
+    before the next begins. However the run ends, the same call resumes it, and gives the
     arrays that an uninterrupted run gives, bit for bit: chunks that are not whole are computed
     again. `report`: what to do with messages, of chunks found damaged for example.
 
@@ -105,7 +105,7 @@ def open_study(directory: str | Path) -> xr.Dataset:
 
 
 def identity(study: Study, description: Description | None = None) -> dict[str, Any]:
-    """What must be the same for two runs to give the same bits and the same store."""
+    """Describe what must be the same for two runs to give the same bits and the same store."""
     description = Description() if description is None else description
     # the order of the axes is that of the arrays
     configuration = description.of(study) | {"axes": list(study.grid)}

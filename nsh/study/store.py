@@ -40,7 +40,7 @@ from nsh.study.layout import BYTES, CHECKSUM, NOT_COMPUTED, STATUS, Arrays, Arra
 ROOT = "zarr.json"
 FORMAT = 2
 """Number of the stores' format: what their attributes, arrays and checksums mean."""
-# what must be the same for a store to be gone on with; of what comes first, the rest may follow
+# must be the same for a study to resume a store; the rest may follow from what comes first
 CONFIGURATION = "configuration"
 IDENTITY = ("settings", "versions", "device_kind", CONFIGURATION, "code")
 PARTIAL = "*.partial"
@@ -91,7 +91,7 @@ class Store:
                 self._aside.replace(self.path)
 
     def identity(self) -> dict[str, Any]:
-        """What the store that is there was begun with.
+        """Read what the existing store was begun with.
 
         Raises `StoreRefused` if it has another format, or is no store of a study.
         """
@@ -107,11 +107,11 @@ class Store:
             ) from problem
         raise StoreRefused(
             f"{self.path} has another format: {written} there, {FORMAT} here; it can be read, but "
-            f"only the nsh that wrote it goes on with it; {LEFT}"
+            f"only the nsh that wrote it can resume it; {LEFT}"
         )
 
     def known(self) -> tuple[np.ndarray, list[tuple[int, ...]]]:
-        """Which members are there, and blocks that have a checksum but not the data to it."""
+        """Find the members that are there, and blocks whose data do not fit their checksum."""
         known, damaged = np.zeros(self.layout.blocks.shape, bool), []
         for block in self.layout.blocks:
             checksum = self._checksum(block)

@@ -113,7 +113,7 @@ class Study:
 
     @property
     def blocks(self) -> Blocks:
-        """Which members are trained and written together; tuning their mean needs all seeds."""
+        """The members that are trained and written together; tuning their mean needs all seeds."""
         assert self.chunk is not None
         shape = (*self.grid_shape, self.seeds)
         together = self.tune is not None and not self.tune.per_seed

@@ -149,7 +149,7 @@ def two_layer(
 
 
 def own_system(function: Callable[..., Any], options: Mapping[str, Any]) -> Problem:
-    """What a user's function gives: a `Problem`, or a tuple of its fields."""
+    """Call a user's function, which returns a `Problem` or a tuple of its fields."""
     require_takes(function, **options)
     found = function(**options)
     fitting = isinstance(found, tuple) and 3 <= len(found) <= len(Problem._fields)

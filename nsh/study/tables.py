@@ -89,7 +89,7 @@ class Place:
         return (self / name).error(f"{self / name}: unknown key{nearest(name, allowed)} ({known})")
 
     def of(self, problem: ValueError, also: Iterable[str] = ()) -> StudyFileError:
-        """What some function says of its arguments, at the line of the one it names.
+        """Add file and line to a `ValueError` of a function, by the argument that it names.
 
         `also`: tables to look for that argument in, besides this one.
         """
@@ -206,7 +206,7 @@ def numbers(value: Any, place: Place) -> Array:
 
 
 def choose(choice: Choice, value: Any, place: Place) -> Any:
-    """What a name, or a table of name and options, stands for."""
+    """Make what a name, or a table of name and options, stands for."""
     options = dict(value) if isinstance(value, dict) else {"name": value}
     if "name" not in options:
         raise place.error(f"{place}: needs a name, one of {', '.join(choice.make)}")

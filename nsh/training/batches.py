@@ -27,7 +27,7 @@ class Sampler(eqx.Module):
 
     @abc.abstractmethod
     def init(self, key: Key[Array, ""], samples: int) -> PyTree:
-        """What the sampler carries from step to step."""
+        """Return the state that the sampler carries from step to step."""
 
     @abc.abstractmethod
     def draw(

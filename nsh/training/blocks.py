@@ -44,7 +44,7 @@ def scan_blocks(
 
 
 def block_size(count: int, most: int) -> int:
-    """How many of `count` steps to take at once: `most`, or somewhat less to leave no rest.
+    """Choose how many of `count` steps to take at once: `most`, or somewhat less to leave no rest.
 
     A rest is a second program to compile.
     """

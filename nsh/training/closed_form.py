@@ -87,11 +87,11 @@ class _Counts(Course):
 
     @abc.abstractmethod
     def count(self, indices: Int[Array, "steps batch"]) -> Int[Array, " things"]:
-        """How often each thing is seen in some steps."""
+        """Count how often each thing is seen in some steps."""
 
     @abc.abstractmethod
     def events(self, counts: Int[Array, " things"]) -> Int[Array, " events"]:
-        """How often each event happened."""
+        """Count how often each event happened."""
 
     def advance(self, carry: Any, first: Int[Array, ""], count: int) -> Any:
         """See `Course.advance`."""

@@ -10,7 +10,7 @@ WORD = 32
 
 
 def count_bits(words: UInt32[Array, "n words"]) -> Int[Array, " bits"]:
-    """How many of the n rows have each bit set; bit i of word w is entry 32 w + i.
+    """Count the rows, of n, that have each bit set; bit i of word w is entry 32 w + i.
 
     A tree of adders on bit planes (plane p of a counter holds its p-th binary digit): about five
     operations on whole words a row, where adding unpacked bits takes 32 or more.

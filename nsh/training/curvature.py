@@ -32,7 +32,7 @@ class Curvature(Shown):
 
     @property
     def usable(self) -> Bool[Array, "*members"]:
-        """Which seeds have a healthy run and finite value and derivatives."""
+        """Seeds with a healthy run and finite value and derivatives."""
         return judged(self.first.value, self.second, self.first.status) == HEALTHY
 
 

@@ -91,7 +91,7 @@ class Differentiated(eqx.Module):
 
 
 def count_numbers(tree: PyTree) -> int:
-    """How many numbers the leaves hold."""
+    """Count the numbers that the leaves hold."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 

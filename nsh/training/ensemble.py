@@ -114,7 +114,7 @@ def hyper_grid(make: Callable[..., PyTree], **axes: Any) -> PyTree:
 
 
 def default_lanes(plan: Plan) -> int:
-    """How many members to vmap together: more for tiny states, bound by the cost of dispatch."""
+    """Choose the members to vmap together: more for tiny states, bound by the cost of dispatch."""
     state = eqx.filter_eval_shape(plan.system.init, jax.random.key(0), plan.hyper)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     return TINY_LANES if size < TINY_STATE_BYTES else LANES

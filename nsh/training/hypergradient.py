@@ -36,7 +36,7 @@ class Hypergradient(Shown):
 
     @property
     def usable(self) -> Bool[Array, "*members"]:
-        """Which seeds have a healthy run, a finite value and a finite gradient."""
+        """Seeds with a healthy run, a finite value and a finite gradient."""
         return self.status == HEALTHY
 
 

@@ -28,12 +28,12 @@ class Layout(eqx.Module):
 
     @property
     def points(self) -> int:
-        """How many points the grid has."""
+        """Number of grid points."""
         return math.prod(self.shape)
 
     @property
     def members(self) -> int:
-        """How many members there are: seeds at every point."""
+        """Number of members: seeds at every point."""
         return self.points * self.seeds
 
     def numbers(self, first: int, size: int) -> Int[Array, " size"]:

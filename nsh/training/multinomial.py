@@ -18,7 +18,7 @@ AT_ONCE = 4
 def multinomial(
     key: Key[Array, ""], n: Int[Array, ""], p: Float[np.ndarray, " categories"]
 ) -> Int[Array, " categories"]:
-    """How many of n draws fall in each category: counts ~ Multinomial(n, p), sum exactly n.
+    """Draw how many of n draws fall in each category: counts ~ Multinomial(n, p), sum exactly n.
 
     Exact in law for conditional probabilities rounded to the float type, p itself being in 64
     bits: in 32-bit floats and n draws, a mean is off by at most about 1e-7 sqrt(n) standard

@@ -49,7 +49,7 @@ Of `nsh.training.Hypergradient` and `nsh.training.Tuned`.
 
 
 class Snapshot(eqx.Module):
-    """What a recording function may look at: the run as it stands after `step` steps."""
+    """The input of a recording function: the run as it stands after `step` steps."""
 
     system: System
     state: PyTree
@@ -132,7 +132,7 @@ class Plan(eqx.Module):
 
     @property
     def batch_size(self) -> int:
-        """How many indices the sampler draws for a step; 0 stands for all samples."""
+        """Number of indices that the sampler draws for a step; 0 stands for all samples."""
 
         def drawn(key: Key[Array, ""]) -> Array:
             carried = self.sampler.init(key, self.samples)
@@ -163,7 +163,7 @@ class Plan(eqx.Module):
         return jax.tree.map(lambda leaf: leaf[indices], self.examples)
 
     def record(self, state: PyTree, step: Int[Array, ""]) -> PyTree:
-        """What is to be recorded of a state after `step` steps."""
+        """Compute the recording of a state after `step` steps."""
         state = self.system.settled(state)
         found = self.save.what(Snapshot(self.system, state, self.hyper, step))
         for leaf in jax.tree.leaves(found):
@@ -220,7 +220,7 @@ def as_arrays(hyper: PyTree) -> PyTree:
 
 
 class Outcome(NamedTuple):
-    """What a method computes of one run."""
+    """The result of a method for one run."""
 
     state: PyTree
     saved: Any

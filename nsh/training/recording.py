@@ -23,7 +23,7 @@ class Course(abc.ABC):
 
     @abc.abstractmethod
     def advance(self, carry: Any, first: Int[Array, ""], count: int) -> Any:
-        """What is carried after `count` > 0 more steps, the next being step `first`."""
+        """Take `count` > 0 more steps from step `first` on."""
 
     @abc.abstractmethod
     def state(self, carry: Any, step: Int[Array, ""] | int) -> PyTree:

@@ -93,7 +93,7 @@ def test_bad_file_takes_one_line(tmp_path, capsys):
     ("problem", "code", "said"),
     [
         (OSError(errno.ENOSPC, "x"), 4, "the disk is full: OUT; 2 of 6 chunks of members are "
-         "saved; make room, and the same command goes on with the rest"),
+         "saved; make room, and the same command computes the rest"),
         (OSError(errno.EDQUOT, "x"), 4, "the disk is full"),
         (KeyboardInterrupt(), 130, "stopped; 2 of 6 chunks of members are saved; the same"),
         (Terminated(), 143, "stopped; 2 of 6"),

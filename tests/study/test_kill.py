@@ -133,7 +133,7 @@ def test_kill_while_the_store_is_made_then_asked_to_stop(
         assert process.exitcode == code, said
         last = said.splitlines()[-1]
         assert last.startswith("nsh study: stopped; ")
-        assert "of 24 chunks of members are saved; the same command goes on with" in last
+        assert "of 24 chunks of members are saved; the same command computes" in last
         assert "Traceback" not in said
     said = finish(start(environment, file, out))
     assert "of 24 chunks are there already" in said

@@ -166,7 +166,7 @@ def survival_phases(
     decay: Float[Array, ""],
     steps: Float[Array, ""],
 ) -> SurvivalPhases:
-    """Which features survive on a grid of firing shares p and batch sizes B.
+    """Compute which features survive on a grid of firing shares p and batch sizes B.
 
     Small batches let only widely shared features grow (arXiv 2112.09741, Section 3, Figure 3).
     As sharp as the law of n: the line is crossed within about ``1/sqrt(T)`` in q.

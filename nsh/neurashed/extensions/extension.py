@@ -29,7 +29,7 @@ class Extended(eqx.Module):
 
 
 class Extension(System):
-    """A system that changes how `inner` is trained; seen through its logits, it is `inner`.
+    """A system that changes how `inner` is trained; its logits and features are those of `inner`.
 
     `hyper` holds the inner system's hyperparameters as `hyper.inner`, beside its own.
     """
@@ -37,7 +37,7 @@ class Extension(System):
     settle_every: ClassVar[int | None] = PathwayModel.settle_every
     inner: eqx.AbstractVar[Any]
     place: ClassVar[int]
-    """Extensions go around those of lower or the same place; none twice."""
+    """An extension may wrap extensions of equal or lower order, each at most once."""
     kind: ClassVar[type]
     """Of its hyperparameters."""
 
@@ -136,7 +136,7 @@ def on_graph(system: Any, graph: Graph) -> Any:
 
 
 def own_key(key: Key[Array, ""], system: Extension) -> Key[Array, ""]:
-    """A key of this kind of extension; the inner system goes on with `key` itself."""
+    """A key of this kind of extension; the inner system uses `key` itself."""
     # not fold_in, which would hash once more and take half of the compile time of a step
     mark = np.uint32(zlib.crc32(type(system).__name__.encode()))
     marked = jax.random.key_data(key) ^ mark

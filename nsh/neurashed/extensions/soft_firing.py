@@ -79,7 +79,7 @@ class SoftFiring(Extension):
     def strengths(
         self, state: Extended, example: Pathways, hyper: Softness
     ) -> Float[Array, " nodes_and_classes"]:
-        """How strongly each feature node fires, then each class node. Differentiable."""
+        """Compute how strongly each feature node fires, then each class node. Differentiable."""
         graph = self.inner.graph
         scores = self.inner.log_scores(state.inner, example)
         fires = unpack(example.words, graph.nodes + graph.classes)

@@ -41,7 +41,7 @@ class Criticality:
     `near_zero`: the expansion at K = 0, where there is one. `nu`: at criticality V / (n K^2), the
     relative variance of a width-n layer's kernel, grows as nu l / n: 3 rho - 1 if scale-invariant,
     (3 rho - 1) / 3 in the K* = 0 class, which is 2/3 for smooth s (where rho != 1, as for SELU,
-    this is derived, not held against networks), and C_W^2 Var(s^2) / K^2 if half-stable. In the
+    this is derived, not compared with networks), and C_W^2 Var(s^2) / K^2 if half-stable. In the
     K* = 0 class it holds deep down only; NaN if a1 = 0 (hard_tanh, relu6), where it would take
     exp(1/K) layers. At a given depth take `fluctuations`.
     """

@@ -21,7 +21,7 @@ PerLayer = Float[Array, " layers"]
 
 
 class Contributions(Shown):
-    """What training each layer's biases and weights adds to the output's mean tangent kernel.
+    """Contributions of each layer's biases and weights to the output's mean tangent kernel.
 
     The sum of all is Theta of layer L at infinite width.
     """

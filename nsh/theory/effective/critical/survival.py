@@ -47,7 +47,7 @@ class Survival(Shown):
 def fixed_point(
     activation: str | Elementwise | Activation, C_b: Any, C_W: Any, start: Any = 1.0
 ) -> Float[Array, ""]:
-    """Where ``K' = C_b + C_W g(K)`` leads to from K = `start`: the next fixed point on its way.
+    """Find the fixed point that ``K' = C_b + C_W g(K)`` leads to from K = `start`.
 
     0 (below 1e-10 `start`) and infinity (above 1e8 `start`) included. By bisection, so as exact
     near criticality as far from it; for maps increasing in K, as those of all common activations

@@ -67,7 +67,7 @@ class Kernels(NamedTuple):
 
 
 class Rows(eqx.Module):
-    """What is known of each input alone.
+    """Quantities of each input alone.
 
     `root`: |x| / sqrt n_0. `layers`: moments of each hidden layer, leading axis [depth - 1].
     `roots`: of K of each layer, [depth, n]. `nngp`, `ntk`: the diagonals of the result.

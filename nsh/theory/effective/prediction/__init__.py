@@ -1,1 +1,1 @@
-"""What infinitely wide networks predict, and how they come to it in training."""
+"""Predictions of infinitely wide networks, and their evolution in training."""

@@ -18,7 +18,7 @@ LARGEST_JITTER = 0.02  # of the mean diagonal
 
 
 class Status(enum.IntEnum):
-    """How a solve went, as data. What could not be computed is NaN."""
+    """Outcome of a solve, as data. What could not be computed is NaN."""
 
     SOLVED = 0
     """As asked."""

@@ -25,7 +25,7 @@ class Measured(NamedTuple):
 
 @singledispatch
 def estimates(samples: Any) -> dict[str, Measured]:
-    """What the samples say of the tensors of `Fluctuations`, by their letters.
+    """Estimate the tensors of `Fluctuations` from the samples, by their letters.
 
     Correlations as they are, of the order of 1/width. Each is a mean over networks of one number a
     network, as little noisy as can be: averaged over all pairs of outputs and, of `Samples`, over

@@ -20,7 +20,7 @@ from nsh.training.members import Device
 
 
 class Samples(eqx.Module):
-    """What finite networks make of one input x, one network a seed.
+    """Outputs of finite networks for one input x, one network a seed.
 
     `outputs`: z_a; `ntk`: H_ab at (x, x); `variance`: Var(z_a | hidden layers), the same for all
     a; `mixed`: E[z_a z_b H_ab | hidden layers] for a != b.

@@ -16,7 +16,7 @@ from nsh.theory.two_layer.particles import Particles
 
 
 class Tangent(eqx.Module):
-    """Where the particles started, and where linearised training has brought them."""
+    """The particles at the start, and where linearised training has brought them."""
 
     start: Particles
     now: Particles
