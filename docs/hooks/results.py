@@ -1,4 +1,7 @@
-"""The results pages, written from `docs/claims.json`: no number of them is typed by hand."""
+"""The results pages, written from `docs/claims.json`: no number of them is typed by hand.
+
+As a script it writes the numbers of the README's table: ``make claims``.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ from experiments.harness.statistics import (  # noqa: E402
 
 CLAIMS = ROOT / "docs" / "claims.json"
 SUMMARY, TABLES = "<!-- summary of the claims -->", "<!-- tables of the claims -->"
+README = ROOT / "README.md"
+ROW = re.compile(r"<!-- (\w+): (.+?) --> \|.*\|$", re.MULTILINE)
 VALUE = re.compile(r"\{\{ (value|holds) (\w+): (.+?) \}\}")
 HEAD = "<tr><th>claim</th><th>what is said, and <em>the test</em></th><th>measured ± SE</th><th>holds</th><th>after Holm</th></tr>"  # noqa: E501
 
@@ -40,16 +45,32 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def with_values(markdown: str, outcomes: Sequence[Outcome]) -> str:
     """Replace ``{{ value experiment: claim }}`` and ``{{ holds experiment: claim }}``."""
-    claims = {(one.experiment, claim.name): claim for one in outcomes for claim in one.claims}
 
     def found(match: re.Match[str]) -> str:
         what, experiment, name = match.groups()
-        if (experiment, name) not in claims:
-            raise KeyError(f"{match[0]}: docs/claims.json has no such claim")
-        claim = claims[experiment, name]
+        claim = _claim(outcomes, experiment, name)
         return format_measured(claim) if what == "value" else verdict(bool(claim.holds))
 
     return VALUE.sub(found, markdown)
+
+
+def with_rows(markdown: str, outcomes: Sequence[Outcome]) -> str:
+    """Fill the last two columns of rows with ``<!-- experiment: claim -->`` before them."""
+
+    def found(match: re.Match[str]) -> str:
+        claim = _claim(outcomes, *match.groups())
+        name = f"<!-- {match[1]}: {match[2]} -->"
+        return f"{name} | {format_measured(claim)} | {verdict(bool(claim.holds))} |"
+
+    return ROW.sub(found, markdown)
+
+
+def _claim(outcomes: Sequence[Outcome], experiment: str, name: str) -> Claim:
+    for outcome in outcomes:
+        for claim in outcome.claims:
+            if (outcome.experiment, claim.name) == (experiment, name):
+                return claim
+    raise KeyError(f"{experiment}: {name}: docs/claims.json has no such claim")
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
@@ -123,3 +144,7 @@ def _row(claim: Claim, adjusted: bool | None) -> str:
         cell(adjusted),
     )
     return "<tr>" + "".join(f"<td>{text}</td>" for text in cells) + "</tr>"
+
+
+if __name__ == "__main__":
+    README.write_text(with_rows(README.read_text("utf-8"), read_outcomes(CLAIMS)), "utf-8")

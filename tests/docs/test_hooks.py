@@ -88,6 +88,9 @@ def test_results_page_shows_every_claim(hook, outcomes):
 def test_pages_take_values_of_claims_by_name(hook, outcomes):
     page = "{{ value scaling_law: a | b }} {{ holds scaling_law: c }}"
     assert hook("results").with_values(page, outcomes) == "2.5 ± 1.0 **no**"
+    row = "| what <!-- scaling_law: c --> | 7 | yes |\n| as it is | 1 | no |"
+    filled = "| what <!-- scaling_law: c --> | 2.5 ± 1.0 | **no** |\n| as it is | 1 | no |"
+    assert hook("results").with_rows(row, outcomes) == filled
     with pytest.raises(KeyError, match=r"has no such claim"):
         hook("results").with_values("{{ value scaling_law: x }}", outcomes)
 
