@@ -53,7 +53,7 @@ class Config:
     depth: int = 100
     width: int = 512
     """Of every hidden layer; networks of half this width are run too."""
-    seeds: int = 64
+    seeds: int = 128
     """Networks of each activation, initialisation and width."""
     seed: int = 0
 

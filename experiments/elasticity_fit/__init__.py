@@ -50,9 +50,9 @@ FITS = ("fitted", *NULLS)
 class Config:
     """Sizes of both sides and of the fit."""
 
-    seeds: int = 16
+    seeds: int = 32
     """Networks, and runs of neurashed, that judge."""
-    fit_seeds: int = 16
+    fit_seeds: int = 32
     """Other networks, whose mean log elasticity is the target."""
     steps: int = 400
     batch: int = 32

@@ -68,7 +68,7 @@ __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 class Config:
     """Sizes of the runs, and of the extensions."""
 
-    seeds: int = 32
+    seeds: int = 64
     """Runs of every model on every task."""
     batch_sizes: tuple[int, int] = (1, 16)
     """Small and large, for implicit regularization."""

@@ -56,7 +56,7 @@ __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 class Config:
     """What is varied, one thing at a time, and what it is otherwise."""
 
-    seeds: int = 32
+    seeds: int = 64
     """Graphs, each with a run of its own, for every condition."""
     sizes: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
     depths: tuple[int, ...] = (2, 3, 4, 5)
