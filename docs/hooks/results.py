@@ -17,7 +17,13 @@ if str(ROOT) not in sys.path:  # the experiments are no installed package
     sys.path.append(str(ROOT))
 
 from experiments import EXPERIMENTS  # noqa: E402
-from experiments.harness.claim import Claim, Outcome, format_measured, read_outcomes  # noqa: E402
+from experiments.harness.claim import (  # noqa: E402
+    Claim,
+    Outcome,
+    adjusted,
+    format_measured,
+    read_outcomes,
+)
 from experiments.harness.command_line import docstring, short_name  # noqa: E402
 from experiments.harness.statistics import (  # noqa: E402
     after_holm,
@@ -79,9 +85,9 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     tests = [claim.test for claim in claims if claim.test is not None]
     evidence = [test for test in tests if test.asks_for_evidence]
     agreement = [test for test in tests if not test.asks_for_evidence]
-    adjusted = after_holm(tests)
-    lost = sum(test.holds and not kept for test, kept in zip(tests, adjusted, strict=True))
-    won = sum(kept and not test.holds for test, kept in zip(tests, adjusted, strict=True))
+    kept = after_holm(tests)
+    lost = sum(test.holds and not after for test, after in zip(tests, kept, strict=True))
+    won = sum(after and not test.holds for test, after in zip(tests, kept, strict=True))
     holding = sum(bool(claim.holds) for claim in claims)
     errors = [outcome.experiment for outcome in outcomes if outcome.error is not None]
     lines = [
@@ -106,17 +112,13 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 def tables(outcomes: Sequence[Outcome]) -> str:
     """A heading and a table for each experiment."""
-    tests = [c.test for one in outcomes for c in one.claims if c.test is not None]
-    adjusted = iter(after_holm(tests))
     modules = {short_name(module): module for module in EXPERIMENTS}
     parts = []
-    for outcome in outcomes:
+    for outcome, verdicts in zip(outcomes, adjusted(outcomes), strict=True):
         name = outcome.experiment
         title = docstring(modules[name]).partition("\n")[0] if name in modules else name
         holding = sum(bool(claim.holds) for claim in outcome.claims)
-        rows = "".join(
-            _row(claim, None if claim.test is None else next(adjusted)) for claim in outcome.claims
-        )
+        rows = "".join(map(_row, outcome.claims, verdicts))
         parts.append(
             f"## {title.rstrip('.')} {{ #{name} }}\n\n"
             f"`make reproduce ONLY={name}`: {holding} of {len(outcome.claims)} claims hold.\n\n"
@@ -131,7 +133,7 @@ def verdict(holds: bool) -> str:
     return "yes" if holds else "**no**"
 
 
-def _row(claim: Claim, adjusted: bool | None) -> str:
+def _row(claim: Claim, after: bool | None) -> str:
     def cell(holds: bool | None) -> str:
         return "" if holds is None else "yes" if holds else "<strong>no</strong>"
 
@@ -141,7 +143,7 @@ def _row(claim: Claim, adjusted: bool | None) -> str:
         said,
         escape(format_measured(claim)),
         cell(bool(claim.holds)),
-        cell(adjusted),
+        cell(after),
     )
     return "<tr>" + "".join(f"<td>{text}</td>" for text in cells) + "</tr>"
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from uncertainties import ufloat
 
 from experiments.harness.results import atomic
-from experiments.harness.statistics import Verdict
+from experiments.harness.statistics import Verdict, after_holm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +106,13 @@ def write_claims(path: Path, outcomes: Sequence[Outcome], order: Sequence[str]) 
         entries = [outcome.as_json() for outcome in ordered]
         text = json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def adjusted(outcomes: Sequence[Outcome]) -> list[list[bool | None]]:
+    """Correct all verdicts for the number of tests, by `after_holm`; None for those without one."""
+    tests = [claim.test for one in outcomes for claim in one.claims if claim.test is not None]
+    kept = iter(after_holm(tests))
+    return [[None if c.test is None else next(kept) for c in one.claims] for one in outcomes]
 
 
 def print_claims(outcomes: Sequence[Outcome], console: Console) -> None:

@@ -1,5 +1,9 @@
 """Every public name is documented and in the reference; and what is not would be found."""
 
+import inspect
+import re
+from pathlib import Path
+
 import nsh.training
 
 
@@ -37,3 +41,19 @@ def test_names_without_docstrings_are_found(hook, monkeypatch):
     assert "nsh.training.tune is public, but has no docstring" in module.complaints()
     assert not module.documentation("nsh.training.SILENT", 3)
     assert module.documentation("nsh.training.HEALTHY", nsh.training.HEALTHY)
+
+
+def test_notation_names_what_there_is(hook):
+    """Each "`name` of [`Class`][path]" of the table is an attribute or a field of that class."""
+    public = hook("public_names").public_names()
+    page = Path(nsh.__file__).parents[1] / "docs" / "theories" / "notation.md"
+    row = r"\| ((?:`\w+`(?:, | \.\.\. )?)+) of \[`\w+`\]\[([\w.]+)\]"
+    rows = re.findall(row, page.read_text("utf-8"))
+    assert len(rows) > 10
+    for names, path in rows:
+        for name in re.findall(r"\w+", names):
+            assert hasattr(public[path], name) or name in fields(public[path]), f"{path}.{name}"
+
+
+def fields(kind):
+    return {name for base in kind.__mro__ for name in inspect.get_annotations(base)}

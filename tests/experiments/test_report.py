@@ -15,6 +15,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from experiments.harness.claim import Claim, Outcome, write_claims
 from experiments.harness.report.page import write_report
 from experiments.harness.results import save_dataset, save_figure, save_interactive
+from experiments.harness.statistics import Estimate
 from nsh.figures.interactive import explore_graph
 from nsh.neurashed import Graph, Node
 
@@ -39,10 +40,12 @@ def explored():
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     results = tmp_path_factory.mktemp("results")
+    found = Estimate(1.25, 0.5)
     claims = [
-        Claim("left <grows>", "a paper & more, Fig. 1", "It is so.", "mean > 0", 1.25, 0.5, True),
+        Claim("left <grows>", "a paper & more, Fig. 1", "It is so.", "mean > 0", *found,
+              found.above(0)),
         Claim("right grows", "a paper, Fig. 2", "It is so.", "mean > 0", float("nan"), None, False),
-    ]
+    ]  # fmt: skip
     outcomes = [
         Outcome("moves", claims),
         Outcome("ends_badly", error="ValueError: <out of luck>"),
@@ -68,7 +71,8 @@ def test_everything_is_in_it(page):
         "left &lt;grows&gt;", "a paper &amp; more", "1.25 ± 0.50", "nan", "ends_badly",
         "ValueError: &lt;out of luck&gt;", "moves, 62 s;\n2 claims,", "jax 1.2.3",
         "2 claims of 2 experiments", "1 of them does not hold", "data:image/png;base64,",
-        "<code>seeds</code>",
+        "<code>seeds</code>", '<td class="yes">yes</td>\n<td>yes</td></tr>',
+        '<td class="no">no</td>\n<td></td></tr>',
     ):  # fmt: skip
         assert shown in body, shown
     # a page to be opened without a network: nothing is fetched

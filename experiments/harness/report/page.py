@@ -15,7 +15,13 @@ from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
 from experiments.captions import CAPTIONS
-from experiments.harness.claim import Claim, Outcome, format_measured, read_outcomes
+from experiments.harness.claim import (
+    Claim,
+    Outcome,
+    adjusted,
+    format_measured,
+    read_outcomes,
+)
 from experiments.harness.command_line import docstring, short_name
 from nsh.study.files import atomic
 
@@ -29,6 +35,8 @@ class Section(NamedTuple):
     """HTML of what the module's docstring says."""
     error: str | None
     claims: Sequence[Claim]
+    adjusted: Sequence[bool | None]
+    """Verdicts of the claims after a correction for the number of tests."""
     figure: str | None
     """The picture, as a data URI."""
     captions: Mapping[str, str]
@@ -46,9 +54,10 @@ def write_report(results: Path, modules: Sequence[str]) -> Path:
     of the experiments, whose docstrings introduce them.
     """
     of_module = {short_name(module): module for module in modules}
+    outcomes = read_outcomes(results / "claims.json")
     sections = [
-        _section(results, outcome, of_module.get(outcome.experiment))
-        for outcome in read_outcomes(results / "claims.json")
+        _section(results, outcome, verdicts, of_module.get(outcome.experiment))
+        for outcome, verdicts in zip(outcomes, adjusted(outcomes), strict=True)
     ]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("experiments.harness.report", ""),
@@ -67,7 +76,9 @@ def write_report(results: Path, modules: Sequence[str]) -> Path:
     return path
 
 
-def _section(results: Path, outcome: Outcome, module: str | None) -> Section:
+def _section(
+    results: Path, outcome: Outcome, adjusted: Sequence[bool | None], module: str | None
+) -> Section:
     name = outcome.experiment
     title, _, text = docstring(module).partition("\n") if module else ("", "", "")
     provenance, configuration = _origin(results / name / f"{name}.nc")
@@ -77,6 +88,7 @@ def _section(results: Path, outcome: Outcome, module: str | None) -> Section:
         text=MarkdownIt("commonmark", {"html": False}).render(text),
         error=outcome.error,
         claims=outcome.claims,
+        adjusted=adjusted,
         figure=_data_uri(results / name / "figure.png"),
         captions=CAPTIONS.get(name, {}),
         interactive=_interactive(results / name / "interactive.json"),
