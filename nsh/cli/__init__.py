@@ -19,19 +19,31 @@ from nsh.cli.exits import (
     readers_may_leave,
 )
 
-COMMANDS = ("study", "criticality", "reproduce", "completion")
+# what each takes and does, in lines of at most 53 characters; each is a module here
+COMMANDS = {
+    "study": ("FILE", "run a hyperparameter study, or go on with it"),
+    "criticality": (
+        "ACTIVATION",
+        "find the initialisation at which an activation lets\nsignals through deep networks",
+    ),
+    "reproduce": (
+        "NAME|all",
+        "run experiments: figures, data, and which claims hold;\n"
+        "the experiments are in a copy of the repository only",
+    ),
+    "completion": ("SHELL", "print a script by which a shell completes all this"),
+}
+LIST = "\n".join(
+    f"  {f'{name} {takes}':<24}" + does.replace("\n", "\n" + 26 * " ")
+    for name, (takes, does) in COMMANDS.items()
+)
 HELP = f"""\
 usage: nsh COMMAND ...
 
 Theories of deep learning as running, differentiable code.
 
 commands:
-  study FILE              run a hyperparameter study, or go on with it
-  criticality ACTIVATION  find the initialisation at which an activation lets
-                          signals through deep networks
-  reproduce NAME|all      run experiments: figures, data, and which claims hold;
-                          the experiments are in a copy of the repository only
-  completion SHELL        print a script by which a shell completes all this
+{LIST}
 
 `nsh COMMAND --help` says more about each.
 

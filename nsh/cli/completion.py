@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import io
 import typing
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Union
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from nsh.cli.criticality import Options
-from nsh.cli.exits import Failure
+from nsh.cli import COMMANDS
+from nsh.cli.options import Nothing, one_of, one_of_names
 from nsh.cli.parsing import parse
-from nsh.cli.reproduce import experiments
-from nsh.cli.study import Study
 
 Shell = Literal["bash", "zsh", "fish"]
 EXAMPLES = """\
@@ -35,11 +34,6 @@ _nsh() {
   done
 }
 complete -o default -F _nsh nsh"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Nothing:
-    """A command that takes nothing more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,29 +58,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def completed() -> Any:
+    """What a shell offers after the command's name."""
+    return one_of_names(dict.fromkeys(typing.get_args(Shell), Nothing))
+
+
 def _commands() -> Any:
-    # here, and not above: --help does not wait for it
-    from nsh.activations import ACTIVATIONS
-
-    kinds: dict[str, Any] = {
-        "study": Study,
-        "criticality": _choice(dict.fromkeys(ACTIVATIONS, Options)),
-        "reproduce": Nothing,
-        "completion": _choice(dict.fromkeys(typing.get_args(Shell), Nothing)),
-    }
-    with contextlib.suppress(Failure):  # there are no experiments here
-        kinds["reproduce"] = _choice(experiments().completed())
-    return _one_of(kinds)
-
-
-def _choice(kinds: Mapping[str, Any]) -> type:
-    """A command followed by one of some names and what belongs to it."""
-    return dataclasses.make_dataclass("Choice", [("name", _one_of(kinds))])
-
-
-def _one_of(kinds: Mapping[str, Any]) -> Any:
-    named = [
-        Annotated[kind, tyro.conf.subcommand(name, prefix_name=False)]
-        for name, kind in kinds.items()
-    ]
-    return Union[tuple(named)]  # noqa: UP007
+    modules = {name: importlib.import_module(f"nsh.cli.{name}") for name in COMMANDS}
+    return one_of({name: module.completed() for name, module in modules.items()})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from nsh.cli.exits import BAD_INPUT, Failure, directory, explained, needs
-from nsh.cli.options import Flag
+from nsh.cli.options import Flag, one_of_names
 from nsh.cli.parsing import parse
 
 EXAMPLES = """\
@@ -42,6 +42,14 @@ class Criticality(Options):
 
     activation: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ACTIVATION")]
     """A name, or MODULE:FUNCTION, an elementwise JAX function that Python can import."""
+
+
+def completed() -> Any:
+    """What a shell offers after the command's name."""
+    # here, and not above: --help does not wait for it
+    from nsh.activations import ACTIVATIONS
+
+    return one_of_names(dict.fromkeys(ACTIVATIONS, Options))
 
 
 def main(arguments: Sequence[str]) -> int:

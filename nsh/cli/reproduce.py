@@ -7,8 +7,10 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from nsh.cli.exits import REFUSED, Failure, needs
+from nsh.cli.options import Nothing, one_of_names
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,6 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 def main(arguments: Sequence[str]) -> int:
     """Run the experiments that the arguments ask for."""
     return experiments().main(arguments)
+
+
+def completed() -> Any:
+    """What a shell offers after the command's name."""
+    try:
+        return one_of_names(experiments().completed())
+    except Failure:  # there are no experiments here
+        return Nothing
 
 
 def experiments() -> ModuleType:

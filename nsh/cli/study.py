@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -44,6 +44,11 @@ class Study:
     """Say nothing but errors and the last line."""
     no_cache: Flag = False
     """Compile all programs anew, and keep none in the user's cache folder."""
+
+
+def completed() -> Any:
+    """What a shell offers after the command's name."""
+    return Study
 
 
 def main(arguments: Sequence[str]) -> int:
