@@ -35,8 +35,15 @@ PROVIDED: Mapping[str, Callable[[View], Any]] = {
 TRIED = {"logits": np.zeros((2, 2)), "features": np.zeros((2, 2)), "labels": np.arange(2)}
 
 
-def measurement(name: str) -> Measurement:
-    """A measurement of the `CATALOGUE` with its default options, by name."""
+def measurement(name: str | Callable[..., Any]) -> Measurement:
+    """A measurement with its default options: by its name in `CATALOGUE`, or of a measure.
+
+    The measure is one that `nsh.measure.recorded` decorates.
+    """
+    if callable(name):
+        known = ATTRIBUTE in getattr(name, "__dict__", {})
+        require(known, "what", name, "a name, a Measurement or a measure with @recorded")
+        return made_from(name)()
     plain = name.removeprefix(TEST)
     require(plain in CATALOGUE, "what", name, f"one of {', '.join(CATALOGUE)}")
     return dataclasses.replace(CATALOGUE[plain](), test=plain != name)

@@ -14,10 +14,11 @@ import optax
 from jaxtyping import Array, PyTree
 
 from nsh._checks import MOST_KEY, require, require_integer
+from nsh.measure.recorded import ATTRIBUTE
 from nsh.networks import Network
 from nsh.neurashed import Neurashed, Rules
 from nsh.study import own
-from nsh.study.catalogue import CATALOGUE
+from nsh.study.catalogue import CATALOGUE, made_from
 from nsh.study.measurement import TEST, Measurement, View
 from nsh.study.record import measurements
 from nsh.study.study import Study, Tune, hyper_names
@@ -34,7 +35,11 @@ def on_test_set(one: Measurement) -> Measurement:
 
 
 def own_measurement(function: Callable[..., Any], options: Mapping[str, Any]) -> Measurement:
-    """Record a user's ``function(snapshot, **options)``, which returns arrays."""
+    """Record a user's measure with @recorded, or ``function(snapshot, **options)``."""
+    if ATTRIBUTE in vars(function):
+        make = made_from(function)
+        require_takes(make, **options)
+        return make(**options)
     require_takes(function, None, **options)
     name = getattr(function, "__name__", "recorded")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -51,7 +51,7 @@ class Measurements(eqx.Module):
 
 
 def measurements(
-    what: Sequence[str | Measurement],
+    what: Sequence[str | Measurement | Callable[..., Any]],
     system: System,
     x: Any,
     y: Any,
@@ -61,6 +61,8 @@ def measurements(
     key: int = 0,
 ) -> Measurements:
     """Measurements by name (see `CATALOGUE`), on training data x, y and test data ``test = x, y``.
+
+    Also measures of your own, decorated by `nsh.measure.recorded`.
 
     ``"test_accuracy"`` is the accuracy on the test data, and so on for every name. `examples`:
     only the first so many of each set. `key`: of the Monte Carlo draws. Raises `ValueError` for a

@@ -115,13 +115,31 @@ def figures(names):
     assert len(names["written"]["run.gif"]) > 10_000
 
 
+def extending(names):
+    np.testing.assert_allclose(names["grown"], 1.25, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"growth = .* not the identity \(rate 0\)"):
+        names["Rules"](names["Slowing"](0.0), names["Geometric"](0.9))
+    assert names["started"].shape == (names["model"].graph.nodes,)
+    assert names["eqx"].tree_equal(names["before"], names["after"])
+    # the means of the mini-batches are 1/2, 1, 1/2
+    np.testing.assert_allclose(names["ordered"].state, [0.5625, 0.5625], rtol=1e-6)
+    np.testing.assert_allclose(names["margins"], [0, 0.375, 0.9375], rtol=1e-6)
+    closed, expanded = names["closed"], names["expanded"]
+    np.testing.assert_allclose([closed.s, closed.slope], [2.5, 2.0], rtol=1e-5)
+    np.testing.assert_allclose([expanded.s, expanded.slope], [2.5, 2.0], rtol=1e-4)
+    assert names["walks"].sizes == {"seed": 4, "step": 5}
+    assert [claim.name for claim in names["judged"]] == ["spreads"]
+    assert len(names["figure"](names["walks"]).axes) == 1
+    assert names["code"] == 0
+
+
 def cite(names):
     assert "nsh" in names
 
 
 CHECKS = [
     tour, neurashed, exact_laws, effective, two_layer, reality, measures, methods,
-    hyperparameters, optimisers, studies, figures, cite,
+    hyperparameters, optimisers, studies, figures, extending, cite,
 ]  # fmt: skip
 
 

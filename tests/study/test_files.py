@@ -105,7 +105,12 @@ def test_paper_rates_are_the_default(tmp_path):
 
 USER = """
 import jax.numpy as jnp
+from nsh.measure import Variable, recorded
 from studies import Swelling
+
+@recorded("doubled", doubled=Variable("doubled state", "1"))
+def doubled(state, factor: float = 2.0):
+    return factor * state
 
 def system(size):
     return Swelling(), [1.0] * size, [0] * size, None, {"threshold": 1.0}
@@ -131,14 +136,15 @@ name = "mine_of_studies:system"
 size = 3
 [record]
 every = 2
-what = ["mine_of_studies:several", { name = "mine_of_studies:number", factor = 2.0 }]
+what = ["mine_of_studies:several", "mine_of_studies:doubled",
+    { name = "mine_of_studies:number", factor = 2.0 }]
 [grid]
 threshold = [1, 2]
 """
     study = read_study(write(tmp_path, text))
     assert study.examples.shape == (3,)
     shapes = {name: leaf.shape for name, leaf in study.recorded().items()}
-    assert shapes == {"one": (), "two": (2,), "number": ()}
+    assert shapes == {"one": (), "two": (2,), "doubled": (), "number": ()}
     assert study.grid == {"threshold": (1.0, 2.0)}
     for right, wrong, said in (
         (
@@ -147,7 +153,7 @@ threshold = [1, 2]
             r"line 4: system: system\(\): got an unexpected keyword",
         ),
         ("size = 3", "", r"line 4: system: system\(\): missing a required argument: 'size'"),
-        ("factor = 2.0", "fctor = 2.0", r"line 9: record.what.1: number\(\): .* argument"),
+        ("factor = 2.0", "fctor = 2.0", r"line 9: record.what.2: number\(\): .* argument"),
     ):
         with pytest.raises(StudyFileError, match=said):
             read_study(write(tmp_path, text.replace(right, wrong)))

@@ -8,7 +8,7 @@ system to the bit. What no longer applies (counting instead of training, composi
 """
 
 from nsh.neurashed.extensions.edge_firing import EdgeFiring
-from nsh.neurashed.extensions.extension import Extended, Extension, model_state
+from nsh.neurashed.extensions.extension import Extended, Extension, Nested, model_state, own_key
 from nsh.neurashed.extensions.random_pathways import Dropout, RandomPathways
 from nsh.neurashed.extensions.random_rates import RandomRates, Spread
 from nsh.neurashed.extensions.rewiring import Rewiring, Turnover
@@ -19,6 +19,7 @@ __all__ = [
     "EdgeFiring",
     "Extended",
     "Extension",
+    "Nested",
     "RandomPathways",
     "RandomRates",
     "Rewiring",
@@ -27,4 +28,5 @@ __all__ = [
     "Spread",
     "Turnover",
     "model_state",
+    "own_key",
 ]
