@@ -53,7 +53,7 @@ def test_runs_and_draws_and_claims(name, tmp_path):
         # claims can be drawn again from the data on disk, and are the same
         again = module.claims(read.load())
     np.testing.assert_equal([c.measured for c in again], [c.measured for c in claims])
-    assert len({claim.name for claim in claims}) == len(claims) > 5
+    assert len({claim.name for claim in claims}) == len(claims) > 0
     assert all(np.isfinite(claim.measured) for claim in claims)
     assert (tmp_path / "figure.png").stat().st_size > 20_000
 
