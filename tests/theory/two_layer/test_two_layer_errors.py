@@ -215,7 +215,7 @@ def test_whole_numbers_are_no_other_numbers():
         lambda x: feature_norms(relu(), units(), x),
         lambda x: clipped_squared_error(x, x[::-1], 1),
     ):
-        np.testing.assert_allclose(act(WHOLE), act(WHOLE.astype(np.float32)), rtol=1e-6)
+        np.testing.assert_allclose(act(WHOLE), act(jnp.asarray(WHOLE, float)), rtol=1e-6)
 
 
 BAD_HYPER = {
