@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any
 
 from nsh.cli.exits import REFUSED, Failure, needs
-from nsh.cli.options import Nothing, one_of_names
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +21,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def completed() -> Any:
     """What a shell offers after the command's name."""
+    from nsh.cli.options import Nothing, one_of_names  # needs an extra, which `main` does not
+
     try:
         return one_of_names(experiments().completed())
     except Failure:  # there are no experiments here
