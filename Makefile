@@ -65,6 +65,7 @@ docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
 check: $(VENV)/test.stamp
+	@test -n '$(FILE)' || { echo 'name the tests: make check FILE=tests/test_readme.py' >&2; exit 1; }
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	CHECK_ANNOTATIONS=0 $(VENV)/bin/python -m pytest -q $(FILE)

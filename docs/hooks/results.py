@@ -129,7 +129,7 @@ def tables(outcomes: Sequence[Outcome]) -> str:
 
 
 def verdict(holds: bool) -> str:
-    """ "yes", or a bold "no"."""
+    """Write a verdict: yes, or a bold no."""
     return "yes" if holds else "**no**"
 
 

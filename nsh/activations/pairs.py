@@ -12,6 +12,10 @@ from jaxtyping import Array, Float
 from nsh.activations.arccos import safe_sqrt
 
 
+def _entry(field: str, place: int, doc: str) -> property:
+    return property(lambda self: getattr(self, field)[place], doc=doc)
+
+
 class Moments(eqx.Module):
     """One input's part: its variance K, <s^2>, <s'^2>, their roots, and what else pairs need.
 
@@ -33,35 +37,12 @@ class Moments(eqx.Module):
         numbers = jnp.stack([K, square, slope])
         return cls(numbers, safe_sqrt(numbers), more)
 
-    @property
-    def K(self) -> Array:
-        """The variance."""
-        return self.numbers[0]
-
-    @property
-    def square(self) -> Array:
-        """<s^2>."""
-        return self.numbers[1]
-
-    @property
-    def slope(self) -> Array:
-        """<s'^2>."""
-        return self.numbers[2]
-
-    @property
-    def root_K(self) -> Array:
-        """The standard deviation."""
-        return self.roots[0]
-
-    @property
-    def root_square(self) -> Array:
-        """sqrt <s^2>."""
-        return self.roots[1]
-
-    @property
-    def root_slope(self) -> Array:
-        """sqrt <s'^2>."""
-        return self.roots[2]
+    K = _entry("numbers", 0, "The variance.")
+    square = _entry("numbers", 1, "<s^2>.")
+    slope = _entry("numbers", 2, "<s'^2>.")
+    root_K = _entry("roots", 0, "The standard deviation.")
+    root_square = _entry("roots", 1, "sqrt <s^2>.")
+    root_slope = _entry("roots", 2, "sqrt <s'^2>.")
 
     def as_rows(self) -> Moments:
         """With an axis appended, to broadcast along rows."""

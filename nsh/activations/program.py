@@ -32,13 +32,7 @@ class Program:
         try:
             found = {z.shape: jax.eval_shape(function, z) for z in (number, jnp.zeros((2, 3)))}
             text = jax.jit(with_derivatives(function, ORDERS)).lower(number).as_text()
-        except (
-            TypeError,
-            ValueError,
-            AttributeError,
-            IndexError,
-            jax.errors.JAXTypeError,
-        ) as error:
+        except _FAILURES as error:
             allowed = f"an elementwise, differentiable JAX function of numbers; it raises: {error}"
             raise ValueError(f"activation {name} = {function!r}: must be {allowed}") from error
         for shape, out in found.items():
@@ -46,7 +40,7 @@ class Program:
             require(got == shape, f"activation {name}", got, f"of shape {shape} where z is")
             kind = str(out.dtype)
             require(out.dtype == number.dtype, f"type of activation {name}", kind, "that of z")
-        self.key = (name, text)
+        self.computed, self.key = text, (name, text)
 
     def __call__(self, z: Array) -> Array:
         """The function of z."""

@@ -21,10 +21,10 @@ from nsh.cli.exits import (
 
 # what each takes and does, in lines of at most 53 characters; each is a module here
 COMMANDS = {
-    "study": ("FILE", "run a hyperparameter study, or go on with it"),
+    "study": ("FILE", "run a hyperparameter study, or resume it"),
     "criticality": (
         "ACTIVATION",
-        "find the initialisation at which an activation lets\nsignals through deep networks",
+        "find the critical initialisation of an activation\nfor deep networks",
     ),
     "reproduce": (
         "NAME|all",

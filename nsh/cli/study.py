@@ -26,7 +26,7 @@ Commented files to start from are in experiments/studies of nsh's repository."""
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Run a hyperparameter study described by a TOML file, or go on with it.
+    """Run a hyperparameter study described by a TOML file, or resume it.
 
     Results: DIR/data.zarr (read it by nsh.study.open_study or xarray.open_zarr), figure.png and
     figure.pdf. Stop a study when you like, by SIGKILL or a power cut too: the same command goes on

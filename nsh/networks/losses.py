@@ -60,7 +60,7 @@ def _has_slope(loss: Loss, classes: int, dtype: str) -> bool:
     # class 0 has the least of the logits, so that no margin is kept, and none of them is 0
     with jax.ensure_compile_time_eval():  # `prepare` may be called inside jit
         logits = jnp.arange(1, classes + 1, dtype=dtype) / classes
-        slope = jax.jit(jax.grad(loss))(logits, jnp.int32(0))  # one program, not thirty
+        slope = jax.jit(jax.grad(loss))(logits, jnp.int32(0))  # else one program an operation
     return not is_concrete(slope) or bool(np.any(np.asarray(slope) != 0))
 
 

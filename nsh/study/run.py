@@ -33,7 +33,7 @@ def run_study(
     progress: Progress = silent,
     report: Callable[[str], Any] = print,
 ) -> xr.Dataset:
-    """Run a study, or go on with it: `directory`/data.zarr, figure.png and figure.pdf.
+    """Run a study, or resume it: `directory`/data.zarr, figure.png and figure.pdf.
 
     Members (grid points x seeds) are trained in chunks; each is on the disk, with a checksum,
     before the next begins. However the run ends, the same call resumes it, and gives the

@@ -102,6 +102,13 @@ def test_what_is_known_of_named_activations_is_what_would_be_found(name):
         np.testing.assert_allclose(np.asarray(found.slopes), known.slopes, rtol=1e-6)
 
 
+def test_what_differs_far_out_is_another_function():
+    """Equal to erf in 32 bits for z < 20, and another function where K is 100 or more."""
+    erf = jax.scipy.special.erf
+    assert as_activation(lambda z: erf(z)).dual == ACTIVATIONS["erf"].dual
+    assert as_activation(lambda z: erf(z) * (1 + jax.nn.sigmoid(z - 40))).dual is None
+
+
 def test_nearly_straight_is_not_scale_invariant():
     assert as_activation(lambda z: jnp.tanh(z / 1000)).slopes is None
     assert as_activation(lambda z: 3 * z).slopes == (3, 3)
