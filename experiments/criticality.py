@@ -29,7 +29,7 @@ from experiments.harness.statistics import Estimate, over_seeds
 from nsh.figures import PALETTE, new_figure, panel_label, style
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality, criticality
-from nsh.theory.effective.critical.nearby import nearby_inputs
+from nsh.theory.effective.critical.perturbation_growth import perturbation_growth
 from nsh.theory.effective.finite_width.fluctuations import fluctuations
 from nsh.theory.effective.samples.forward_samples import ForwardSamples, forward_samples
 
@@ -98,7 +98,7 @@ def _one_activation(critical: Criticality, config: Config, key: Array) -> xr.Dat
     @jax.vmap
     def theory(factor: Array) -> dict[str, Array]:
         net, x2 = network(factor, config.width)
-        leading, near = fluctuations(net, x2), nearby_inputs(net, start, 0.0, 1.0)
+        leading, near = fluctuations(net, x2), perturbation_growth(net, start, 0.0, 1.0)
         return {
             "kernel": leading.K, "tangent": leading.Theta, "distance": near.distance,
             "kernel_correction": leading.G1, "kernel_variance": leading.V,

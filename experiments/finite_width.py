@@ -26,7 +26,7 @@ from nsh.figures.style import MARKERS, MID_GREY, colour
 from nsh.theory.effective import Architecture
 from nsh.theory.effective.finite_width.fluctuations import fluctuations
 from nsh.theory.effective.samples.dntk_sampler import dntk_samples
-from nsh.theory.effective.samples.estimates import Measured, estimates, extrapolated, widened
+from nsh.theory.effective.samples.estimates import Measured, estimates, extrapolate, widen
 from nsh.theory.effective.samples.sampler import output_samples
 
 SOURCE = "arXiv 2106.10165, chapters 4, 8, 11"
@@ -106,12 +106,12 @@ def _compared(
     predicted = fluctuations(narrow, case.x2)
     pair = [
         _measured(network, case.x2, predicted.K[-1].item(), config, part, advance)
-        for network, part in zip((narrow, widened(narrow)), jax.random.split(key), strict=True)
+        for network, part in zip((narrow, widen(narrow)), jax.random.split(key), strict=True)
     ]
     theory = np.array([getattr(predicted, tensor)[-1] for tensor in TENSORS], np.float64)
     at_widths, first_order = (
         np.array([[each[tensor][:2] for tensor in TENSORS] for each in some], np.float64)
-        for some in (pair, [extrapolated(*pair)])
+        for some in (pair, [extrapolate(*pair)])
     )
     return theory, at_widths, first_order[0]
 

@@ -25,13 +25,13 @@ from experiments.harness.claim import Claim
 from experiments.harness.progress import Progress
 from experiments.harness.statistics import Estimate, over_seeds
 from nsh import Geometric, Neurashed, Rules, SaveAt, WithReplacement, ensemble
-from nsh.figures import Features, grouped_points, new_figure, panel_label, phase_diagram, style
+from nsh.figures import Features, draw_phase_diagram, grouped_points, new_figure, panel_label, style
 from nsh.measure import (
     accuracy,
     effective_features,
     effective_number,
     observe,
-    surviving_share,
+    surviving_fraction,
     system_collapse,
 )
 from nsh.networks import digit_mlp, digits
@@ -91,7 +91,7 @@ class NetworkMeasures(eqx.Module):
         collapse = system_collapse(now.system, now.state, self.train, self.train.y, classes=CLASSES)
         return {
             "effective_features": effective_features(seen.features[-1]),
-            "survivors": surviving_share(seen.features[-1]),
+            "survivors": surviving_fraction(seen.features[-1]),
             "nc1": collapse.nc1,
             "test_accuracy": accuracy(tested.logits, self.test.y),
             "train_accuracy": accuracy(seen.logits, self.train.y),
@@ -107,7 +107,7 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
     graph, inputs = figure3()
     # one start for all: what differs in the end was made by training
     start = Constant(0.005)
-    system = Neurashed(graph, start=start)
+    system = Neurashed(graph, amplification_init=start)
     examples = system.prepare(inputs.x, inputs.y)
     rules = Rules(Geometric(config.growth), Geometric(config.decay))
     top = graph.node_slice(2)
@@ -120,7 +120,7 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
             )  # fmt: skip
         growth.append(result.state.log_amplification[:, top] - jnp.log(start.value))
     log_growth = jnp.stack(growth)
-    p = exact.firing_shares(examples, graph.nodes)[top]
+    p = exact.firing_fractions(examples, graph.nodes)[top]
     sizes, steps = jnp.asarray(config.batch_sizes, float), jnp.asarray(config.steps, float)
     factors = jnp.asarray(config.growth), jnp.asarray(config.decay)
     q = exact.batch_firing_probability(p[None, :], sizes[:, None])
@@ -133,7 +133,7 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
             "survivors": (per_seed, (log_growth > 0).sum(-1), features),
             "effective_number": (per_seed, effective_number(log_growth), features),
             "typical_effective_number": ("batch", typical, features),
-            "surviving_share": (law, (log_growth > 0).mean(1), share),
+            "surviving_fraction": (law, (log_growth > 0).mean(1), share),
             "survival_probability": (law, survives, share),
             "critical_firing": ((), exact.critical_firing_probability(*factors), share),
         },
@@ -218,9 +218,9 @@ def _phase_panel(ax: Axes, dataset: xr.Dataset) -> None:
     factors = jnp.asarray(config["growth"]), jnp.asarray(config["decay"])
     exponent = exact.log_moments(q, *factors, jnp.asarray(1.0)).mean
     boundary = -np.expm1(np.log1p(-dataset.critical_firing.item()) / sizes)
-    share = dataset.surviving_share.stack(point=("batch", "node"))
+    share = dataset.surviving_fraction.stack(point=("batch", "node"))
     features = Features(share.firing_share.values, share.batch.values, share.values > 0.5)
-    phase_diagram(ax, p, sizes, exponent, boundary, features=features)
+    draw_phase_diagram(ax, p, sizes, exponent, boundary, features=features)
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:

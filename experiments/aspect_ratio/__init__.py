@@ -29,7 +29,7 @@ from nsh.activations import as_activation
 from nsh.figures import colour, new_figure, panel_label, style
 from nsh.figures.style import INK, MARKERS
 from nsh.measure import accuracy, observe
-from nsh.networks import Samples, digits
+from nsh.networks import LabelledExamples, digits
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.theory.effective.architecture import Architecture, standard_rates
 from nsh.theory.effective.critical.criticality import criticality
@@ -72,7 +72,7 @@ TINY = Config(families=(("relu", 4), ("tanh", 4)), layers=(1, 2, 4), networks=50
 class Trained(eqx.Module):
     """What is recorded of a trained network: accuracy on the test set, and its decisions."""
 
-    test: Samples
+    test: LabelledExamples
 
     def __call__(self, now: Snapshot) -> tuple[Array, Array]:
         """Test accuracy, and the class chosen for each test image."""

@@ -17,7 +17,7 @@ from experiments.benchmarks.work import Data, Work
 from experiments.harness.results import device
 from nsh.networks import MLP
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.infinite_width.blocks import kernels_in_blocks
+from nsh.theory.effective.infinite_width.blocks import kernels_on_host
 from nsh.theory.effective.infinite_width.kernels import kernels
 from nsh.theory.effective.samples.empirical import empirical_ntk, monte_carlo_ntk
 
@@ -175,13 +175,13 @@ def ours(data: Data, *, activation: str, depth: int, C_W: float, C_b: float, **_
 
 
 def in_blocks(data: Data, *, depth: int, **_: Any) -> Work:
-    """nsh's `kernels_in_blocks`; memory without the result."""
+    """nsh's `kernels_on_host`; memory without the result."""
     architecture = Architecture("relu", depth, C_W=2.0)
     memory, peaks = PeakMemory(), []
 
     def run() -> None:
         memory.mark()
-        found = kernels_in_blocks(architecture, data["x"])
+        found = kernels_on_host(architecture, data["x"])
         peak = memory.increase()
         peaks[:] = [None if peak is None else peak - found.nngp.nbytes - found.ntk.nbytes]
 

@@ -15,7 +15,7 @@ from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from experiments.harness.results import device
-from nsh.networks import MLP, Network, Samples
+from nsh.networks import MLP, LabelledExamples, Network
 from nsh.training import FullBatch, Sequential, hypergradient, train
 
 __all__ = ["cases", "device"]
@@ -101,16 +101,16 @@ def ours(data: Data, *, mode: Any, inputs: int, hidden: int, steps: int, **_: in
     examples = system.prepare(data["x"], data["y"])
     hyper, key = {"log_rate": jnp.log(jnp.asarray(0.1))}, jax.random.key(0)
 
-    def final_loss(examples: Samples, run: Any) -> Any:
+    def final_loss(examples: LabelledExamples, run: Any) -> Any:
         logits = jax.vmap(system.module(run.state))(examples.x)
         return jnp.mean(loss(logits, examples.y))
 
-    def forward(examples: Samples, hyper: Any) -> Any:
+    def forward(examples: LabelledExamples, hyper: Any) -> Any:
         return final_loss(
             examples, train(system, examples, hyper, key, steps=steps, sampler=FullBatch())
         )
 
-    def gradient(examples: Samples, hyper: Any) -> Any:
+    def gradient(examples: LabelledExamples, hyper: Any) -> Any:
         return hypergradient(
             lambda run: final_loss(examples, run), system, examples, hyper, key,
             seeds=1, steps=steps, sampler=FullBatch(), mode=mode,

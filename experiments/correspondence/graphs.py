@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from nsh.correspondence.contributions import by_weights, phi
-from nsh.correspondence.firing import ShareOfRange
+from nsh.correspondence.firing import FractionOfRange
 from nsh.correspondence.null_models import random_graph_like, shuffled_edges
 from nsh.correspondence.units import Partition, clusters, each_unit, filters, mean_over_members
 from nsh.correspondence.wiring import wire
@@ -21,7 +21,7 @@ from nsh.neurashed import Graph
 EDGES = ("weights", "cofiring")
 GRAPHS = ("wired", "shuffled", "random")
 KINDS = ("MLP units", "MLP clusters", "CNN units", "CNN filters", "CNN clusters")
-FIRING = ShareOfRange(0.5)
+FIRING = FractionOfRange(0.5)
 Levels = Sequence[Float[np.ndarray, "n _"]]
 
 

@@ -13,15 +13,15 @@ from jaxtyping import Array, Int, Key, PyTree
 from nsh import Geometric, Neurashed, Rules, System, WithReplacement
 from nsh.neurashed import Graph, Uniform
 from nsh.neurashed.extensions import (
-    Dropout,
     EdgeFiring,
     RandomPathways,
+    RandomPathwaysHyper,
     RandomRates,
+    RandomRatesHyper,
     Rewiring,
+    RewiringHyper,
     SoftFiring,
-    Softness,
-    Spread,
-    Turnover,
+    SoftFiringHyper,
 )
 from nsh.training import Sampler
 
@@ -63,9 +63,9 @@ def extensions(config: Any, graph: Graph, rules: Rules, start: Uniform, steps: i
 
     def point(
         spread: float = 0.0, rate: float = 0.0, threshold: float = -math.inf, faded: float = 0.0
-    ) -> Turnover:
-        inner = Dropout(Softness(rules, threshold, config.temperature), rate)
-        return Turnover(Spread(inner, spread, spread), every, faded)
+    ) -> RewiringHyper:
+        inner = RandomPathwaysHyper(SoftFiringHyper(rules, threshold, config.temperature), rate)
+        return RewiringHyper(RandomRatesHyper(inner, spread, spread), every, faded)
 
     switches = {
         "random rates": {"spread": config.spread},

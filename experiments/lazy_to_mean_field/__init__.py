@@ -35,7 +35,7 @@ from experiments.lazy_to_mean_field.claims import MEASURED, claims, slope_over
 from nsh import train
 from nsh.figures import band, colour, new_figure, panel_label, style
 from nsh.theory.effective.prediction.dynamics import mse_dynamics
-from nsh.theory.two_layer import Examples, Given, Independent, Particles, TwoLayer
+from nsh.theory.two_layer import Examples, FromArrays, Independent, Particles, TwoLayer
 from nsh.theory.two_layer.lazy.kernel import infinite_ntk, ntk
 from nsh.training import FullBatch
 
@@ -155,7 +155,7 @@ def _trained(config: Config, task: Task, starts: Array, alpha: Array) -> tuple[S
     """Before and after training, of each seed's particles starts[seed] = (u, theta)."""
 
     def one(start: Array) -> tuple[Seen, Seen]:
-        system = network(Given(start[:, :1], start[:, 1:]))
+        system = network(FromArrays(start[:, :1], start[:, 1:]))
         hyper = {"alpha": alpha, "learning_rate": config.rate}
         key = jax.random.key(0)  # of nothing: starts are given, batches are full
         before = system.init(key, hyper)
@@ -187,7 +187,7 @@ def _mean_field(config: Config, task: Task, number: int) -> np.ndarray:
     points = qmc.Sobol(1 + INPUTS, scramble=False).random(config.particles)
     shift = np.random.default_rng([config.seed, number]).random(1 + INPUTS)
     normal = norm.ppf((points + shift) % 1)
-    system = network(Given(np.abs(normal[:, :1]), normal[:, 1:]))
+    system = network(FromArrays(np.abs(normal[:, :1]), normal[:, 1:]))
     hyper = {"alpha": 1.0, "learning_rate": config.rate}
     state = _descended(config, task, system, hyper)
     return np.asarray(jax.vmap(system.output, (None, 0))(state, task.x)[:, 0])

@@ -16,9 +16,9 @@ from nsh import Geometric, Neurashed, Rules, WithReplacement
 from nsh.measure import accuracy, brier_score, observe
 from nsh.neurashed import (
     Graph,
+    Initializer,
     Inputs,
     Prototypes,
-    Start,
     exact,
     random_hierarchy,
 )
@@ -36,13 +36,13 @@ TRAIN, TEST = 256, 256  # inputs
 SAME = 1e-3  # log factors that differ by less are the same
 
 
-class Given(Start):
+class Given(Initializer):
     """Factors that are given, not drawn."""
 
     logs: Float[Array, " count"]
 
     def log_sample(self, key: Key[Array, ""], count: int) -> Float[Array, " count"]:  # noqa: ARG002
-        """See `Start.log_sample`."""
+        """See `Initializer.log_sample`."""
         return self.logs
 
 
@@ -85,7 +85,7 @@ class Trained(NamedTuple):
     """A part after training: its factors, how often its nodes fire, and its test results."""
 
     log_factors: Float[Array, " nodes"]
-    firing_shares: Float[Array, " nodes"]
+    firing_fractions: Float[Array, " nodes"]
     accuracy: Float[Array, ""]
     loss: Float[Array, ""]
 
@@ -128,7 +128,7 @@ def fitted(
         state = train(system, examples, rules, key, steps=steps, sampler=sampler).state
         logits, labels = observe(system, state, test).logits, trial.inputs.y[TRAIN:]
         return Trained(
-            state.log_amplification, exact.firing_shares(examples, graph.nodes),
+            state.log_amplification, exact.firing_fractions(examples, graph.nodes),
             accuracy(logits, labels), brier_score(logits, labels),
         )  # fmt: skip
 
@@ -199,7 +199,7 @@ def _at_batch_size(config: Any, trial: Trial, keys: Key[Array, " seeds"], size: 
         results.append([whole, *(fit(*part) for part in parts)])
     rates = jnp.asarray([config.growth, config.decay])
     steps, at = jnp.asarray(float(config.steps)), jnp.asarray(float(size))
-    law = _law(whole.firing_shares, rates, steps, at)
+    law = _law(whole.firing_fractions, rates, steps, at)
     survive = np.asarray(kept[:, SELECTIONS.index("survivors")])
     change = np.abs(np.asarray(results[0][1].log_factors - whole.log_factors))
     unchanged = survive & (change < SAME)

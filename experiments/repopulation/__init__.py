@@ -30,14 +30,14 @@ from nsh import SaveAt, ensemble
 from nsh.theory.two_layer import (
     Repopulating,
     approximation_bound,
-    optimal_law,
+    initial_variance,
+    optimal_distribution,
     resample,
     sampling_variance,
-    start_variance,
 )
+from nsh.theory.two_layer.initializer import Independent
 from nsh.theory.two_layer.network import Trained, TwoLayer
 from nsh.theory.two_layer.particles import Particles
-from nsh.theory.two_layer.start import Independent
 from nsh.training import FullBatch, Snapshot
 
 __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
@@ -114,7 +114,7 @@ class Course(NamedTuple):
         network, particles = now.system.network, now.state.particles
         x, n = self.task.x, self.task.train
         error = (outputs(network, particles, x) - self.task.y) ** 2
-        law = optimal_law(network, particles, x[:n])
+        law = optimal_distribution(network, particles, x[:n])
         found = {
             "train": jnp.mean(error[:n]),
             "test": jnp.mean(error[n:]),
@@ -180,7 +180,9 @@ def _samples(config: Config, task: Task, network: TwoLayer, particles: Particles
     x, y, most = task.x[task.train :], task.y[task.train :], max(UNITS)
     first = (jnp.arange(most)[None] < jnp.array(UNITS)[:, None]).astype(x.dtype)
     units = jnp.sum(first, axis=1)[:, None]
-    laws = jnp.stack([particles.mass, optimal_law(network, particles, task.x[: task.train])])
+    laws = jnp.stack(
+        [particles.mass, optimal_distribution(network, particles, task.x[: task.train])]
+    )
     fresh = TwoLayer(config.inputs, Independent(most))
     f = outputs(network, particles, x)
 
@@ -200,7 +202,7 @@ def _samples(config: Config, task: Task, network: TwoLayer, particles: Particles
     def everything(keys: Key[Array, " draws"]) -> tuple[Array, ...]:
         square, error = jax.lax.map(one, keys)
         exact = [sampling_variance(network, particles, x, law) for law in laws]
-        exact.append(start_variance(fresh, x, 1.0))
+        exact.append(initial_variance(fresh, x, 1.0))
         bound = approximation_bound(network, particles, x)
         found = (square, error, jnp.stack(exact), jnp.mean((f - y) ** 2), bound)
         return tuple(number / jnp.mean(y**2) for number in found)

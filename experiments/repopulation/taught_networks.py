@@ -6,20 +6,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from nsh.theory.two_layer.initializer import Drawn, Independent, ParticleInitializer
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
-from nsh.theory.two_layer.start import Drawn, Independent, Start
 
 TEACHER = 3  # units
 
 
-class Silent(Start):
+class Silent(ParticleInitializer):
     """`width` units with u = 0 and theta ~ N(0, 1): nothing is there to be represented yet."""
 
     width: int
 
     def draw(self, key: Key[Array, ""], inputs: int, outputs: int) -> Drawn:
-        """See `Start.draw`."""
+        """See `ParticleInitializer.draw`."""
         u, theta, mass = Independent(self.width).draw(key, inputs, outputs)
         return jnp.zeros_like(u), theta, mass
 

@@ -15,12 +15,12 @@ from rich.table import Table
 from nsh._checks import nearest
 from nsh.activations import ACTIVATIONS, Activation, as_activation
 from nsh.activations.gaussian import gaussian
-from nsh.figures import Course, criticality_figure
+from nsh.figures import KernelProfile, criticality_figure
 from nsh.study import own
 from nsh.study.files import save_figure
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality, criticality
-from nsh.theory.effective.critical.survival import Survival, survival
+from nsh.theory.effective.critical.depth_scales import DepthScales, depth_scales
 from nsh.theory.effective.means import mean_kernels
 from nsh.theory.effective.susceptibility import susceptibilities
 
@@ -134,7 +134,7 @@ def _table(critical: Criticality) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("C_W", "K", "chi_par", "chi_perp", "xi_par", "xi_perp"):
         table.add_column(column, justify="right")
-    around = jax.jit(jax.vmap(lambda W: survival(activation, C_b, W, start)))
+    around = jax.jit(jax.vmap(lambda W: depth_scales(activation, C_b, W, start)))
     found = around(jnp.asarray(AROUND) * C_W)
     for place, factor in enumerate(AROUND):
         if factor == 1 and critical.C_W > 0:
@@ -145,7 +145,7 @@ def _table(critical: Criticality) -> Table:
     return table
 
 
-def _row(found: Survival, place: int) -> list[str]:
+def _row(found: DepthScales, place: int) -> list[str]:
     chi = (found.parallel, found.perpendicular)
     parts = (found.K, *chi, found.xi_parallel, found.xi_perpendicular)
     return [f"{float(part[place]):.5g}".replace("inf", "infinite") for part in parts]
@@ -170,7 +170,7 @@ def _figure(critical: Criticality) -> Any:
         x2 = max(centre - C_b, 0.0) / (factor * C_W)
         architecture = Architecture(activation, DEPTH, C_b=C_b, C_W=factor * C_W)
         kernels = np.asarray(mean_kernels(architecture, x2)[0])
-        courses.append(Course(name, C_b + factor * C_W * g, kernels))
+        courses.append(KernelProfile(name, C_b + factor * C_W * g, kernels))
     K_star = critical.K if critical.K > 0 else None
     return criticality_figure(
         np.asarray(K), parallel, perpendicular, courses, K_star=K_star,

@@ -38,7 +38,7 @@ class Above(Firing):
 
 
 @dataclasses.dataclass(frozen=True)
-class ShareOfRange(Firing):
+class FractionOfRange(Firing):
     """So far up from a node's least to its largest activation: ``min + share (max - min)``.
 
     Nodes of any mean activation fire for some samples and not for others, some more often than
@@ -57,7 +57,7 @@ class ShareOfRange(Firing):
 
 
 @dataclasses.dataclass(frozen=True)
-class TopShare(Firing):
+class TopFraction(Firing):
     """The `share` of samples with a node's largest activations: above its quantile ``1 - share``.
 
     All nodes fire equally often, but for ties, such as ReLU's at 0, which fire less.

@@ -8,12 +8,12 @@ from nsh._extras import extra
 
 with extra("figures", "nsh.figures"):
     from nsh.figures.animation import animate_graph
-    from nsh.figures.criticality import Course, criticality_figure
+    from nsh.figures.criticality import KernelProfile, criticality_figure
     from nsh.figures.curves import Band, band, curves, reference
     from nsh.figures.drawing import Drawing, draw_graph
     from nsh.figures.histograms import Histogram, histograms
     from nsh.figures.interactive import explore_graph
-    from nsh.figures.phase import Features, Phase, phase_diagram
+    from nsh.figures.phase import Features, Phase, draw_phase_diagram
     from nsh.figures.plane import Plane, information_plane
     from nsh.figures.points import Points, grouped_points
     from nsh.figures.style import PALETTE, colour, colour_bar, new_figure, panel_label, style
@@ -21,10 +21,10 @@ with extra("figures", "nsh.figures"):
 __all__ = [
     "PALETTE",
     "Band",
-    "Course",
     "Drawing",
     "Features",
     "Histogram",
+    "KernelProfile",
     "Phase",
     "Plane",
     "Points",
@@ -35,13 +35,13 @@ __all__ = [
     "criticality_figure",
     "curves",
     "draw_graph",
+    "draw_phase_diagram",
     "explore_graph",
     "grouped_points",
     "histograms",
     "information_plane",
     "new_figure",
     "panel_label",
-    "phase_diagram",
     "reference",
     "style",
 ]

@@ -15,7 +15,7 @@ from nsh.figures import style as looks
 NEAR_ONE = (0.4, 2.0)  # of K'/K, what is shown
 
 
-class Course(NamedTuple):
+class KernelProfile(NamedTuple):
     """One initialisation: its `name`, a layer's output kernel at each K, and kernels in depth.
 
     `mapped` [kernels]: K' at each K of the figure; `kernels` [layers]: K of layer 1, 2, ...
@@ -30,7 +30,7 @@ def criticality_figure(
     K: ArrayLike,
     parallel: ArrayLike,
     perpendicular: ArrayLike,
-    courses: Sequence[Course],
+    courses: Sequence[KernelProfile],
     *,
     K_star: float | None = None,
     title: str = "",

@@ -41,7 +41,7 @@ class Phase(NamedTuple):
     colour_bar: Colorbar
 
 
-def phase_diagram(
+def draw_phase_diagram(
     ax: Axes,
     p: ArrayLike,
     batch_sizes: ArrayLike,

@@ -3,7 +3,12 @@
 from nsh.measure.binning import binned_information
 from nsh.measure.bounds import Bounds, information_bounds
 from nsh.measure.collapse import Collapse, neural_collapse, readout, system_collapse
-from nsh.measure.elasticity import Contrast, elasticity, elasticity_contrast, elasticity_matrix
+from nsh.measure.elasticity import (
+    ElasticityContrast,
+    elasticity,
+    elasticity_contrast,
+    elasticity_matrix,
+)
 from nsh.measure.information import Information, information, level_information
 from nsh.measure.noise import Noise, noise_level
 from nsh.measure.observe import Observation, observe
@@ -20,13 +25,13 @@ from nsh.measure.sparsity import (
     effective_features,
     effective_number,
     pathway_overlap,
-    surviving_share,
+    surviving_fraction,
 )
 
 __all__ = [
     "Bounds",
     "Collapse",
-    "Contrast",
+    "ElasticityContrast",
     "Information",
     "Noise",
     "Observation",
@@ -52,6 +57,6 @@ __all__ = [
     "pathway_overlap",
     "readout",
     "recorded",
-    "surviving_share",
+    "surviving_fraction",
     "system_collapse",
 ]

@@ -88,7 +88,7 @@ def elasticity_matrix(
     return _quotient(changes, jax.tree.map(lambda number: number[:, None], own))
 
 
-class Contrast(Shown):
+class ElasticityContrast(Shown):
     """Mean local elasticity over pairs of different examples; NaN where there is no such pair.
 
     `within_subclass`: same class and subclass. `within_class`: same class, different subclass.
@@ -106,7 +106,7 @@ def elasticity_contrast(
     matrix: Float[Array, "n n"],
     labels: Int[Array, " n"],
     subclasses: Int[Array, " n"] | None = None,
-) -> Contrast:
+) -> ElasticityContrast:
     """Local elasticity within subclasses, within classes and across classes.
 
     Without `subclasses` every example is a subclass of its own: `within_subclass` is NaN and
@@ -123,7 +123,7 @@ def elasticity_contrast(
     same_class = same_group(labels)
     same_subclass = same_class & same_group(parts)
     across = mean_over_pairs(matrix, ~same_class)
-    contrast = Contrast(
+    contrast = ElasticityContrast(
         within_subclass=mean_over_pairs(matrix, same_subclass),
         within_class=mean_over_pairs(matrix, same_class & ~same_subclass),
         across_classes=across,

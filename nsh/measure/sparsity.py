@@ -45,8 +45,10 @@ def effective_features(features: Float[Array, "n d"]) -> Float[Array, ""]:
     return jnp.where(silent, 0, 1 / jnp.where(silent, 1, jnp.sum(share**2)))
 
 
-@recorded("surviving_share", surviving_share=Variable("surviving share", "1", differentiable=False))
-def surviving_share(
+@recorded(
+    "surviving_fraction", surviving_fraction=Variable("surviving share", "1", differentiable=False)
+)
+def surviving_fraction(
     features: Float[Array, "n d"], threshold: float | Float[Array, ""] = 0.01
 ) -> Float[Array, ""]:
     """Share of units whose mean |activation| is at least `threshold` times the level's largest.

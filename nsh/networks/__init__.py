@@ -3,18 +3,18 @@
 from nsh.networks.digits import Digits, digits, subclasses
 from nsh.networks.for_digits import digit_cnn, digit_linear, digit_mlp
 from nsh.networks.models import CNN, MLP, Linear
-from nsh.networks.network import Network, NetworkState, Samples
+from nsh.networks.network import LabelledExamples, Network, NetworkState
 from nsh.networks.pruning import Pruned, magnitude_mask, masked, random_mask
 
 __all__ = [
     "CNN",
     "MLP",
     "Digits",
+    "LabelledExamples",
     "Linear",
     "Network",
     "NetworkState",
     "Pruned",
-    "Samples",
     "digit_cnn",
     "digit_linear",
     "digit_mlp",

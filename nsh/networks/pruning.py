@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from nsh._checks import is_concrete, require, require_all
-from nsh.networks.network import Network, NetworkState, Samples
+from nsh.networks.network import LabelledExamples, Network, NetworkState
 from nsh.system import System
 
 
@@ -90,7 +90,7 @@ class Pruned(System):
         if self.start is not None:
             _require_alike("start", self.start, params)
 
-    def prepare(self, x: Any, y: Any) -> Samples:
+    def prepare(self, x: Any, y: Any) -> LabelledExamples:
         """See `Network.prepare`."""
         return self.network.prepare(x, y)
 
@@ -98,7 +98,7 @@ class Pruned(System):
         """See `Network.check`."""
         self.network.check(hyper, steps)
 
-    def check_examples(self, examples: Samples) -> None:
+    def check_examples(self, examples: LabelledExamples) -> None:
         """See `Network.check_examples`."""
         self.network.check_examples(examples)
 
@@ -116,17 +116,23 @@ class Pruned(System):
         return self.network.started(masked(new, self.mask), hyper, key)
 
     def step(
-        self, state: NetworkState, batch: Samples, hyper: dict[str, Any], key: Key[Array, ""]
+        self,
+        state: NetworkState,
+        batch: LabelledExamples,
+        hyper: dict[str, Any],
+        key: Key[Array, ""],
     ) -> NetworkState:
         """One step of the network, then the mask."""
         after = self.network.step(state, batch, hyper, key)
         return NetworkState(masked(after.params, self.mask), after.optimiser_state)
 
-    def logits(self, state: NetworkState, example: Samples) -> Float[Array, " classes"]:
+    def logits(self, state: NetworkState, example: LabelledExamples) -> Float[Array, " classes"]:
         """See `Network.logits`."""
         return self.network.logits(state, example)
 
-    def features(self, state: NetworkState, example: Samples) -> tuple[Float[Array, " width"], ...]:
+    def features(
+        self, state: NetworkState, example: LabelledExamples
+    ) -> tuple[Float[Array, " width"], ...]:
         """See `Network.features`."""
         return self.network.features(state, example)
 

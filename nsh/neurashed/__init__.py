@@ -4,6 +4,7 @@ from nsh.neurashed import exact, extensions
 from nsh.neurashed.exchange import from_networkx, to_networkx
 from nsh.neurashed.graph import Graph, Node
 from nsh.neurashed.hierarchy import random_hierarchy
+from nsh.neurashed.initializer import Constant, Initializer, Uniform
 from nsh.neurashed.inputs import Inputs, Prototypes
 from nsh.neurashed.logspace import Compensated
 from nsh.neurashed.model import Neurashed, NeurashedState, Pathways
@@ -20,7 +21,6 @@ from nsh.neurashed.paper import (
 from nsh.neurashed.pathway import feature_pathway, pack, union, unpack
 from nsh.neurashed.rule import Additive, Affine, Geometric, PerLevel, Rule, Saturating
 from nsh.neurashed.rules import Rules
-from nsh.neurashed.start import Constant, Start, Uniform
 from nsh.neurashed.subgraph import Subgraph, able_to_fire, silenced, subgraph
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Constant",
     "Geometric",
     "Graph",
+    "Initializer",
     "Inputs",
     "Neurashed",
     "NeurashedState",
@@ -40,7 +41,6 @@ __all__ = [
     "Rule",
     "Rules",
     "Saturating",
-    "Start",
     "Subgraph",
     "Task",
     "Uniform",

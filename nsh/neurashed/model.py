@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nsh.neurashed.graph import Graph
+from nsh.neurashed.initializer import Initializer, Uniform
 from nsh.neurashed.pathway import unpack
 from nsh.neurashed.pathway_model import PathwayModel
 from nsh.neurashed.prepared import Ends, Pathways, class_ends
 from nsh.neurashed.scores import propagated
-from nsh.neurashed.start import Start, Uniform
 from nsh.neurashed.state import NeurashedState
 
 __all__ = ["Neurashed", "NeurashedState", "Pathways"]
@@ -25,18 +25,18 @@ class Neurashed(PathwayModel):
     One backpropagation: lambda <- g+(lambda) for nodes on the pathway of any sample of the
     mini-batch, g-(lambda) for the rest; the weights eta likewise. `hyper` is a `Rules`.
 
-    `start`, `weight_start`: distributions of lambda and eta before training (the paper's Figure 4
-    has lambda ~ U(0, 0.01)). `edge_firing`: the paper lets the weight of an edge f -> F grow if
-    f and F both fire in the backpropagation; with a mini-batch that is read as anywhere in the
-    batch (``"batch"``, the default) or in the same sample (``"sample"``).
+    `amplification_init`, `weight_init`: distributions of lambda and eta before training (the
+    paper's Figure 4 has lambda ~ U(0, 0.01)). `edge_firing`: the paper lets the weight of an edge f
+    -> F grow if f and F both fire in the backpropagation; with a mini-batch that is read as
+    anywhere in the batch (``"batch"``, the default) or in the same sample (``"sample"``).
 
     Everything is kept as logarithms and stays finite for millions of steps. Differentiable in
-    the rules and the start; not through firing, which does not depend on either.
+    the rules and the initial factors; not through firing, which does not depend on either.
     """
 
     graph: Graph
-    start: Start = eqx.field(default_factory=lambda: Uniform(0.0, 0.01))
-    weight_start: Start = eqx.field(default_factory=lambda: Uniform(0.0, 0.01))
+    amplification_init: Initializer = eqx.field(default_factory=lambda: Uniform(0.0, 0.01))
+    weight_init: Initializer = eqx.field(default_factory=lambda: Uniform(0.0, 0.01))
     edge_firing: Literal["batch", "sample"] = eqx.field(static=True, default="batch")
 
     def ends(self) -> Ends:

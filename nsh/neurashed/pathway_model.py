@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 from nsh._checks import is_concrete, require, require_all, require_labels, require_numeric
 from nsh.neurashed.composition import NeurashedTransition
 from nsh.neurashed.graph import Graph
+from nsh.neurashed.initializer import Initializer
 from nsh.neurashed.logspace import segment_logsumexp
 from nsh.neurashed.pathway import WORD, union, unpack
 from nsh.neurashed.prepared import (
@@ -37,7 +38,6 @@ from nsh.neurashed.prepared import (
 )
 from nsh.neurashed.rule import PerLevel, Rule, parameters
 from nsh.neurashed.rules import Rules, check_rule, constant_log_factor
-from nsh.neurashed.start import Start
 from nsh.neurashed.state import NeurashedState
 from nsh.neurashed.update import map_of, stuck, updated
 from nsh.system import Scaled, System
@@ -55,15 +55,17 @@ class PathwayModel(System):
     # decimal numbers of steps are multiples of it
     settle_every: ClassVar[int | None] = 100
     graph: eqx.AbstractVar[Graph]
-    start: eqx.AbstractVar[Start]
-    weight_start: eqx.AbstractVar[Start]
+    amplification_init: eqx.AbstractVar[Initializer]
+    weight_init: eqx.AbstractVar[Initializer]
     edge_firing: eqx.AbstractVar[Any]
 
     def __check_init__(self):
         require(isinstance(self.graph, Graph), "graph", self.graph, "an nsh.Graph")
-        for name in ("start", "weight_start"):
-            start = getattr(self, name)
-            require(isinstance(start, Start), name, start, "a Start, such as Constant(value)")
+        for name in ("amplification_init", "weight_init"):
+            init = getattr(self, name)
+            require(
+                isinstance(init, Initializer), name, init, "an Initializer, such as Constant(value)"
+            )
         require(
             self.edge_firing in ("batch", "sample"),
             "edge_firing", self.edge_firing, "'batch' or 'sample'",
@@ -104,11 +106,11 @@ class PathwayModel(System):
         require_prepared_for(examples, self.graph, self.ends(), self.edge_firing)
 
     def init(self, key: Key[Array, ""], hyper: Rules) -> NeurashedState:  # noqa: ARG002
-        """State before training: lambda and eta drawn from `start` and `weight_start`."""
+        """State before training: lambda from `amplification_init`, eta from `weight_init`."""
         factor_key, weight_key = jax.random.split(key)
         return NeurashedState(
-            self.start.log_sample(factor_key, len(self.factor_levels())),
-            self.weight_start.log_sample(weight_key, self.graph.class_edges),
+            self.amplification_init.log_sample(factor_key, len(self.factor_levels())),
+            self.weight_init.log_sample(weight_key, self.graph.class_edges),
             jnp.zeros((), jnp.int32),
         )
 

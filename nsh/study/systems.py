@@ -16,13 +16,13 @@ from nsh import neurashed as model
 from nsh._checks import require, require_integer
 from nsh.networks import Network, digit_cnn, digit_linear, digit_mlp, digits
 from nsh.networks.for_digits import CLASSES, PIXELS
-from nsh.neurashed import Neurashed, Rules, Start, Task
+from nsh.neurashed import Initializer, Neurashed, Rules, Task
 from nsh.study.tables import Choice, require_takes
 from nsh.system import System
 from nsh.theory import two_layer as two_layer_theory
-from nsh.theory.two_layer import Symmetric, TwoLayer, cross_entropy, squared_error
+from nsh.theory.two_layer import Symmetric, TwoLayer, softmax_cross_entropy, squared_error
 
-LOSSES = {"squared_error": squared_error, "cross_entropy": cross_entropy}
+LOSSES = {"squared_error": squared_error, "softmax_cross_entropy": softmax_cross_entropy}
 OptimiserName = Literal["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion"]
 
 
@@ -89,12 +89,12 @@ def neurashed(
     *,
     graph: Annotated[Wired, GRAPHS],
     edge_firing: Literal["batch", "sample"] = "batch",
-    start: Start | None = None,
-    weight_start: Start | None = None,
+    amplification_init: Initializer | None = None,
+    weight_init: Initializer | None = None,
 ) -> Problem:
     """Neurashed on a graph with inputs."""
-    starts = {"start": start, "weight_start": weight_start}
-    given = {name: value for name, value in starts.items() if value is not None}
+    inits = {"amplification_init": amplification_init, "weight_init": weight_init}
+    given = {name: value for name, value in inits.items() if value is not None}
     system = Neurashed(graph.graph, edge_firing=edge_firing, **given)
     return Problem(system, *graph.train, graph.test, graph.rules)
 
@@ -126,10 +126,10 @@ def linear(*, optimiser: OptimiserName = "sgd") -> Problem:
 
 def two_layer(
     *,
-    start: two_layer_theory.Start = Symmetric(256),  # noqa: B008, an immutable value
+    particle_init: two_layer_theory.ParticleInitializer = Symmetric(256),  # noqa: B008, an immutable value
     activation: str = "relu",
     trained: Literal["both", "u", "theta"] = "both",
-    loss: Literal["squared_error", "cross_entropy"] = "squared_error",
+    loss: Literal["squared_error", "softmax_cross_entropy"] = "squared_error",
 ) -> Problem:
     """A two-layer network with the dial alpha on the digits: see `TwoLayer`.
 
@@ -139,7 +139,12 @@ def two_layer(
     |x|^2, as theta ~ N(0, 1).
     """
     system = TwoLayer(
-        PIXELS, start, outputs=CLASSES, activation=activation, loss=LOSSES[loss], trained=trained
+        PIXELS,
+        particle_init,
+        outputs=CLASSES,
+        activation=activation,
+        loss=LOSSES[loss],
+        trained=trained,
     )
     data = digits()
     mean = data.train_x.mean(0)

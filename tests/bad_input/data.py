@@ -104,9 +104,11 @@ DATA = {
         lambda: Neurashed(GRAPH, edge_firing="both"), "edge_firing", "both", "'batch' or 'sample'",
     ),
     "no graph": (lambda: Neurashed(X), "graph", "array", "nsh.Graph"),
-    "no start": (lambda: Neurashed(GRAPH, start=0.01), "start", "0.01", "a Start"),
-    "no weight start": (
-        lambda: Neurashed(GRAPH, weight_start=1), "weight_start", "1", "a Start",
+    "no initializer": (
+        lambda: Neurashed(GRAPH, amplification_init=0.01), "amplification_init", "0.01", "an Init",
+    ),
+    "no initializer of weights": (
+        lambda: Neurashed(GRAPH, weight_init=1), "weight_init", "1", "an Init",
     ),
     "optimiser given its rate": (
         lambda: Network(lambda key: Linear(13, 2, key=key), optax.sgd(0.1)),

@@ -52,7 +52,8 @@ MEASURES = {
         lambda: measure.effective_features(LOGITS[0]), "features.shape", "(2,)", "two axes",
     ),
     "features: of an ensemble": (
-        lambda: measure.surviving_share(np.zeros((5, 3, 2))), "features.shape", "(5, 3, 2)", "vmap",
+        lambda: measure.surviving_fraction(np.zeros((5, 3, 2))), "features.shape", "(5, 3, 2)",
+        "vmap",
     ),
     "noise level: of an ensemble": (
         lambda: measure.noise_level(jnp.zeros((5, 3, 2)), measure.Noise()),

@@ -25,7 +25,13 @@ from nsh.measure import elasticity_matrix, observe
 from nsh.networks import Linear, Network
 from nsh.neurashed import figure4
 from nsh.neurashed.exact import firing_probability
-from nsh.neurashed.extensions import Dropout, RandomPathways, SoftFiring, Softness, Turnover
+from nsh.neurashed.extensions import (
+    RandomPathways,
+    RandomPathwaysHyper,
+    RewiringHyper,
+    SoftFiring,
+    SoftFiringHyper,
+)
 from nsh.theory.two_layer import Linearised, Repopulating, Symmetric, TwoLayer
 from nsh.training import ClosedForm, hypergradient
 
@@ -83,7 +89,7 @@ RUNS = {
         lambda: trained(save=SaveAt(steps=(1, 2**31))), "save.steps", "2147483648", "0..3",
     ),
     "rewiring beyond 32 bits": (
-        lambda: Turnover(RULES, 2**31, 0.1), "every", "2147483648", "at most 2147483647",
+        lambda: RewiringHyper(RULES, 2**31, 0.1), "every", "2147483648", "at most 2147483647",
     ),
     "no system": (lambda: trained(system=GRAPH), "system", "Graph", "nsh.System"),
     "no sampler": (lambda: trained(sampler=3), "sampler", "3", "Sampler"),
@@ -178,7 +184,7 @@ RUNS = {
         "examples.fingerprint[0]", "", "wiring or firing rules differ",
     ),
     "extension: prepared for other firing rules": (
-        lambda: trained(Dropout(RULES, 0.1), RandomPathways(Neurashed(OTHER))),
+        lambda: trained(RandomPathwaysHyper(RULES, 0.1), RandomPathways(Neurashed(OTHER))),
         "examples.fingerprint[0]", "", "wiring or firing rules differ",
     ),
     "observed: prepared for other firing rules": (
@@ -201,7 +207,7 @@ RUNS = {
     ),
     "two layers: samples of a network": (
         lambda: trained(DIAL, two_layer(2), NETWORK.prepare(X, Y)),
-        "examples", "Samples", "Examples: give network.prepare(x, y)",
+        "examples", "LabelledExamples", "Examples: give network.prepare(x, y)",
     ),
     "linearised: prepared for other inputs": (
         lambda: trained(DIAL, Linearised(two_layer(2)), TwoLayer(
@@ -218,7 +224,7 @@ RUNS = {
         "hyper['jitter'].shape", "(13,)", "for a grid of values say grid=1",
     ),
     "extension: a grid without an axis for it": (
-        lambda: trained(Softness(RULES, -np.ones(GRAPH.nodes), 1.0), SoftFiring(MODEL)),
+        lambda: trained(SoftFiringHyper(RULES, -np.ones(GRAPH.nodes), 1.0), SoftFiring(MODEL)),
         "threshold.shape", f"({GRAPH.nodes},)", "for a grid of values say grid=1",
     ),
     "no seeds": (lambda: many(seeds=0), "seeds", "0", "1..2147483647"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nsh.correspondence.contributions import by_weights, level_maps, outgoing_norms, phi
-from nsh.correspondence.firing import Above, ShareOfRange, TopShare
+from nsh.correspondence.firing import Above, FractionOfRange, TopFraction
 from nsh.correspondence.from_network import from_network
 from nsh.correspondence.units import clusters, filters, mean_over_members
 from nsh.correspondence.wiring import best_thresholds, strongest_class_edges, wire
@@ -180,11 +180,11 @@ def test_deeper_levels_agree_on_what_the_graph_itself_fires():
 
 def test_firing_thresholds():
     h = np.array([[0.0, 5.0, 1.0], [1.0, 5.0, 3.0], [4.0, 5.0, 1.0], [2.0, 5.0, 2.0]], np.float32)
-    np.testing.assert_allclose(ShareOfRange(0.5).thresholds(h), [2, 5, 2])
-    np.testing.assert_array_equal(ShareOfRange(0.5)(h).sum(0), [1, 0, 1])
+    np.testing.assert_allclose(FractionOfRange(0.5).thresholds(h), [2, 5, 2])
+    np.testing.assert_array_equal(FractionOfRange(0.5)(h).sum(0), [1, 0, 1])
     np.testing.assert_array_equal(Above(1.5)(h).sum(0), [2, 4, 2])
-    np.testing.assert_array_equal(TopShare(0.5)(h).sum(0), [2, 0, 2])
-    for bad in (lambda: Above(np.inf), lambda: ShareOfRange(1.0), lambda: TopShare(0.0)):
+    np.testing.assert_array_equal(TopFraction(0.5)(h).sum(0), [2, 0, 2])
+    for bad in (lambda: Above(np.inf), lambda: FractionOfRange(1.0), lambda: TopFraction(0.0)):
         with pytest.raises(ValueError, match="must be"):
             bad()
 

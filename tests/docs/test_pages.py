@@ -41,7 +41,7 @@ def neurashed(names):
 
 
 def exact_laws(names):
-    shares = names["phases"].critical_share
+    shares = names["phases"].critical_fraction
     assert (np.diff(shares) < 0).all()
     second = names["exponents"].nodes[names["task"].graph.node_slice(2)]
     assert set(np.argsort(second)[-2:].tolist()) == {1, 4}

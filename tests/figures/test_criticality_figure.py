@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from nsh.figures import Course, criticality_figure
+from nsh.figures import KernelProfile, criticality_figure
 
 pytestmark = pytest.mark.core
 
 K = np.geomspace(0.1, 10, 5)
 COURSES = (
-    Course("low", 0.5 * K, np.array([1.0, 0.5, 0.0])),
-    Course("critical", K, np.ones(4)),
+    KernelProfile("low", 0.5 * K, np.array([1.0, 0.5, 0.0])),
+    KernelProfile("critical", K, np.ones(4)),
 )
 
 
@@ -37,7 +37,7 @@ def test_draws_what_it_is_given():
         ({"K": K[:1]}, r"K.shape = \(1,\)"),
         ({"parallel": K[1:]}, r"chi_par.shape = \(4,\)"),
         ({"perpendicular": K[None]}, r"chi_perp.shape = \(1, 5\)"),
-        ({"courses": [Course("bent", K[1:], K)]}, r"mapped of 'bent'.shape = \(4,\)"),
+        ({"courses": [KernelProfile("bent", K[1:], K)]}, r"mapped of 'bent'.shape = \(4,\)"),
     ],
 )
 def test_bad_input(changes, message):

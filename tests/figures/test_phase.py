@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nsh.figures import Features, phase_diagram
+from nsh.figures import Features, draw_phase_diagram
 
 P = np.geomspace(1e-3, 1, 31)
 SIZES = 2 ** np.arange(9)
@@ -18,7 +18,7 @@ def brightness(mesh, value):
 
 
 def test_cells_are_centred_on_their_values_on_logarithmic_axes(ax):
-    drawn: Any = phase_diagram(ax, P, SIZES, EXPONENT, CRITICAL)
+    drawn: Any = draw_phase_diagram(ax, P, SIZES, EXPONENT, CRITICAL)
     corners = np.log(drawn.mesh.get_coordinates())
     centres = (corners[1:, 1:] + corners[:-1, :-1]) / 2
     np.testing.assert_allclose(centres[..., 0], np.broadcast_to(np.log(SIZES), (31, 9)), atol=1e-9)
@@ -28,7 +28,7 @@ def test_cells_are_centred_on_their_values_on_logarithmic_axes(ax):
 
 @pytest.mark.parametrize("exponent", [EXPONENT, np.abs(EXPONENT), -np.abs(EXPONENT), EXPONENT * 0])
 def test_colours_diverge_from_white_at_zero(ax, exponent):
-    mesh: Any = phase_diagram(ax, P, SIZES, exponent, CRITICAL).mesh
+    mesh: Any = draw_phase_diagram(ax, P, SIZES, exponent, CRITICAL).mesh
     white = brightness(mesh, 0)
     assert white > 2.85
     assert brightness(mesh, mesh.norm.vmax) < 1.2
@@ -40,7 +40,7 @@ def test_colours_diverge_from_white_at_zero(ax, exponent):
 
 
 def test_critical_line_names_and_units(ax):
-    drawn: Any = phase_diagram(ax, P, SIZES, EXPONENT, CRITICAL)
+    drawn: Any = draw_phase_diagram(ax, P, SIZES, EXPONENT, CRITICAL)
     np.testing.assert_array_equal(drawn.boundary.get_xdata(), SIZES)
     np.testing.assert_array_equal(drawn.boundary.get_ydata(), CRITICAL)
     assert "critical p*(B)" in {text.get_text() for text in ax.texts}
@@ -65,14 +65,14 @@ def test_critical_line_names_and_units(ax):
 
 def test_no_name_where_there_is_no_region_and_no_line_in_sight(ax):
     high = P > 0.5
-    drawn: Any = phase_diagram(ax, P[high], SIZES, EXPONENT[high], CRITICAL)
+    drawn: Any = draw_phase_diagram(ax, P[high], SIZES, EXPONENT[high], CRITICAL)
     assert [text.get_text() for text in drawn.regions] == ["survives"]
     assert "critical p*(B)" not in {text.get_text() for text in ax.texts}
 
 
 def test_features_are_points_filled_where_they_survived(ax):
     features = Features([0.01, 0.1, 0.5], [1, 8, 1], np.array([False, True, True]))
-    drawn: Any = phase_diagram(ax, P, SIZES, EXPONENT, CRITICAL, features=features)
+    drawn: Any = draw_phase_diagram(ax, P, SIZES, EXPONENT, CRITICAL, features=features)
     assert drawn.survived.get_offsets().tolist() == [[8, 0.1], [1, 0.5]]
     assert drawn.faded.get_offsets().tolist() == [[1, 0.01]]
     assert drawn.faded.get_facecolor()[0].tolist() == [1, 1, 1, 1]
@@ -107,4 +107,4 @@ def features(p=(0.1,), sizes=(2,), survived=(True,)):
 def test_bad_phase_diagrams(bare_ax, change, message):
     good = {"p": P, "batch_sizes": SIZES, "growth_exponent": EXPONENT, "boundary": CRITICAL}
     with pytest.raises(ValueError, match=message):
-        phase_diagram(bare_ax, **(good | change))
+        draw_phase_diagram(bare_ax, **(good | change))

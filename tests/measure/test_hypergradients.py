@@ -26,7 +26,7 @@ from nsh.measure import (
     level_information,
     observe,
     pathway_overlap,
-    surviving_share,
+    surviving_fraction,
     system_collapse,
 )
 from nsh.neurashed import figure6
@@ -57,7 +57,7 @@ class Everything:
                 "binned input": binned[0],
                 "binned label": binned[1],
                 "overlap": overlap.within,
-                "surviving": surviving_share(seen.features[1]),
+                "surviving": surviving_fraction(seen.features[1]),
                 "nc4": collapse.nc4,
             }
         bits = level_information(

@@ -54,7 +54,7 @@ def test_seeds_by_vmap_and_gradients():
     np.testing.assert_allclose(slope, 1, rtol=1e-6)
 
 
-class Given(Linear):
+class FromArrays(Linear):
     """Logits and features as given."""
 
     seen: Any = None
@@ -81,7 +81,7 @@ def same(given):
     ],
 )
 def test_what_an_own_system_gives_is_checked(logits, features, message):
-    system = Given(3, (logits, features))
+    system = FromArrays(3, (logits, features))
     examples, state = system.prepare(np.ones((5, 4)), np.zeros(5, int)), jnp.zeros((3, 4))
     with pytest.raises(ValueError, match=message):
         observe(system, state, examples)
@@ -91,7 +91,7 @@ def test_what_an_own_system_gives_is_checked(logits, features, message):
 
 
 def test_a_system_without_levels_has_logits():
-    system = Given(3, (same, lambda _: ()))
+    system = FromArrays(3, (same, lambda _: ()))
     examples, state = system.prepare(np.ones((5, 4)), np.zeros(5, int)), jnp.zeros((3, 4))
     seen = observe(system, state, examples)
     assert seen.logits.shape == (5, 3)

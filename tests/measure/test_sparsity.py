@@ -14,13 +14,13 @@ from nsh.measure import (
     effective_features,
     effective_number,
     pathway_overlap,
-    surviving_share,
+    surviving_fraction,
 )
 
 pytestmark = pytest.mark.core
 INF = float("inf")
 value_and_slope = jax.jit(jax.value_and_grad(effective_number))
-share_of = jax.jit(surviving_share)
+share_of = jax.jit(surviving_fraction)
 
 
 def participation_ratio(strengths):
@@ -91,7 +91,7 @@ def test_surviving_share_counts_units_above_the_threshold():
     assert share_of(features) == 0.5
     assert share_of(features, 0.0) == 0.75
     assert share_of(features, 1.0) == 0.25
-    shares = jax.jit(jax.vmap(surviving_share, (None, 0)))(features, jnp.array([0.009, 0.5]))
+    shares = jax.jit(jax.vmap(surviving_fraction, (None, 0)))(features, jnp.array([0.009, 0.5]))
     np.testing.assert_array_equal(shares, [0.75, 0.25])
     assert share_of(features * 1e34) == 0.5
 
@@ -104,7 +104,7 @@ def test_active_units_compare_within_an_example():
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
 def test_bad_thresholds_are_refused(threshold):
-    for function in (surviving_share, active_units):
+    for function in (surviving_fraction, active_units):
         with pytest.raises(ValueError, match=rf"threshold = {threshold}: must be a number in 0..1"):
             function(jnp.ones((2, 2)), threshold)
 
@@ -127,7 +127,7 @@ def test_pathway_overlap_matches_sets():
 
 def test_nan_is_not_a_silent_unit():
     features = jnp.array([[1.0, jnp.nan, 0.5], [2.0, 1.0, 0.0]])
-    assert np.isnan(surviving_share(features))
+    assert np.isnan(surviving_fraction(features))
     assert np.isnan(effective_features(features))
     with pytest.raises(ValueError, match=r"features\[0, 1\] = nan: must be a number"):
         active_units(features)

@@ -10,7 +10,7 @@ import optax
 import pytest
 from small_networks import KEY, X, Y, make_linear
 
-from nsh.networks import MLP, Linear, Network, Samples
+from nsh.networks import MLP, LabelledExamples, Linear, Network
 
 pytestmark = pytest.mark.core
 
@@ -172,7 +172,7 @@ def test_equinox_modules_serve_unchanged():
     network = Network(make, optax.sgd)
     state = train(network, network.prepare(X.reshape(-1, 6), Y), {"learning_rate": 0.1}, KEY)
     assert bool(network.healthy(state))
-    example = Samples(jnp.ones(6), jnp.array(0))
+    example = LabelledExamples(jnp.ones(6), jnp.array(0))
     np.testing.assert_array_equal(network.module(state)(example.x), network.logits(state, example))
 
 
@@ -186,7 +186,7 @@ def test_a_diverged_network_is_not_healthy():
 
 def test_prepared_samples_are_floats_and_int32():
     samples = Network(make_linear, optax.sgd).prepare(X.astype(np.float16) > 0, Y.astype(np.uint8))
-    assert isinstance(samples, Samples)
+    assert isinstance(samples, LabelledExamples)
     assert samples.x.shape == X.shape
     assert samples.x.dtype == jnp.result_type(float)
     assert samples.y.dtype == jnp.int32

@@ -39,7 +39,7 @@ def simulated(request):
         sampler=WithReplacement(request.param),
     )
     gains = np.asarray(run.state.log_amplification, np.float64)
-    return request.param, gains, exact.firing_shares(examples, graph.nodes)
+    return request.param, gains, exact.firing_fractions(examples, graph.nodes)
 
 
 def test_firing_shares_of_figure_3(simulated):
@@ -171,7 +171,7 @@ def test_what_nearly_cancels_keeps_its_digits(relative_tolerance):
     (a,), (b,) = as_decimal(growth), as_decimal(decay)
     rare = a.ln() / (a.ln() - b.ln())
     wanted = 1 - float(rare) ** (1 / 3)
-    found = exact.critical_firing_share(size, growth, decay)
+    found = exact.critical_firing_fraction(size, growth, decay)
     np.testing.assert_allclose(1 - found, 1 - wanted, rtol=10 * relative_tolerance)
 
 
@@ -179,11 +179,11 @@ def test_what_nearly_cancels_keeps_its_digits(relative_tolerance):
 def test_survival_phases_meet_at_the_critical_line():
     growth, decay, steps = floats(1.1, 0.95, 4000)
     sizes = jnp.asarray([1.0, 2.0, 8.0, 64.0])
-    line = exact.critical_firing_share(sizes, growth, decay)
+    line = exact.critical_firing_fraction(sizes, growth, decay)
     shares = jnp.append(jnp.linspace(0.005, 0.995, 67), line[1])
     phases = jax.jit(exact.survival_phases)(shares, sizes, growth, decay, steps)
     assert phases.exponent.shape == phases.survival.shape == (68, 4)
-    np.testing.assert_allclose(phases.critical_share, line, rtol=1e-5)
+    np.testing.assert_allclose(phases.critical_fraction, line, rtol=1e-5)
     q = exact.batch_firing_probability(line, sizes)
     np.testing.assert_allclose(q, exact.critical_firing_probability(growth, decay), rtol=1e-5)
     grows = np.asarray(shares)[:67, None] > np.asarray(line)[None]
@@ -212,7 +212,7 @@ def test_derivatives_three_ways():
         lambda q, a, b: tuple(exact.log_moments(q, a, b, jnp.asarray(50.0))), p, growth, decay
     )
     check_three_ways(exact.critical_firing_probability, growth, decay)
-    check_three_ways(exact.critical_firing_share, size, growth, decay)
+    check_three_ways(exact.critical_firing_fraction, size, growth, decay)
     check_three_ways(
         lambda q: exact.survival_probability(q, *map(jnp.asarray, (growth, decay, steps))), 2 * p
     )
@@ -229,7 +229,7 @@ def test_jit_and_vmap():
     assert isinstance(graph, Graph)
     examples = Neurashed(graph).prepare(inputs.x, inputs.y)
     law = jax.jit(jax.vmap(exact.survival_probability, (0, None, None, None)))
-    q = exact.firing_shares(examples, graph.nodes)
+    q = exact.firing_fractions(examples, graph.nodes)
     together = law(q, *floats(GROWTH, DECAY, STEPS))
     alone = exact.survival_probability(q[3], *floats(GROWTH, DECAY, STEPS))
     np.testing.assert_allclose(together[3], alone, rtol=1e-5)

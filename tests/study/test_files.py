@@ -61,7 +61,7 @@ method = "sequential"
 [system]
 name = "neurashed"
 edge_firing = "sample"
-start = { name = "constant", value = 2.0 }
+amplification_init = { name = "constant", value = 2.0 }
 [system.graph]
 name = "random_hierarchy"
 shared = [3, 2]
@@ -92,7 +92,7 @@ what = ["accuracy", "test_accuracy"]
     np.testing.assert_allclose(study.hyper.growth.rule.factor, [1.1, 1.2, 1.3], rtol=1e-6)
     assert isinstance(study.hyper.decay, Geometric)
     assert isinstance(study.hyper.weight_growth, Saturating)
-    assert isinstance(study.system.start, Constant)
+    assert isinstance(study.system.amplification_init, Constant)
     assert study.examples.words.shape[0] == 6
 
 
@@ -187,7 +187,9 @@ def below(base):
         yield from below(kind)
 
 
-@pytest.mark.parametrize("base", [Rule, neurashed.Start, two_layer.Start, Sampler, Method])
+@pytest.mark.parametrize(
+    "base", [Rule, neurashed.Initializer, two_layer.ParticleInitializer, Sampler, Method]
+)
 def test_every_public_kind_has_a_name(base):
     choice = kinds_of(base)
     named = {*choice.make.values(), *choice.around.values()}

@@ -118,7 +118,7 @@ def test_real_targets_stay_real_and_are_no_labels():
         eqx.filter_eval_shape(measurements(["accuracy"], single, x, y[:, 0]), now)
 
 
-UNLABELLED = ("effective_features", "surviving_share", "log_amplification")
+UNLABELLED = ("effective_features", "surviving_fraction", "log_amplification")
 
 
 def test_bad_names_and_sets():

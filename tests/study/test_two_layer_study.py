@@ -14,7 +14,7 @@ from nsh.networks import digits
 from nsh.study import StudyFileError, Tune, read_study, run_study
 from nsh.study import run as run_module
 from nsh.study.systems import two_layer
-from nsh.theory.two_layer import Independent, Symmetric, TwoLayer, cross_entropy
+from nsh.theory.two_layer import Independent, Symmetric, TwoLayer, softmax_cross_entropy
 from nsh.training import Epochs
 
 DIAL = [0.5, 4.0]
@@ -23,7 +23,7 @@ seeds = 2
 steps = 4
 [system]
 name = "two_layer"
-start = { name = "symmetric", width = 6 }
+particle_init = { name = "symmetric", width = 6 }
 activation = "tanh"
 [hyper]
 alpha = 1
@@ -52,20 +52,20 @@ def scaled(images):
 def test_the_problem():
     plain = two_layer()
     assert isinstance(plain.system, TwoLayer)
-    assert isinstance(plain.system.start, Symmetric)
-    assert plain.system.start.width == 256
+    assert isinstance(plain.system.particle_init, Symmetric)
+    assert plain.system.particle_init.width == 256
     data = digits()
     np.testing.assert_allclose(plain.x.reshape(-1, 64), scaled(data.train_x), atol=1e-5)
     assert plain.test is not None
     np.testing.assert_allclose(plain.test[0].reshape(-1, 64), scaled(data.test_x), atol=1e-5)
     np.testing.assert_array_equal(plain.y, data.train_y)
     other = two_layer(
-        start=Independent(5), activation="erf", trained="u", loss="cross_entropy"
+        particle_init=Independent(5), activation="erf", trained="u", loss="softmax_cross_entropy"
     ).system
     assert isinstance(other, TwoLayer)
-    assert isinstance(other.start, Independent)
-    assert (other.start.width, other.activation.name, other.trained) == (5, "erf", "u")
-    assert other.loss is cross_entropy
+    assert isinstance(other.particle_init, Independent)
+    assert (other.particle_init.width, other.activation.name, other.trained) == (5, "erf", "u")
+    assert other.loss is softmax_cross_entropy
 
 
 def test_grid_over_the_dial_and_tuning_of_it(tmp_path, monkeypatch):
@@ -95,14 +95,18 @@ def test_grid_over_the_dial_and_tuning_of_it(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("width = 6", "width = 7", ["line 5: system.start.width = 7", "even"]),
+        ("width = 6", "width = 7", ["line 5: system.particle_init.width = 7", "even"]),
         (
             "width = 6",
             "widht = 6",
-            ["line 5: system.start.widht: unknown key", "did you mean width?"],
+            ["line 5: system.particle_init.widht: unknown key", "did you mean width?"],
         ),
         ('"tanh"', '"tan"', ["line 6: system.activation = 'tan'", "one of linear, relu"]),
-        ('"tanh"', '"tanh"\nloss = "hinge"', ["line 7: system.loss = 'hinge'", "'cross_entropy'"]),
+        (
+            '"tanh"',
+            '"tanh"\nloss = "hinge"',
+            ["line 7: system.loss = 'hinge'", "'softmax_cross_entropy'"],
+        ),
         ('"tanh"', '"tanh"\ntrained = "w"', ["line 7: system.trained = 'w'", "'theta'"]),
         ("learning_rate = 2.0", "", ["hyper = ['alpha']", "'learning_rate'"]),
         ("learning_rate = 2.0", "learning_rate = 0.0", ["line 9", "learning_rate", "> 0"]),

@@ -70,7 +70,7 @@ BAD = [
     (FILE, '"log_amplification"]', '"cross_entropy"]', ["line 19: record.what", "once"]),
     (FILE, '"log_amplification"]', '{ name = "information", sample = 4 }]', ["line 19: record.what.1.sample: unknown key", "did you mean samples?"]),
     (FILE, '"log_amplification"]', '{ name = "calibration_error", bins = 0 }]', ["line 19: record.what.1.bins = 0"]),
-    (FILE, '"log_amplification"]', '{ name = "surviving_share", threshold = "x" }]', ["line 19: record.what.1.threshold = 'x'", "a number"]),
+    (FILE, '"log_amplification"]', '{ name = "surviving_fraction", threshold = "x" }]', ["line 19: record.what.1.threshold = 'x'", "a number"]),
     (FILE, '"log_amplification"]', '{ name = "information", samples = 1 }]', ["line 19: record.what.1.samples = 1"]),
     (FILE, "[record]", "[batches]\nsize = 2\n[record]", ["line 17: batches: needs a name, one of epochs, full_batch, with_replacement"]),
     (FILE, "[record]", '[batches]\nname = "epochs"\nsize = 9\n[record]', ["line 19: size = 9", "at most 8"]),

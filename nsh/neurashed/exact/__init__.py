@@ -10,8 +10,8 @@ from nsh.neurashed.exact.feature import (
     LogMoments,
     SurvivalPhases,
     batch_firing_probability,
+    critical_firing_fraction,
     critical_firing_probability,
-    critical_firing_share,
     log_moments,
     survival_phases,
     survival_probability,
@@ -19,8 +19,8 @@ from nsh.neurashed.exact.feature import (
 from nsh.neurashed.exact.firing import (
     Firing,
     firing_covariance,
+    firing_fractions,
     firing_probability,
-    firing_shares,
 )
 from nsh.neurashed.exact.growth import (
     JointLogMoments,
@@ -39,11 +39,11 @@ __all__ = [
     "PathExponents",
     "SurvivalPhases",
     "batch_firing_probability",
+    "critical_firing_fraction",
     "critical_firing_probability",
-    "critical_firing_share",
     "firing_covariance",
+    "firing_fractions",
     "firing_probability",
-    "firing_shares",
     "growth_exponents",
     "hierarchy_firing",
     "joint_log_moments",

@@ -91,7 +91,7 @@ def critical_firing_probability(
     return -jnp.log(decay) / (jnp.log(growth) - jnp.log(decay))
 
 
-def critical_firing_share(
+def critical_firing_fraction(
     size: Float[Array, "..."], growth: Float[Array, "..."], decay: Float[Array, "..."]
 ) -> Float[Array, "..."]:
     """p*(B) = 1 - (1 - q*)^(1/B): features on fewer samples' pathways than this share fade."""
@@ -151,12 +151,12 @@ class SurvivalPhases(NamedTuple):
     """The phase diagram of implicit regularization: features by share p, at batch sizes B.
 
     `exponent`: growth exponent q log a + (1-q) log b of each (p, B); `survival`: P(lambda_T >
-    lambda_0); `critical_share`: the line p*(B) between the phases, where the exponent is 0.
+    lambda_0); `critical_fraction`: the line p*(B) between the phases, where the exponent is 0.
     """
 
     exponent: Float[Array, "shares sizes"]
     survival: Float[Array, "shares sizes"]
-    critical_share: Float[Array, " sizes"]
+    critical_fraction: Float[Array, " sizes"]
 
 
 def survival_phases(
@@ -175,7 +175,7 @@ def survival_phases(
     return SurvivalPhases(
         log_moments(q, growth, decay, jnp.ones_like(steps)).mean,
         survival_probability(q, growth, decay, steps),
-        critical_firing_share(sizes, growth, decay),
+        critical_firing_fraction(sizes, growth, decay),
     )
 
 

@@ -20,7 +20,7 @@ class Firing(NamedTuple):
     class_edges: Float[Array, " class_edges"]
 
 
-def firing_shares(pathways: Pathways, nodes: int) -> Float[Array, " nodes"]:
+def firing_fractions(pathways: Pathways, nodes: int) -> Float[Array, " nodes"]:
     """p: the share of the samples on whose pathway each node is. Not differentiable (counts)."""
     return jnp.mean(unpack(pathways.words, nodes), axis=0, dtype=float)
 

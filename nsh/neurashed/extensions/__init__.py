@@ -8,25 +8,31 @@ system to the bit. What no longer applies (counting instead of training, composi
 """
 
 from nsh.neurashed.extensions.edge_firing import EdgeFiring
-from nsh.neurashed.extensions.extension import Extended, Extension, Nested, model_state, own_key
-from nsh.neurashed.extensions.random_pathways import Dropout, RandomPathways
-from nsh.neurashed.extensions.random_rates import RandomRates, Spread
-from nsh.neurashed.extensions.rewiring import Rewiring, Turnover
-from nsh.neurashed.extensions.soft_firing import SoftFiring, Softness
+from nsh.neurashed.extensions.extension import (
+    Extended,
+    Extension,
+    ExtensionHyper,
+    model_state,
+    own_key,
+)
+from nsh.neurashed.extensions.random_pathways import RandomPathways, RandomPathwaysHyper
+from nsh.neurashed.extensions.random_rates import RandomRates, RandomRatesHyper
+from nsh.neurashed.extensions.rewiring import Rewiring, RewiringHyper
+from nsh.neurashed.extensions.soft_firing import SoftFiring, SoftFiringHyper
 
 __all__ = [
-    "Dropout",
     "EdgeFiring",
     "Extended",
     "Extension",
-    "Nested",
+    "ExtensionHyper",
     "RandomPathways",
+    "RandomPathwaysHyper",
     "RandomRates",
+    "RandomRatesHyper",
     "Rewiring",
+    "RewiringHyper",
     "SoftFiring",
-    "Softness",
-    "Spread",
-    "Turnover",
+    "SoftFiringHyper",
     "model_state",
     "own_key",
 ]

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nsh.neurashed.graph import Graph
+from nsh.neurashed.initializer import Initializer, Uniform
 from nsh.neurashed.pathway import unpack
 from nsh.neurashed.pathway_model import PathwayModel
 from nsh.neurashed.prepared import Ends, Pathways, all_ends
 from nsh.neurashed.scores import propagated
-from nsh.neurashed.start import Start, Uniform
 from nsh.neurashed.state import NeurashedState
 
 
@@ -31,8 +31,8 @@ class EdgeFiring(PathwayModel):
     """
 
     graph: Graph
-    start: Start = eqx.field(default_factory=lambda: Uniform(0.0, 0.01))
-    weight_start: Start = eqx.field(default_factory=lambda: Uniform(0.0, 0.01))
+    amplification_init: Initializer = eqx.field(default_factory=lambda: Uniform(0.0, 0.01))
+    weight_init: Initializer = eqx.field(default_factory=lambda: Uniform(0.0, 0.01))
     edge_firing: Literal["batch", "sample"] = eqx.field(static=True, default="batch")
 
     def ends(self) -> Ends:

@@ -98,7 +98,7 @@ class Extension(System):
         self.inner.check(hyper.inner, steps)
 
 
-class Nested(eqx.Module):
+class ExtensionHyper(eqx.Module):
     """Hyperparameters of an extension: those of the inner system, and numbers of its own."""
 
     inner: eqx.AbstractVar[Any]

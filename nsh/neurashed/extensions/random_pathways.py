@@ -12,7 +12,7 @@ from nsh.bounds import Interval
 from nsh.neurashed.extensions.extension import (
     Extended,
     Extension,
-    Nested,
+    ExtensionHyper,
     check_number,
     model,
     number,
@@ -23,7 +23,7 @@ from nsh.neurashed.prepared import Pathways, recomputed
 from nsh.system import Transition
 
 
-class Dropout(Nested):
+class RandomPathwaysHyper(ExtensionHyper):
     """Hyperparameters of `RandomPathways`: the chance `rate` to drop a node; 0 switches it off.
 
     Raises `ValueError` outside 0..1. No derivative by `rate`: what fires jumps.
@@ -43,28 +43,34 @@ class RandomPathways(Extension):
     A dropped node does not fire, and what depends on it is decided without it, level by level.
     Independent over nodes, samples of the mini-batch and steps; class nodes stay. Logits and
     features are without dropout. (arXiv 2112.09741, Section 4, names random pathways; this reading
-    is ours.) `hyper`: `Dropout`. Steps compose where the inner system's do.
+    is ours.) `hyper`: `RandomPathwaysHyper`. Steps compose where the inner system's do.
     """
 
     inner: PathwayModel | Extension
     place: ClassVar[int] = 1
-    kind: ClassVar[type] = Dropout
+    kind: ClassVar[type] = RandomPathwaysHyper
 
     def step(
-        self, state: Extended, batch: Pathways, hyper: Dropout, key: Key[Array, ""]
+        self, state: Extended, batch: Pathways, hyper: RandomPathwaysHyper, key: Key[Array, ""]
     ) -> Extended:
         """The inner system's step on thinned pathways."""
         thinned = self._thinned(batch, hyper, key)
         return Extended(self.inner.step(state.inner, thinned, hyper.inner, key), None)
 
     def transition(
-        self, batch: Pathways, hyper: Dropout, iteration: Int[Array, ""], key: Key[Array, ""]
+        self,
+        batch: Pathways,
+        hyper: RandomPathwaysHyper,
+        iteration: Int[Array, ""],
+        key: Key[Array, ""],
     ) -> Transition:
         """The inner system's, on thinned pathways; raises `ValueError` as that does."""
         thinned = self._thinned(batch, hyper, key)
         return _Inside(self.inner.transition(thinned, hyper.inner, iteration, key))
 
-    def _thinned(self, batch: Pathways, hyper: Dropout, key: Key[Array, ""]) -> Pathways:
+    def _thinned(
+        self, batch: Pathways, hyper: RandomPathwaysHyper, key: Key[Array, ""]
+    ) -> Pathways:
         inside = model(self.inner)
         graph, ends, samples = inside.graph, inside.ends(), batch.words.shape[0]
         # drawn in one row: many times faster to compile on CPUs

@@ -15,7 +15,7 @@ from nsh.bounds import Interval
 from nsh.neurashed.extensions.extension import (
     Extended,
     Extension,
-    Nested,
+    ExtensionHyper,
     check_number,
     model_state,
     number,
@@ -25,7 +25,7 @@ from nsh.neurashed.pathway_model import PathwayModel
 from nsh.neurashed.prepared import Pathways
 
 
-class Spread(Nested):
+class RandomRatesHyper(ExtensionHyper):
     """Hyperparameters of `RandomRates`: standard deviations of log rates; 0 switches one off.
 
     `per_step`: drawn anew in every step; `frozen`: drawn once for every factor and weight.
@@ -52,14 +52,15 @@ class RandomRates(Extension):
     anew for every factor and weight in every step, e' once for each, one for growing and another
     for shrinking. As xi > 0, the paper's conditions g+(x) > x and g-(x) <= x hold whatever the
     draw (arXiv 2112.09741, Section 4, names random rates; this noise is ours).
-    `hyper`: `Spread`. Differentiable in the spreads; state: the frozen draws beside the inner's.
+    `hyper`: `RandomRatesHyper`. Differentiable in the spreads; state: the frozen draws beside the
+    inner's.
     """
 
     inner: PathwayModel | Extension
     place: ClassVar[int] = 1
-    kind: ClassVar[type] = Spread
+    kind: ClassVar[type] = RandomRatesHyper
 
-    def init(self, key: Key[Array, ""], hyper: Spread) -> Extended:
+    def init(self, key: Key[Array, ""], hyper: RandomRatesHyper) -> Extended:
         """The inner system's start, and the frozen draws: for growing, for shrinking."""
         inner = self.inner.init(key, hyper.inner)
         logs, _ = _moving(inner)
@@ -67,7 +68,7 @@ class RandomRates(Extension):
         return Extended(inner, drawn.reshape(2, logs.size))
 
     def step(
-        self, state: Extended, batch: Pathways, hyper: Spread, key: Key[Array, ""]
+        self, state: Extended, batch: Pathways, hyper: RandomRatesHyper, key: Key[Array, ""]
     ) -> Extended:
         """The inner system's step, each logarithm's move stretched by its xi."""
         after = self.inner.step(state.inner, batch, hyper.inner, key)

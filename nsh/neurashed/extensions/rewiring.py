@@ -15,7 +15,7 @@ from nsh.bounds import REALS, Interval
 from nsh.neurashed.extensions.extension import (
     Extended,
     Extension,
-    Nested,
+    ExtensionHyper,
     check_number,
     model,
     model_state,
@@ -37,7 +37,7 @@ def _steps(value: Any) -> Any:
     return array.astype(int) if jnp.issubdtype(array.dtype, jnp.integer) else array
 
 
-class Turnover(Nested):
+class RewiringHyper(ExtensionHyper):
     """Hyperparameters of `Rewiring`: every so many steps, what has faded; 0 switches it off.
 
     `every`: an integer >= 1. `faded`: a dependent is replaced if its amplification factor is below
@@ -65,12 +65,12 @@ class Rewiring(Extension):
     changes this time. Firing rules stay with the places of dependents, and edges to class nodes
     stay. The wiring is part of the state, and pathways are recomputed from level 1 in training and
     in logits. Not in the paper; for systems on `Neurashed`, where dependents have factors of their
-    own. `hyper`: `Turnover`. Differentiable as the inner system, not through the wiring.
+    own. `hyper`: `RewiringHyper`. Differentiable as the inner system, not through the wiring.
     """
 
     inner: Neurashed | Extension
     place: ClassVar[int] = 2
-    kind: ClassVar[type] = Turnover
+    kind: ClassVar[type] = RewiringHyper
 
     def __check_init__(self):
         inside = model(self.inner)
@@ -78,7 +78,7 @@ class Rewiring(Extension):
         name = f"model inside {type(self).__name__}"
         require(isinstance(inside, Neurashed), name, type(inside).__name__, allowed)
 
-    def init(self, key: Key[Array, ""], hyper: Turnover) -> Extended:
+    def init(self, key: Key[Array, ""], hyper: RewiringHyper) -> Extended:
         """The inner system's start, wired as the graph is."""
         return Extended(self.inner.init(key, hyper.inner), model(self.inner).graph.sources)
 
@@ -87,7 +87,7 @@ class Rewiring(Extension):
         return eqx.tree_at(lambda graph: graph.sources, model(self.inner).graph, state.own)
 
     def step(
-        self, state: Extended, batch: Pathways, hyper: Turnover, key: Key[Array, ""]
+        self, state: Extended, batch: Pathways, hyper: RewiringHyper, key: Key[Array, ""]
     ) -> Extended:
         """The inner system's step on the graph as it is wired, then rewiring if it is due."""
         graph = self.graph(state)

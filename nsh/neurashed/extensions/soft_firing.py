@@ -11,13 +11,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from nsh.bounds import REALS, Interval
-from nsh.neurashed.extensions.extension import Extended, Extension, Nested, check_number, number
+from nsh.neurashed.extensions.extension import (
+    Extended,
+    Extension,
+    ExtensionHyper,
+    check_number,
+    number,
+)
 from nsh.neurashed.pathway import unpack
 from nsh.neurashed.pathway_model import PathwayModel
 from nsh.neurashed.prepared import Pathways
 
 
-class Softness(Nested):
+class SoftFiringHyper(ExtensionHyper):
     """Hyperparameters of `SoftFiring`, in units of log score; threshold -inf switches it off.
 
     `threshold`: below the level's largest (so < 0), where a node fires at half strength;
@@ -49,19 +55,19 @@ class SoftFiring(Extension):
     and logits are those of the whole pathway. (arXiv 2112.09741, Section 4, names pathways that
     adapt to lambda; the equations are ours.)
 
-    `hyper`: `Softness`. Firing depends on the state, so derivatives go through it: in the state,
-    the rules, threshold (finite) and temperature; one-sided at ties.
+    `hyper`: `SoftFiringHyper`. Firing depends on the state, so derivatives go through it: in the
+    state, the rules, threshold (finite) and temperature; one-sided at ties.
     """
 
     inner: PathwayModel
     place: ClassVar[int] = 0
-    kind: ClassVar[type] = Softness
+    kind: ClassVar[type] = SoftFiringHyper
 
     def step(
         self,
         state: Extended,
         batch: Pathways,
-        hyper: Softness,
+        hyper: SoftFiringHyper,
         key: Key[Array, ""],  # noqa: ARG002
     ) -> Extended:
         """One backpropagation, in which nodes and edges fire with their strengths."""
@@ -77,7 +83,7 @@ class SoftFiring(Extension):
         return Extended(self.inner.grown(state.inner, factors, weights, hyper.inner), None)
 
     def strengths(
-        self, state: Extended, example: Pathways, hyper: Softness
+        self, state: Extended, example: Pathways, hyper: SoftFiringHyper
     ) -> Float[Array, " nodes_and_classes"]:
         """Compute how strongly each feature node fires, then each class node. Differentiable."""
         graph = self.inner.graph

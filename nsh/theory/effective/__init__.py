@@ -7,15 +7,23 @@ All public names are here. Rooms: `infinite_width` (kernels), `prediction`, `cri
 from nsh.activations.gaussian import Gaussian, gaussian
 from nsh.theory.effective.architecture import Architecture, standard_rates
 from nsh.theory.effective.critical.criticality import Criticality, criticality
+from nsh.theory.effective.critical.depth_scales import (
+    DepthScales,
+    depth_scales,
+    fixed_point,
+    phase_diagram,
+)
 from nsh.theory.effective.critical.learning_rates import (
     Contributions,
     contributions,
     critical_rates,
     equal_rates,
 )
-from nsh.theory.effective.critical.nearby import NearbyInputs, nearby_inputs
-from nsh.theory.effective.critical.small_kernels import SmallKernels, small_kernels
-from nsh.theory.effective.critical.survival import Survival, fixed_point, phase_diagram, survival
+from nsh.theory.effective.critical.near_zero_expansion import NearZeroExpansion, near_zero_expansion
+from nsh.theory.effective.critical.perturbation_growth import (
+    PerturbationGrowth,
+    perturbation_growth,
+)
 from nsh.theory.effective.finite_width.aspect_ratio import (
     depth_to_width,
     effective_complexity,
@@ -36,14 +44,14 @@ from nsh.theory.effective.finite_width.residual import (
     residual_vertex,
 )
 from nsh.theory.effective.finite_width.several_inputs import four_point_vertex
-from nsh.theory.effective.infinite_width.blocks import blocks_of_kernels, kernels_in_blocks
+from nsh.theory.effective.infinite_width.blocks import iterate_kernel_blocks, kernels_on_host
 from nsh.theory.effective.infinite_width.dual import DualValues, dual
 from nsh.theory.effective.infinite_width.kernels import Kernels, kernels
 from nsh.theory.effective.means import mean_kernels
 from nsh.theory.effective.prediction.conditioning import Factor, Status, factorise
 from nsh.theory.effective.prediction.dynamics import (
-    Course,
-    EnsembleCourse,
+    EnsembleTrajectory,
+    Trajectory,
     ensemble_dynamics,
     mse_dynamics,
 )
@@ -63,7 +71,7 @@ from nsh.theory.effective.samples.empirical import (
     monte_carlo_ntk,
     ntk_vector_product,
 )
-from nsh.theory.effective.samples.estimates import Measured, estimates, extrapolated, widened
+from nsh.theory.effective.samples.estimates import Measured, estimates, extrapolate, widen
 from nsh.theory.effective.samples.forward_samples import ForwardSamples, forward_samples
 from nsh.theory.effective.samples.sampler import Samples, output_samples
 from nsh.theory.effective.susceptibility import Susceptibilities, susceptibilities
@@ -71,11 +79,11 @@ from nsh.theory.effective.susceptibility import Susceptibilities, susceptibiliti
 __all__ = [
     "Architecture",
     "Contributions",
-    "Course",
     "Criticality",
+    "DepthScales",
     "DntkSamples",
     "DualValues",
-    "EnsembleCourse",
+    "EnsembleTrajectory",
     "Factor",
     "Fluctuations",
     "ForwardSamples",
@@ -83,20 +91,20 @@ __all__ = [
     "KernelMean",
     "Kernels",
     "Measured",
-    "NearbyInputs",
+    "NearZeroExpansion",
     "NearlyGaussian",
     "NetworkSamples",
+    "PerturbationGrowth",
     "Prediction",
     "Regression",
     "Samples",
-    "SmallKernels",
     "Status",
-    "Survival",
     "Susceptibilities",
-    "blocks_of_kernels",
+    "Trajectory",
     "contributions",
     "critical_rates",
     "criticality",
+    "depth_scales",
     "depth_to_width",
     "dntk_samples",
     "dual",
@@ -105,7 +113,7 @@ __all__ = [
     "ensemble_dynamics",
     "equal_rates",
     "estimates",
-    "extrapolated",
+    "extrapolate",
     "factorise",
     "fixed_point",
     "fluctuations",
@@ -113,9 +121,10 @@ __all__ = [
     "four_point_vertex",
     "gaussian",
     "gp_predict",
+    "iterate_kernel_blocks",
     "kernel_regression",
     "kernels",
-    "kernels_in_blocks",
+    "kernels_on_host",
     "loss_dynamics",
     "mean_kernels",
     "mlp_rates",
@@ -124,21 +133,20 @@ __all__ = [
     "mutual_information",
     "naive_residual_growth",
     "naive_residual_vertex",
-    "nearby_inputs",
+    "near_zero_expansion",
     "network_samples",
     "ntk_vector_product",
     "optimal_aspect_ratio",
     "output_distribution",
     "output_samples",
+    "perturbation_growth",
     "phase_diagram",
     "residual_critical_C_W",
     "residual_vertex",
     "scale_invariant_fluctuations",
     "scale_invariant_vertex",
-    "small_kernels",
     "standard_rates",
-    "survival",
     "susceptibilities",
     "vanishing_kernel_asymptotics",
-    "widened",
+    "widen",
 ]

@@ -7,9 +7,16 @@ from nsh.theory.two_layer.approximation.generalisation import (
     clipped_squared_error,
     generalisation_bound,
 )
+from nsh.theory.two_layer.approximation.initial_variance import initial_variance
 from nsh.theory.two_layer.approximation.path_norm import approximation_bound, path_norm
 from nsh.theory.two_layer.approximation.rademacher import empirical_rademacher, rademacher_bound
-from nsh.theory.two_layer.approximation.start_variance import start_variance
+from nsh.theory.two_layer.initializer import (
+    FromArrays,
+    Independent,
+    ParticleInitializer,
+    Quadrature,
+    Symmetric,
+)
 from nsh.theory.two_layer.lazy.kernel import infinite_ntk, ntk
 from nsh.theory.two_layer.lazy.linearised import Linearised, Tangent
 from nsh.theory.two_layer.lazy.random_features import (
@@ -19,7 +26,7 @@ from nsh.theory.two_layer.lazy.random_features import (
     ridge_regression,
 )
 from nsh.theory.two_layer.lazy.rates import Rates, rates
-from nsh.theory.two_layer.losses import cross_entropy, squared_error
+from nsh.theory.two_layer.losses import softmax_cross_entropy, squared_error
 from nsh.theory.two_layer.mean_field.entropy import entropy
 from nsh.theory.two_layer.mean_field.fokker_planck import fokker_planck
 from nsh.theory.two_layer.mean_field.free_energy import (
@@ -35,32 +42,30 @@ from nsh.theory.two_layer.mean_field.interpolation import mixture
 from nsh.theory.two_layer.network import Examples, TwoLayer
 from nsh.theory.two_layer.particles import Particles
 from nsh.theory.two_layer.repopulation.cost import representation_cost, sampling_variance
-from nsh.theory.two_layer.repopulation.law import feature_norms, optimal_law
+from nsh.theory.two_layer.repopulation.law import feature_norms, optimal_distribution
 from nsh.theory.two_layer.repopulation.repopulating import Population, Repopulating
 from nsh.theory.two_layer.repopulation.resample import resample
-from nsh.theory.two_layer.start import Given, Independent, Quadrature, Start, Symmetric
 
 __all__ = [
     "Density",
     "Examples",
+    "FromArrays",
     "Gibbs",
-    "Given",
     "Grid",
     "Independent",
     "Linearised",
+    "ParticleInitializer",
     "Particles",
     "Population",
     "Quadrature",
     "Rates",
     "Repopulating",
     "Ridge",
-    "Start",
     "Symmetric",
     "Tangent",
     "TwoLayer",
     "approximation_bound",
     "clipped_squared_error",
-    "cross_entropy",
     "empirical_rademacher",
     "energy",
     "entropy",
@@ -73,10 +78,11 @@ __all__ = [
     "gibbs",
     "gibbs_density",
     "infinite_ntk",
+    "initial_variance",
     "mean_loss",
     "mixture",
     "ntk",
-    "optimal_law",
+    "optimal_distribution",
     "path_norm",
     "potential",
     "rademacher_bound",
@@ -86,6 +92,6 @@ __all__ = [
     "resample",
     "ridge_regression",
     "sampling_variance",
+    "softmax_cross_entropy",
     "squared_error",
-    "start_variance",
 ]

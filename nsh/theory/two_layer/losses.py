@@ -23,7 +23,7 @@ def squared_error(output: Float[Array, " outputs"], y: Array) -> Float[Array, ""
     return jnp.sum(optax.losses.l2_loss(output, y))
 
 
-def cross_entropy(output: Float[Array, " outputs"], y: Array) -> Float[Array, ""]:
+def softmax_cross_entropy(output: Float[Array, " outputs"], y: Array) -> Float[Array, ""]:
     """``-log softmax(output)_y`` of a label y, in nats; NaN for a label that is no class."""
     whole = jnp.issubdtype(y.dtype, jnp.integer)
     require(whole, "y.dtype", str(y.dtype), "an integer type: labels, not targets")

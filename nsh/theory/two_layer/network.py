@@ -25,9 +25,9 @@ from nsh._checks import (
 from nsh.activations import Activation, as_activation
 from nsh.bounds import Interval
 from nsh.system import System
+from nsh.theory.two_layer.initializer import ParticleInitializer
 from nsh.theory.two_layer.losses import squared_error
 from nsh.theory.two_layer.particles import Particles, mean_over
-from nsh.theory.two_layer.start import Start
 
 Trained = Literal["both", "u", "theta"]
 POSITIVE: Interval = (0.0, np.inf)
@@ -67,10 +67,11 @@ class TwoLayer(System):
 
     `hyper`: a dict with alpha and learning_rate (eta), and any of temperature (noise is drawn only
     where it is given), decay_u and decay_theta (strengths of ``r = decay_u |u|^2 / 2 + decay_theta
-    |theta|^2 / 2``). `inputs`: of x; append a constant to x for a bias. `start`: `Symmetric(m)`,
-    `Independent(m)`, `Quadrature(m)` (for m = infinity) or `Given(...)`. `activation`: a name or
-    any elementwise function. `loss(output [outputs], y)` gives a scalar. `trained`: "both", "u"
-    (random features) or "theta". SGD or gradient descent is the sampler's choice.
+    |theta|^2 / 2``). `inputs`: of x; append a constant to x for a bias. `particle_init`:
+    `Symmetric(m)`, `Independent(m)`, `Quadrature(m)` (for m = infinity) or `FromArrays(...)`.
+    `activation`: a name or any elementwise function. `loss(output [outputs], y)` gives a scalar.
+    `trained`: "both", "u" (random features) or "theta". SGD or gradient descent is the sampler's
+    choice.
 
     Differentiable in `hyper` (temperature and decays: where positive). Raises `ValueError` naming
     a bad field.
@@ -78,7 +79,7 @@ class TwoLayer(System):
 
     inputs: int = eqx.field(static=True)
     outputs: int = eqx.field(static=True)
-    start: Start
+    particle_init: ParticleInitializer
     activation: Activation
     loss: Callable[[Array, Array], Array] = eqx.field(static=True)
     trained: Trained = eqx.field(static=True)
@@ -86,7 +87,7 @@ class TwoLayer(System):
     def __init__(
         self,
         inputs: int,
-        start: Start,
+        particle_init: ParticleInitializer,
         *,
         outputs: int = 1,
         activation: Any = "relu",
@@ -95,12 +96,15 @@ class TwoLayer(System):
     ):
         self.inputs = require_integer("inputs", inputs, 1)
         self.outputs = require_integer("outputs", outputs, 1)
-        require(isinstance(start, Start), "start", start, "a Start, such as Symmetric(1024)")
-        start.check(self.inputs, self.outputs)
+        allowed = "a ParticleInitializer, such as Symmetric(1024)"
+        require(
+            isinstance(particle_init, ParticleInitializer), "particle_init", particle_init, allowed
+        )
+        particle_init.check(self.inputs, self.outputs)
         require(callable(loss), "loss", loss, "callable: (output [outputs], y) -> scalar")
         parts = get_args(Trained)
         require(trained in parts, "trained", trained, f"one of {', '.join(map(repr, parts))}")
-        self.start, self.loss, self.trained = start, loss, trained
+        self.particle_init, self.loss, self.trained = particle_init, loss, trained
         self.activation = as_activation(activation)
 
     @property
@@ -165,8 +169,8 @@ class TwoLayer(System):
         return dict.fromkeys(hyper, POSITIVE)
 
     def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> Particles:
-        """The particles of the start, and alpha."""
-        u, theta, mass = self.start.draw(key, self.inputs, self.outputs)
+        """The particles of the particle_init, and alpha."""
+        u, theta, mass = self.particle_init.draw(key, self.inputs, self.outputs)
         return Particles(u, theta, mass, jnp.asarray(hyper["alpha"], u.dtype))
 
     def output(self, particles: Particles, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
@@ -207,7 +211,7 @@ class TwoLayer(System):
                 slope += number[f"decay_{name}"] * part
             part -= eta * slope
             if "temperature" in number:
-                # drawn flat, which compiles ten times faster, see `start`
+                # drawn flat, which compiles ten times faster, see `particle_init`
                 noise = jax.random.normal(jax.random.fold_in(key, place), (part.size,), dtype)
                 part += jnp.sqrt(2 * eta * number["temperature"]) * noise.reshape(part.shape)
             changed[name] = part

@@ -14,16 +14,16 @@ from oracle_graphs import to_nsh
 from nsh import Geometric, Neurashed, Rules, WithReplacement, train
 from nsh.neurashed import Constant, NeurashedState, Pathways
 from nsh.neurashed.extensions import (
-    Dropout,
     EdgeFiring,
     Extended,
     RandomPathways,
+    RandomPathwaysHyper,
     RandomRates,
+    RandomRatesHyper,
     Rewiring,
+    RewiringHyper,
     SoftFiring,
-    Softness,
-    Spread,
-    Turnover,
+    SoftFiringHyper,
     model_state,
 )
 from nsh.training import ClosedForm, ParallelInTime
@@ -127,7 +127,7 @@ def test_soft_firing(reading, relative_tolerance, key):
     threshold, temperature, batch = -0.9, 0.4, [0, 1, 1]
     system = SoftFiring(Neurashed(to_nsh(GRAPH), edge_firing=reading))
     examples = system.prepare(X, np.array(LABELS))
-    hyper = Softness(RULES, threshold, temperature)
+    hyper = SoftFiringHyper(RULES, threshold, temperature)
     amplification = dict(zip(NODES, numbers(len(NODES), 3), strict=True))
     weights = dict(zip(CLASS_EDGES, numbers(len(CLASS_EDGES), 4), strict=True))
     state = Extended(state_of(list(amplification.values()), list(weights.values())), None)
@@ -176,13 +176,13 @@ def test_random_rates_have_the_law_they_say():
     rates = [(UP if g else DOWN) if i < len(NODES) else (W_UP if g else W_DOWN)
              for i, g in enumerate(grows)]  # fmt: skip
     keys, r, s = jax.random.split(jax.random.key(0), DRAWS), 0.4, 0.3
-    found = np.asarray(moves(Spread(RULES, 0.0, r), keys))
+    found = np.asarray(moves(RandomRatesHyper(RULES, 0.0, r), keys))
     exact = [
         math.log(rate) * math.exp(r * frozen[0 if g else 1][i] - r * r / 2)
         for i, (rate, g) in enumerate(zip(rates, grows, strict=True))
     ]
     np.testing.assert_allclose(found, np.tile(exact, (DRAWS, 1)), atol=3e-6)
-    log_xi = np.log(np.asarray(moves(Spread(RULES, s, 0.0), keys)) / np.log(rates))
+    log_xi = np.log(np.asarray(moves(RandomRatesHyper(RULES, s, 0.0), keys)) / np.log(rates))
     standard = (log_xi + s * s / 2) / s
     assert np.abs(standard.mean(0)).max() < 4.5 / math.sqrt(DRAWS)
     assert np.abs(standard.var(0) - 1).max() < 4.5 * math.sqrt(2 / DRAWS)
@@ -201,7 +201,7 @@ def test_random_pathways_have_the_law_they_say():
     rate, plain = 0.3, Neurashed(to_nsh(graph), Constant(1.0), Constant(1.0), "sample")
     system = RandomPathways(plain)
     x = np.array([[i in chosen for i in range(4)] for chosen in active])
-    batch, hyper = system.prepare(x, np.array(labels)), Dropout(RULES, rate)
+    batch, hyper = system.prepare(x, np.array(labels)), RandomPathwaysHyper(RULES, rate)
     state = system.init(jax.random.key(0), hyper)
     keys = jax.random.split(jax.random.key(1), DRAWS)
     after = jax.jit(jax.vmap(lambda k: system.step(state, batch, hyper, k).inner))(keys)
@@ -244,7 +244,7 @@ def test_rewiring_replaces_the_weakest_dependent_where_it_has_faded():
     amplification[1, 4] = 2e-3
     inner = state_of(list(amplification.values()), numbers(len(CLASS_EDGES), 4))
     state = Extended(inner, nsh_graph.sources)
-    hyper, keys = Turnover(RULES, 2, faded), jax.random.split(jax.random.key(1), DRAWS)
+    hyper, keys = RewiringHyper(RULES, 2, faded), jax.random.split(jax.random.key(1), DRAWS)
 
     @jax.jit
     def everything(keys):

@@ -15,16 +15,16 @@ from nsh import Geometric, Graph, Neurashed, Rules, SaveAt, WithReplacement, ens
 from nsh.bounds import from_reals, to_reals
 from nsh.neurashed import NeurashedState, Pathways, figure1
 from nsh.neurashed.extensions import (
-    Dropout,
     EdgeFiring,
     Extended,
     RandomPathways,
+    RandomPathwaysHyper,
     RandomRates,
+    RandomRatesHyper,
     Rewiring,
+    RewiringHyper,
     SoftFiring,
-    Softness,
-    Spread,
-    Turnover,
+    SoftFiringHyper,
     model_state,
 )
 from nsh.system import log_probabilities
@@ -37,8 +37,10 @@ ALL = Rewiring(RandomRates(RandomPathways(SoftFiring(PLAIN))))
 
 
 def nested(threshold=-math.inf, rate=0.0, per_step=0.0, frozen=0.0, faded=0.0):
-    soft = Softness(RULES, threshold, 0.5)
-    return Turnover(Spread(Dropout(soft, rate), per_step, frozen), 3, faded)
+    soft = SoftFiringHyper(RULES, threshold, 0.5)
+    return RewiringHyper(
+        RandomRatesHyper(RandomPathwaysHyper(soft, rate), per_step, frozen), 3, faded
+    )
 
 
 def test_switched_off_it_is_neurashed_to_the_bit_and_each_switch_changes_it(key):
@@ -71,7 +73,7 @@ def test_switched_off_it_is_neurashed_to_the_bit_and_each_switch_changes_it(key)
 def test_graphs_of_two_levels_have_states_without_numbers(place, key):
     graph = Graph.from_nodes(2, [], [[0, 1]])
     system = (EdgeFiring(graph), Rewiring(Neurashed(graph)))[place]
-    hyper = (RULES, Turnover(RULES, 3, 0.1))[place]
+    hyper = (RULES, RewiringHyper(RULES, 3, 0.1))[place]
     examples, how = system.prepare([[1, 0]], [0]), {"steps": 4, "save": SaveAt(every=2)}
     together = ensemble(system, examples, hyper, key, seeds=3, lanes=2, **how)
     alone = train(system, examples, hyper, jax.random.fold_in(key, 2), **how)
@@ -89,7 +91,7 @@ def test_graphs_of_two_levels_have_states_without_numbers(place, key):
 
 def test_thinned_steps_compose_and_are_the_same_in_parallel(key, relative_tolerance):
     system = RandomPathways(PLAIN)
-    examples, hyper = system.prepare(INPUTS.x, INPUTS.y), Dropout(RULES, 0.4)
+    examples, hyper = system.prepare(INPUTS.x, INPUTS.y), RandomPathwaysHyper(RULES, 0.4)
     runs = [
         train(system, examples, hyper, key, steps=9, method=method)
         for method in (None, ParallelInTime())
@@ -108,11 +110,14 @@ REFUSED = [
     (ParallelInTime(), "ParallelInTime does not fit, steps of {} do not compose"),
 ]
 SINGLE = [
-    (SoftFiring(PLAIN), Softness(RULES, -1.0, 1.0)),
-    (RandomRates(PLAIN), Spread(RULES, 0.1, 0.1)),
-    (RandomPathways(PLAIN), Dropout(RULES, 0.1)),
-    (Rewiring(PLAIN), Turnover(RULES, 2, 0.1)),
-    (RandomPathways(SoftFiring(PLAIN)), Dropout(Softness(RULES, -1.0, 1.0), 0.1)),
+    (SoftFiring(PLAIN), SoftFiringHyper(RULES, -1.0, 1.0)),
+    (RandomRates(PLAIN), RandomRatesHyper(RULES, 0.1, 0.1)),
+    (RandomPathways(PLAIN), RandomPathwaysHyper(RULES, 0.1)),
+    (Rewiring(PLAIN), RewiringHyper(RULES, 2, 0.1)),
+    (
+        RandomPathways(SoftFiring(PLAIN)),
+        RandomPathwaysHyper(SoftFiringHyper(RULES, -1.0, 1.0), 0.1),
+    ),
 ]
 
 
@@ -142,14 +147,17 @@ BAD = {
     ),
     "a graph": (lambda: RandomRates(GRAPH), "inner = 'Graph': must be Neurashed or EdgeFiring"),
     "edges rewired": (lambda: Rewiring(EdgeFiring(GRAPH)), "EdgeFiring.*must be a Neurashed"),
-    "rate": (lambda: Dropout(RULES, 1.5), "rate = 1.5: must be a probability"),
-    "per_step": (lambda: Spread(RULES, -0.1, 0.0), "per_step = -0.1.*: must be >= 0"),
-    "frozen": (lambda: Spread(RULES, 0.0, np.array([0.0, -1.0])), r"frozen\[1\] = -1.0"),
-    "threshold": (lambda: Softness(RULES, math.nan, 1.0), "threshold = nan: must be a number"),
-    "temperature": (lambda: Softness(RULES, 0.0, 0.0), "temperature = 0.0: must be above 0"),
-    "every": (lambda: Turnover(RULES, 0, 0.1), "every = 0: must be an integer >= 1"),
-    "every half": (lambda: Turnover(RULES, 2.5, 0.1), "every.dtype = 'float"),
-    "faded": (lambda: Turnover(RULES, 2, 2.0), "faded = 2.0: must be a share"),
+    "rate": (lambda: RandomPathwaysHyper(RULES, 1.5), "rate = 1.5: must be a probability"),
+    "per_step": (lambda: RandomRatesHyper(RULES, -0.1, 0.0), "per_step = -0.1.*: must be >= 0"),
+    "frozen": (lambda: RandomRatesHyper(RULES, 0.0, np.array([0.0, -1.0])), r"frozen\[1\] = -1.0"),
+    "threshold": (
+        lambda: SoftFiringHyper(RULES, math.nan, 1.0),
+        "threshold = nan: must be a number",
+    ),
+    "temperature": (lambda: SoftFiringHyper(RULES, 0.0, 0.0), "temperature = 0.0: must be above 0"),
+    "every": (lambda: RewiringHyper(RULES, 0, 0.1), "every = 0: must be an integer >= 1"),
+    "every half": (lambda: RewiringHyper(RULES, 2.5, 0.1), "every.dtype = 'float"),
+    "faded": (lambda: RewiringHyper(RULES, 2, 2.0), "faded = 2.0: must be a share"),
 }
 
 
@@ -177,7 +185,9 @@ def test_hyperparameters_of_another_kind_are_refused():
         with pytest.raises(ValueError, match="hyper = 'Rules': must be " + system.kind.__name__):
             system.check(RULES, 3)
     with pytest.raises(ValueError, match=r"growth\.factor"):
-        RandomRates(PLAIN).check(Spread(jax.tree.map(lambda x: x * 0.5, RULES), 0.1, 0.1), 3)
+        RandomRates(PLAIN).check(
+            RandomRatesHyper(jax.tree.map(lambda x: x * 0.5, RULES), 0.1, 0.1), 3
+        )
 
 
 @pytest.mark.core
@@ -199,8 +209,10 @@ def test_derivatives_three_ways():
 
     def run(state, growth, decay, threshold, temperature, per_step, frozen):
         rules = Rules(Geometric(growth), Geometric(decay))
-        soft = Softness(rules, threshold, temperature)
-        hyper = Turnover(Spread(Dropout(soft, 0.2), per_step, frozen), 1, 0.5)
+        soft = SoftFiringHyper(rules, threshold, temperature)
+        hyper = RewiringHyper(
+            RandomRatesHyper(RandomPathwaysHyper(soft, 0.2), per_step, frozen), 1, 0.5
+        )
         examples = Pathways(jnp.asarray(words))
         inner = Extended(
             Extended(NeurashedState(state[0], state[1], jnp.zeros((), jnp.int32)), None), None

@@ -13,7 +13,7 @@ import pytest
 from nsh import train
 from nsh.theory.two_layer import (
     Density,
-    Given,
+    FromArrays,
     Grid,
     Independent,
     Particles,
@@ -22,7 +22,6 @@ from nsh.theory.two_layer import (
     TwoLayer,
     approximation_bound,
     clipped_squared_error,
-    cross_entropy,
     empirical_rademacher,
     energy,
     entropy,
@@ -31,10 +30,11 @@ from nsh.theory.two_layer import (
     fokker_planck,
     generalisation_bound,
     gibbs,
+    initial_variance,
     mean_loss,
     mixture,
     ntk,
-    optimal_law,
+    optimal_distribution,
     path_norm,
     potential,
     rademacher_bound,
@@ -43,8 +43,8 @@ from nsh.theory.two_layer import (
     resample,
     ridge_regression,
     sampling_variance,
+    softmax_cross_entropy,
     squared_error,
-    start_variance,
 )
 
 pytestmark = pytest.mark.core
@@ -68,13 +68,19 @@ BAD = {
     "axes": (lambda: TwoLayer(30000, Quadrature(256)), "inputs \\+ outputs = 30001.*at most 21201"),
     "trained": (lambda: TwoLayer(2, Symmetric(4), trained=BAD_NAME), "trained = 'v'.*'theta'"),
     "activation": (lambda: TwoLayer(2, Symmetric(4), activation="rely"), "activation = 'rely'"),
-    "u": (lambda: Given([1.0], [[1.0]]), "u.shape = \\(1,\\)"),
-    "theta": (lambda: Given([[1.0]], [[1.0], [2.0]]), "theta.shape"),
-    "mass": (lambda: Given([[1.0]], [[1.0]], [0.5, 0.5]), "mass.shape"),
-    "negative": (lambda: TwoLayer(1, Given([[1.0]] * 2, [[1.0]] * 2, [1.5, -0.5])), "mass.* >= 0"),
-    "total": (lambda: TwoLayer(1, Given([[1.0]] * 2, [[1.0]] * 2, [1.0, 1.0])), "sum of mass = 2"),
-    "given": (lambda: TwoLayer(2, Given([[1.0]], [[1.0]])), "theta.shape = \\(1, 1\\)"),
-    "nan": (lambda: TwoLayer(1, Given([[np.nan]], [[1.0]])), "u = nan|u.* number"),
+    "u": (lambda: FromArrays([1.0], [[1.0]]), "u.shape = \\(1,\\)"),
+    "theta": (lambda: FromArrays([[1.0]], [[1.0], [2.0]]), "theta.shape"),
+    "mass": (lambda: FromArrays([[1.0]], [[1.0]], [0.5, 0.5]), "mass.shape"),
+    "negative": (
+        lambda: TwoLayer(1, FromArrays([[1.0]] * 2, [[1.0]] * 2, [1.5, -0.5])),
+        "mass.* >= 0",
+    ),
+    "total": (
+        lambda: TwoLayer(1, FromArrays([[1.0]] * 2, [[1.0]] * 2, [1.0, 1.0])),
+        "sum of mass = 2",
+    ),
+    "given": (lambda: TwoLayer(2, FromArrays([[1.0]], [[1.0]])), "theta.shape = \\(1, 1\\)"),
+    "nan": (lambda: TwoLayer(1, FromArrays([[np.nan]], [[1.0]])), "u = nan|u.* number"),
     "x": (lambda: network().prepare(X[:, :1], Y), "x.shape"),
     "y": (lambda: network().prepare(X, Y[:, :2]), "y.shape"),
     "label": (lambda: network().prepare(X, LABELS + 1), "y\\[1\\] = 3"),
@@ -136,11 +142,11 @@ BAD |= {
         lambda: approximation_bound(relu(), units(3), ROWS),
         r"theta\.shape = \(4, 3\): must be \(4, 2\)",
     ),
-    "start_variance x": (lambda: start_variance(relu(), np.ones((3, 3)), 1.0), X_SHAPE),
-    "start_variance alphas": (
-        lambda: start_variance(relu(), ROWS, np.ones(3)), r"alpha\.shape = \(3,\)",
+    "initial_variance x": (lambda: initial_variance(relu(), np.ones((3, 3)), 1.0), X_SHAPE),
+    "initial_variance alphas": (
+        lambda: initial_variance(relu(), ROWS, np.ones(3)), r"alpha\.shape = \(3,\)",
     ),
-    "start_variance alpha": (lambda: start_variance(relu(), ROWS, -1.0), "alpha = -1.0"),
+    "initial_variance alpha": (lambda: initial_variance(relu(), ROWS, -1.0), "alpha = -1.0"),
     "path_norm of an ensemble": (lambda: path_norm(units(seeds=(5,))), r"mass\.shape = \(5, 4\)"),
     "path_norm of a state": (lambda: path_norm(ROWS), "particles = ndarray: must be Particles"),
     "clipped: largest": (lambda: clipped_squared_error(ROWS, ROWS, np.inf), "largest = inf"),
@@ -148,7 +154,9 @@ BAD |= {
     "bound: largest": (lambda: bound(largest=np.nan), "largest = nan|largest.* NaN"),
     "bound: lipschitz": (lambda: bound(lipschitz=0.0), "lipschitz = 0.0"),
     "feature_norms x": (lambda: feature_norms(relu(), units(), np.ones((3, 3))), X_SHAPE),
-    "optimal_law NaN": (lambda: optimal_law(relu(), units(), NAN), r"x\[0, 1\] = nan"),
+    "optimal_distribution NaN": (
+        lambda: optimal_distribution(relu(), units(), NAN), r"x\[0, 1\] = nan",
+    ),
     "cost law": (lambda: norms(law=np.ones(1)), r"law\.shape = \(1,\): must be \(4,\)"),
     "cost norms": (lambda: norms(sizes=np.ones((4, 1))), r"norms\.shape = \(4, 1\)"),
     "cost negative": (lambda: norms(law=-LAW), r"law\[0\] = -0.25"),
@@ -195,8 +203,9 @@ BAD |= {
     "mixture: ensembles": (
         lambda: mixture(units(seeds=(5,)), units(seeds=(5,)), 0.5), r"mass\.shape = \(5, 4\)",
     ),
-    "cross_entropy of targets": (
-        lambda: cross_entropy(jnp.ones(2), jnp.ones(2)), "y.dtype = 'float(32|64)': .*labels",
+    "softmax_cross_entropy of targets": (
+        lambda: softmax_cross_entropy(jnp.ones(2), jnp.ones(2)),
+        "y.dtype = 'float(32|64)': .*labels",
     ),
     "squared_error of other targets": (
         lambda: squared_error(jnp.ones(3), jnp.ones(1)), r"y\.shape = \(1,\): must be \(3,\)",
@@ -211,7 +220,7 @@ def test_whole_numbers_are_no_other_numbers():
     for act in (
         lambda x: rademacher_bound(relu(), x),
         rademacher,
-        lambda x: start_variance(relu(), x, 1),
+        lambda x: initial_variance(relu(), x, 1),
         lambda x: feature_norms(relu(), units(), x),
         lambda x: clipped_squared_error(x, x[::-1], 1),
     ):

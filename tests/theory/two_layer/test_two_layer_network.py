@@ -12,13 +12,13 @@ from derivatives import check_three_ways, x64
 
 from nsh import SaveAt, ensemble, hyper_grid, measure, train
 from nsh.theory.two_layer import (
-    Given,
+    FromArrays,
     Independent,
     Particles,
     Quadrature,
     Symmetric,
     TwoLayer,
-    cross_entropy,
+    softmax_cross_entropy,
     squared_error,
 )
 from nsh.training import FullBatch, WithReplacement
@@ -35,7 +35,7 @@ MASS = np.array([0.1, 0.2, 0.3, 0.15, 0.25])
 
 
 def tanh_network(**options):
-    start = options.pop("start", Given(**START, mass=MASS))
+    start = options.pop("start", FromArrays(**START, mass=MASS))
     return TwoLayer(2, start, **{"outputs": 3, "activation": "tanh", **options})
 
 
@@ -81,8 +81,8 @@ def softmax_slope(f, label):
     [
         ("both", squared_error, Y, square_slope),
         ("u", squared_error, Y, square_slope),
-        ("theta", cross_entropy, LABELS, softmax_slope),
-        ("both", cross_entropy, LABELS, softmax_slope),
+        ("theta", softmax_cross_entropy, LABELS, softmax_slope),
+        ("both", softmax_cross_entropy, LABELS, softmax_slope),
     ],
 )
 def test_gradient_descent_is_that_by_hand(trained, loss, y, slope):
@@ -165,7 +165,7 @@ def test_quadrature_starts_with_the_moments_of_normal_particles():
         assert error < deviation / math.sqrt(8 * 1024) / 3  # of so many drawn units
 
 
-@pytest.mark.parametrize("loss", [squared_error, cross_entropy])
+@pytest.mark.parametrize("loss", [squared_error, softmax_cross_entropy])
 def test_a_label_that_is_no_class_gives_nan(loss):
     slope = jax.jit(jax.value_and_grad(loss))
     for label, inside in ((0, True), (2, True), (3, False), (-1, False)):
@@ -175,7 +175,7 @@ def test_a_label_that_is_no_class_gives_nan(loss):
 
 
 def test_given_particles_have_equal_masses_unless_said():
-    given = Given(START["u"], START["theta"])
+    given = FromArrays(START["u"], START["theta"])
     np.testing.assert_allclose(given.draw(KEY, 2, 3)[2], 0.2)
 
 
@@ -242,7 +242,7 @@ def test_ensembles_repeat_single_runs_and_compile_once(caplog):
 
 
 def test_is_measured_like_every_system():
-    network = tanh_network(loss=cross_entropy)
+    network = tanh_network(loss=softmax_cross_entropy)
     examples, labels = network.prepare(X, LABELS), jnp.asarray(LABELS)
     run = train(network, examples, HYPER, KEY, steps=50, sampler=FullBatch(),
                 save=SaveAt(lambda now: measure.accuracy(

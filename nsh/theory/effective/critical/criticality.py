@@ -16,7 +16,7 @@ from nsh._checks import require
 from nsh.activations import Activation, as_activation
 from nsh.activations.gaussian import gaussian
 from nsh.activations.program import Elementwise
-from nsh.theory.effective.critical.small_kernels import SmallKernels, small_kernels
+from nsh.theory.effective.critical.near_zero_expansion import NearZeroExpansion, near_zero_expansion
 
 Universality = Literal["scale-invariant", "K* = 0", "half-stable", "family", "none"]
 LOWEST, HIGHEST, POINTS = 1e-4, 1e6, 256  # kernels searched
@@ -53,7 +53,7 @@ class Criticality:
     C_W: float
     stable: Literal["marginal", "from both sides", "from above", "from below"] | None
     nu: float
-    near_zero: SmallKernels | None
+    near_zero: NearZeroExpansion | None
 
     @property
     def p_K(self) -> float:
@@ -92,7 +92,7 @@ def criticality(activation: str | Elementwise | Activation, K: float | None = No
 
 
 def _found(activation: Activation) -> Criticality:
-    near_zero = small_kernels(activation)
+    near_zero = near_zero_expansion(activation)
     if activation.slopes is not None:
         return _scale_invariant(activation, near_zero)
     moments = _moments(activation, np.geomspace(LOWEST, HIGHEST, POINTS))
@@ -135,7 +135,7 @@ def _sampled(activation: Activation, K: Array) -> tuple[Array, ...]:
     return K, nodes.z, nodes.weight, activation(nodes.z), activation.derivative(nodes.z)
 
 
-def _scale_invariant(activation: Activation, near_zero: SmallKernels | None) -> Criticality:
+def _scale_invariant(activation: Activation, near_zero: NearZeroExpansion | None) -> Criticality:
     if near_zero is None:  # s = 0
         return _without_numbers(activation, "none", near_zero)
     return Criticality(
@@ -145,7 +145,7 @@ def _scale_invariant(activation: Activation, near_zero: SmallKernels | None) -> 
 
 
 def _without_numbers(
-    activation: Activation, universality: Universality, near_zero: SmallKernels | None
+    activation: Activation, universality: Universality, near_zero: NearZeroExpansion | None
 ) -> Criticality:
     return Criticality(activation, universality, np.nan, np.nan, np.nan, None, np.nan, near_zero)
 
@@ -158,7 +158,7 @@ def _is_family(moments: _Moments) -> bool:
     return bool(reaches.any() and equal.all() and np.any(K * perpendicular >= g))
 
 
-def _member(activation: Activation, near_zero: SmallKernels | None, K: float) -> Criticality:
+def _member(activation: Activation, near_zero: NearZeroExpansion | None, K: float) -> Criticality:
     require(np.ndim(K) == 0 and np.isfinite(K) and K > 0, "K", K, "a finite number > 0")
     around = _moments(activation, float(K) * np.asarray([0.99, 1.0, 1.01]))
     _, g, _, perpendicular, fourth = (float(part[1]) for part in around)
@@ -172,7 +172,7 @@ def _member(activation: Activation, near_zero: SmallKernels | None, K: float) ->
     return Criticality(activation, "family", float(K), C_b, C_W, stable, nu, near_zero)
 
 
-def _shrinks(moments: _Moments, near_zero: SmallKernels) -> bool:
+def _shrinks(moments: _Moments, near_zero: NearZeroExpansion) -> bool:
     """Whether K' < K at the smallest K at which they differ clearly, with C_W = 1/A2."""
     departure = moments.g / (near_zero.A2 * moments.K) - 1
     clear = np.flatnonzero(np.abs(departure) > CLEAR)
@@ -180,7 +180,7 @@ def _shrinks(moments: _Moments, near_zero: SmallKernels) -> bool:
 
 
 def _half_stable(
-    activation: Activation, near_zero: SmallKernels | None, moments: _Moments
+    activation: Activation, near_zero: NearZeroExpansion | None, moments: _Moments
 ) -> Criticality:
     with np.errstate(invalid="ignore", divide="ignore"):
         excess = moments.parallel / moments.perpendicular - 1

@@ -30,7 +30,7 @@ from nsh.theory.effective.infinite_width.resources import require_memory
 Place = tuple[slice, slice]
 
 
-def kernels_in_blocks(
+def kernels_on_host(
     architecture: Architecture,
     x: Any,
     z: Any = None,
@@ -42,14 +42,14 @@ def kernels_in_blocks(
 
     Besides the three results it needs memory for what is known of each input alone, and for some
     blocks. Not traceable. Raises `ValueError` as `kernels` does; where the results do not fit,
-    `blocks_of_kernels` gives them one block at a time.
+    `iterate_kernel_blocks` gives them one block at a time.
     """
     x, z = as_inputs(x, z)
     shape = len(x), len(x if z is None else z)
     needed = 3 * shape[0] * shape[1] * x.dtype.itemsize
-    require_memory(shape, needed, "blocks_of_kernels", host=True)
+    require_memory(shape, needed, "iterate_kernel_blocks", host=True)
     whole = Kernels(*(np.empty(shape, x.dtype) for _ in Kernels._fields))
-    for (row, column), found in blocks_of_kernels(architecture, x, z, block=block, terms=terms):
+    for (row, column), found in iterate_kernel_blocks(architecture, x, z, block=block, terms=terms):
         for matrix, part in zip(whole, found, strict=True):
             matrix[row, column] = part
             if z is None and row != column:
@@ -57,7 +57,7 @@ def kernels_in_blocks(
     return whole
 
 
-def blocks_of_kernels(
+def iterate_kernel_blocks(
     architecture: Architecture,
     x: Any,
     z: Any = None,

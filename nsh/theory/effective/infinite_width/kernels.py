@@ -121,7 +121,7 @@ def kernels(
 
     Of x with itself the result is symmetric, computed in blocks of `block` inputs on and above
     the diagonal only; the diagonal is that of a single input's recursion. All of it is in the
-    device's memory: for large n see `kernels_in_blocks`. Off criticality K grows or falls
+    device's memory: for large n see `kernels_on_host`. Off criticality K grows or falls
     exponentially with depth: float32 ends at 0, or overflows to infinity or NaN, never hidden.
 
     Raises `ValueError` for inputs that are not finite or of other shapes, and where the result
@@ -132,7 +132,7 @@ def kernels(
     count = len(x) if z is None else len(z)
     # results, the blocks they are made of, and their transposes
     needed = 9 * len(x) * count * x.dtype.itemsize
-    require_memory((len(x), count), needed, "kernels_in_blocks")
+    require_memory((len(x), count), needed, "kernels_on_host")
     return _kernels(architecture, x, z, block, terms)
 
 

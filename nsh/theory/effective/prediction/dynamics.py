@@ -27,7 +27,7 @@ from nsh.theory.effective.prediction.matrices import (
 from nsh.theory.effective.prediction.prediction import nonnegative, worst
 
 
-class Course(Shown):
+class Trajectory(Shown):
     """Outputs on the training and test inputs through training, leading axes = those of `times`.
 
     `error`: of the test outputs, like these, and constant for derivatives. `condition`: of the
@@ -41,12 +41,12 @@ class Course(Shown):
     status: Int[Array, ""]
 
 
-class EnsembleCourse(Shown):
+class EnsembleTrajectory(Shown):
     """Over random initialisations: mean and spread on the test inputs through training.
 
     `mean` [*times, tests, ...] like y; `variance` [*times, tests], the same for all outputs and
     never negative; `covariance` [*times, tests, tests] where all of the test kernel was given.
-    `error`: of the mean, like it. `condition` and `status` as in `Course`.
+    `error`: of the mean, like it. `condition` and `status` as in `Trajectory`.
     """
 
     mean: Float[Array, "..."]
@@ -67,7 +67,7 @@ def mse_dynamics(
     start_test: Any = None,
     learning_rate: Any = None,
     kernel_error: Any = 0.0,
-) -> Course:
+) -> Trajectory:
     """Outputs at each time of training on ``sum_i |f(x_i) - y_i|^2 / 2`` with a constant NTK.
 
     Gradient flow ``df/dt = -Theta (f - y)`` by default:
@@ -120,7 +120,7 @@ def ensemble_dynamics(
     *,
     learning_rate: Any = None,
     kernel_error: Any = 0.0,
-) -> EnsembleCourse:
+) -> EnsembleTrajectory:
     """Mean and covariance over initialisations, at each time, of what `mse_dynamics` trains.
 
     Outputs start as the Gaussian process of the NNGP kernel K, and training is linear:
@@ -179,10 +179,10 @@ def _mse_dynamics(
     f_test: Array,
     errors: Errors,
     ended: bool,
-) -> Course:
+) -> Trajectory:
     left = (y - f_train).reshape(len(y), -1)
 
-    def course(training: LinearTraining) -> Course:
+    def course(training: LinearTraining) -> Trajectory:
         moved = training.moved(left)
 
         def outputs(start: Array, kernel: Array) -> Array:
@@ -192,7 +192,7 @@ def _mse_dynamics(
         error = training.error(train, cross, left, errors).reshape(times.shape + f_test.shape)
         status = judged(training.status(), error, left)
         f_of_train, f_of_test = outputs(f_train, train), outputs(f_test, cross)
-        return Course(f_of_train, f_of_test, error, training.condition(), status)
+        return Trajectory(f_of_train, f_of_test, error, training.condition(), status)
 
     return after_training(train, times, law, ended, course)
 
@@ -209,8 +209,8 @@ def _ensemble_dynamics(
     law: Law,
     errors: Errors,
     ended: bool,
-) -> EnsembleCourse:
-    def course(training: LinearTraining) -> EnsembleCourse:
+) -> EnsembleTrajectory:
+    def course(training: LinearTraining) -> EnsembleTrajectory:
         pull = jnp.swapaxes(training.moved(cross.T), 1, 2)  # M [t, tests, n]
         mean = jnp.einsum("txn,nk->txk", pull, y.reshape(len(y), -1), precision=MATMUL)
         spread = jnp.matmul(pull, prior, precision=MATMUL)
@@ -232,7 +232,7 @@ def _ensemble_dynamics(
         status = judged(training.status(), error, y)
         status = worst(status, negative, Status.NEGATIVE_VARIANCE)
         shape = (*times.shape, len(cross), *y.shape[1:])
-        return EnsembleCourse(
+        return EnsembleTrajectory(
             mean.reshape(shape), variance.reshape(*times.shape, len(cross)), covariance,
             error.reshape(shape), training.condition(), status,
         )  # fmt: skip

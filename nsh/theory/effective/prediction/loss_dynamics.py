@@ -22,7 +22,7 @@ from nsh._checks import (
 )
 from nsh._extras import extra
 from nsh.theory.effective.prediction.conditioning import Status
-from nsh.theory.effective.prediction.dynamics import Course
+from nsh.theory.effective.prediction.dynamics import Trajectory
 from nsh.theory.effective.prediction.matrices import MATMUL, as_cross, as_shaped, as_symmetric
 from nsh.theory.effective.prediction.prediction import worst
 from nsh.theory.effective.prediction.spectral import spectrum
@@ -42,7 +42,7 @@ def loss_dynamics(
     start_test: Any,
     tolerance: float = 1e-5,
     max_steps: int = 16384,
-) -> Course:
+) -> Trajectory:
     """Outputs at each time of gradient flow ``df/dt = -Theta dloss/df`` with a constant NTK.
 
     ``loss(f, y)`` is a scalar of all training outputs f, which are like `start_train` [n] or
@@ -146,7 +146,7 @@ def _loss_dynamics(
     times: Array,
     f_train: Array,
     f_test: Array,
-) -> Course:
+) -> Trajectory:
     flat = times.reshape(-1)
     order = jnp.argsort(flat)
     size = jnp.maximum(jnp.max(jnp.abs(jnp.concatenate([f_train, f_test]))), 1)
@@ -176,4 +176,4 @@ def _loss_dynamics(
     inaccurate = ~(jnp.maximum(jnp.max(e_train), jnp.max(e_test)) <= allowed)
     status = worst(found.status, inaccurate, Status.INACCURATE)
     status = worst(status, ~arrived[1], Status.DIVERGED)
-    return Course(f_train, f_test, e_test, found.condition, status)
+    return Trajectory(f_train, f_test, e_test, found.condition, status)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.samples.revealed import Revealed
+from nsh.theory.effective.samples.conditioned_matrix import ConditionedMatrix
 from nsh.theory.effective.samples.sampler import Layers, Network, backward, forward
 from nsh.theory.effective.samples.seeds import over_seeds, standard_normals
 from nsh.training.members import Device
@@ -44,9 +44,9 @@ def dntk_samples(
     With ``dH_abc = (Lam grad z_b)^T (Hess z_a) (Lam grad z_c)``, Lam the learning-rate scalings
     (arXiv 2106.10165, section 11.1). A second derivative along directions g = Lam grad is two
     forward modes, each a chain of products with the same matrices as the forward and backward
-    pass, of which `Revealed` keeps the law exactly. With W a row of output weights, a the last
-    hidden layer and g_u = Lam grad (u . a): ``P/n = (C_W/n) E[a . d^2 a(g_W, g_W)]`` and
-    ``Q/n = (C_W/n) E[W . d^2 a(g_W, g_a) + (lambda_W/n) a . d a(g_a)]``.
+    pass, of which `ConditionedMatrix` keeps the law exactly. With W a row of output weights, a the
+    last hidden layer and g_u = Lam grad (u . a): ``P/n = (C_W/n) E[a . d^2 a(g_W, g_W)]`` and ``Q/n
+    = (C_W/n) E[W . d^2 a(g_W, g_a) + (lambda_W/n) a . d a(g_a)]``.
 
     Arguments, seeds and errors as in `output_samples`.
     """
@@ -85,7 +85,7 @@ def _tangents(
     network: Network,
     layers: Layers,
     deltas: Float[Array, "layers 2 width"],
-    matrix: Revealed,
+    matrix: ConditionedMatrix,
     noise: Float[Array, "matrices 4 width"],
 ) -> _Tangent:
     """The derivatives of the last hidden layer's activations."""

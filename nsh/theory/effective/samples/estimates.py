@@ -75,7 +75,7 @@ def _(samples: NetworkSamples) -> dict[str, Measured]:
     }
 
 
-def extrapolated(
+def extrapolate(
     narrow: Mapping[str, Measured], wide: Mapping[str, Measured]
 ) -> dict[str, Measured]:
     """First-order correlations at the narrow widths, from estimates at these and at twice these.
@@ -94,7 +94,7 @@ def extrapolated(
     }
 
 
-def widened(architecture: Architecture, factor: int = 2) -> Architecture:
+def widen(architecture: Architecture, factor: int = 2) -> Architecture:
     """The same architecture with all hidden layers `factor` times as wide."""
     require_integer("factor", factor, 1)
     widths = tuple(factor * width for width in architecture.hidden_widths())

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 from nsh._checks import is_concrete, require, require_integer
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.means import as_x2
-from nsh.theory.effective.samples.revealed import Revealed
+from nsh.theory.effective.samples.conditioned_matrix import ConditionedMatrix
 from nsh.theory.effective.samples.seeds import over_seeds, standard_normals
 from nsh.training.members import Device
 
@@ -71,7 +71,7 @@ class Layers(eqx.Module):
     a: Float[Array, "layers width"]
     slope: Float[Array, "layers width"]
     theta: Float[Array, " layers"]
-    matrix: Revealed
+    matrix: ConditionedMatrix
 
 
 def output_samples(
@@ -88,8 +88,8 @@ def output_samples(
 ) -> Samples:
     """Exact samples of `outputs` outputs and their NTK, in O(width depth) a network.
 
-    Weights are drawn only in the directions in which they act (`Revealed`): forward, W a is
-    ``N(0, C_W |a|^2 / n)``; backward, W^T delta is known along a and fresh noise off it. Any
+    Weights are drawn only in the directions in which they act (`ConditionedMatrix`): forward, W a
+    is ``N(0, C_W |a|^2 / n)``; backward, W^T delta is known along a and fresh noise off it. Any
     widths, biases and learning-rate scalings; gamma must be 0. `x2` = |x|^2 / n_0. `padded`: the
     width to which arrays are padded, default the widest; architectures that differ in numbers and
     widths only share one compiled program if that is the same.
@@ -124,9 +124,9 @@ def forward(
     bias = jnp.sqrt(C_b[:-1])[:, None] * bias * units
     start = jnp.sqrt(C_W[0] * x2) * noise[0] * units[0] + bias[0]
 
-    def layer(z: Array, given: Any) -> tuple[Array, tuple[Array, Revealed]]:
+    def layer(z: Array, given: Any) -> tuple[Array, tuple[Array, ConditionedMatrix]]:
         C_W, below, above, width, bias, noise = given
-        matrix = Revealed(jnp.sqrt(C_W / width), above, below)
+        matrix = ConditionedMatrix(jnp.sqrt(C_W / width), above, below)
         product, matrix = matrix.times(activation(z) * below, noise)
         z = product + bias
         return z, (z, matrix)
@@ -144,13 +144,13 @@ def backward(
     layers: Layers,
     readout: Float[Array, "columns width"],
     noise: Float[Array, "matrices columns width"],
-) -> tuple[Float[Array, "layers columns width"], Revealed]:
+) -> tuple[Float[Array, "layers columns width"], ConditionedMatrix]:
     """The derivatives delta of ``readout . a``, of the last hidden layer, by every layer's z.
 
     With the matrices' transposes as known after it.
     """
 
-    def layer(delta: Array, given: Any) -> tuple[Array, tuple[Array, Revealed]]:
+    def layer(delta: Array, given: Any) -> tuple[Array, tuple[Array, ConditionedMatrix]]:
         matrix, slope, noise = given
         matrix, columns = matrix.transposed(), []
         for column, fresh in zip(delta, noise, strict=True):

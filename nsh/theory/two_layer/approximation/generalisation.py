@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import as_numbers, is_concrete, require, require_all, require_integer
-from nsh.theory.two_layer.given import require_positive
+from nsh.theory.two_layer.checks import require_positive
 
 
 def clipped_squared_error(

@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array, Float
 
 from nsh._checks import require
-from nsh.theory.two_layer.given import as_inputs, require_particles
+from nsh.theory.two_layer.checks import as_inputs, require_particles
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
 
@@ -38,10 +38,10 @@ def approximation_bound(
 ) -> Float[Array, ""]:
     """``L^2 path_norm^2 lambda_max(mean_i x_i x_i^T)``: above ``m E ||f_m - f||^2``.
 
-    Holds for m units drawn from `optimal_law`, so some network of m units is within bound / m of f
-    in mean square: it is ``(sum_j |rho_j| ||h_j||)^2`` with ``||h_j|| <= L |theta_j| lambda^(1/2)``
-    put in, L the largest slope of s (after Barron, 1993, and E, Ma, Wu, arXiv 1906.08039).
-    Differentiable. Raises `ValueError` unless the activation is scale-invariant.
+    Holds for m units drawn from `optimal_distribution`, so some network of m units is within bound
+    / m of f in mean square: it is ``(sum_j |rho_j| ||h_j||)^2`` with ``||h_j|| <= L |theta_j|
+    lambda^(1/2)`` put in, L the largest slope of s (after Barron, 1993, and E, Ma, Wu, arXiv
+    1906.08039). Differentiable. Raises `ValueError` unless the activation is scale-invariant.
     """
     require_particles(particles, network)
     x = as_inputs(network, "x", x, particles.theta.dtype)

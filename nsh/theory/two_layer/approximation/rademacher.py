@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 
 from nsh._checks import is_concrete, require_all, require_integer, require_key
 from nsh.theory.two_layer.approximation.path_norm import largest_slope
-from nsh.theory.two_layer.given import as_inputs
+from nsh.theory.two_layer.checks import as_inputs
 from nsh.theory.two_layer.network import TwoLayer
 
 

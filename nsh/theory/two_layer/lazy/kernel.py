@@ -12,10 +12,10 @@ from nsh._checks import require
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.infinite_width.kernels import kernels
 from nsh.theory.effective.prediction.matrices import MATMUL
-from nsh.theory.two_layer.given import as_inputs, require_particles
+from nsh.theory.two_layer.checks import as_inputs, require_particles
+from nsh.theory.two_layer.initializer import Independent, Quadrature, Symmetric
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
-from nsh.theory.two_layer.start import Independent, Quadrature, Symmetric
 
 NORMAL = (Independent, Symmetric, Quadrature)
 
@@ -32,8 +32,8 @@ def infinite_ntk(network: TwoLayer, x: Any, z: Any = None) -> Float[Array, "n m"
     `nsh.theory.effective` is, which this is. Raises `ValueError` on other shapes and unless the
     start is normal: `Independent`, `Symmetric` or `Quadrature`.
     """
-    start = network.start
-    require(isinstance(start, NORMAL), "start", start, "Independent, Symmetric or Quadrature")
+    init = network.particle_init
+    require(isinstance(init, NORMAL), "particle_init", init, "Independent, Symmetric or Quadrature")
     x = as_inputs(network, "x", x, float)
     z = None if z is None else as_inputs(network, "z", z, float)
     rates = {"u": (0, 1), "theta": (network.inputs, 0), "both": (network.inputs, 1)}

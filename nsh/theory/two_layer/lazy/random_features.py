@@ -13,11 +13,11 @@ from nsh._shown import Shown
 from nsh.theory.effective.prediction.accuracy import judged
 from nsh.theory.effective.prediction.conditioning import factorise
 from nsh.theory.effective.prediction.matrices import MATMUL, as_amount, as_shaped, as_targets
-from nsh.theory.two_layer.given import as_inputs, require_particles
+from nsh.theory.two_layer.checks import as_inputs, require_particles
+from nsh.theory.two_layer.initializer import Independent
 from nsh.theory.two_layer.lazy.kernel import infinite_ntk
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
-from nsh.theory.two_layer.start import Independent
 
 
 class Ridge(Shown):

@@ -9,7 +9,7 @@ from jax.scipy.special import digamma, entr, gammaln
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all, require_integer
-from nsh.theory.two_layer.given import require_particles
+from nsh.theory.two_layer.checks import require_particles
 from nsh.theory.two_layer.mean_field.grid import Density
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nsh._checks import MOST, require, require_integer
+from nsh.theory.two_layer.mean_field.coefficients import coefficients_of
 from nsh.theory.two_layer.mean_field.entropy import moved_axes
 from nsh.theory.two_layer.mean_field.free_energy import pull_potential, regulariser
 from nsh.theory.two_layer.mean_field.grid import Density
-from nsh.theory.two_layer.mean_field.strengths import strengths
 from nsh.theory.two_layer.network import Examples, TwoLayer
 
 STEEPEST = 80.0  # change of potential over temperature from cell to cell; exp(-80) is as good as 0
@@ -48,19 +48,19 @@ def fokker_planck(
     start.grid.require_axes(network.outputs + network.inputs, "outputs + inputs")
     network.check_examples(examples)
     start.grid.require_memory(len(examples.x) + steps // every)
-    strength = strengths(network, hyper, start.mass.dtype, ("temperature",))
+    coefficients = coefficients_of(network, hyper, start.mass.dtype, ("temperature",))
     eta = jnp.asarray(hyper["learning_rate"], start.mass.dtype)
-    nodes = start.particles(network, strength.alpha)
+    nodes = start.particles(network, coefficients.alpha)
     hidden = network.activation(nodes.theta @ examples.x.T)
-    rest = regulariser(network, nodes, strength)
+    rest = regulariser(network, nodes, coefficients)
 
     def step(law: Density, _: None) -> tuple[Density, None]:
         particles = eqx.tree_at(lambda p: p.mass, nodes, law.mass.reshape(-1))
         V = pull_potential(network, particles, hidden, examples)
-        drift, mass = (V / strength.alpha + rest).reshape(law.mass.shape), law.mass
+        drift, mass = (V / coefficients.alpha + rest).reshape(law.mass.shape), law.mass
         for axis in moved_axes(network):
-            pace = eta * strength.temperature / law.grid.spacing[axis] ** 2
-            mass = _diffused(mass, drift / strength.temperature, axis, pace)
+            pace = eta * coefficients.temperature / law.grid.spacing[axis] ** 2
+            mass = _diffused(mass, drift / coefficients.temperature, axis, pace)
         return Density(law.grid, mass), None
 
     def block(law: Density, _: None) -> tuple[Density, Density]:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from nsh.theory.two_layer.given import require_particles
+from nsh.theory.two_layer.checks import require_particles
+from nsh.theory.two_layer.mean_field.coefficients import Coefficients, coefficients_of
 from nsh.theory.two_layer.mean_field.entropy import entropy, moved_axes
 from nsh.theory.two_layer.mean_field.grid import Density
-from nsh.theory.two_layer.mean_field.strengths import Strengths, strengths
 from nsh.theory.two_layer.network import Examples, TwoLayer
 from nsh.theory.two_layer.particles import Particles, mean_over
 
@@ -33,9 +33,9 @@ def energy(
 
     ``r = decay_u |u|^2 / 2 + decay_theta |theta|^2 / 2``, of the trained parts.
     """
-    particles, strength = _placed(network, law, hyper)
-    decay = mean_over(particles, regulariser(network, particles, strength))
-    return mean_loss(network, particles, examples) + strength.alpha**2 * decay
+    particles, coefficients = _placed(network, law, hyper)
+    decay = mean_over(particles, regulariser(network, particles, coefficients))
+    return mean_loss(network, particles, examples) + coefficients.alpha**2 * decay
 
 
 def free_energy(
@@ -55,9 +55,9 @@ def free_energy(
     errors it raises and which `neighbours` is for. Differentiable.
     """
     found = energy(network, law, examples, hyper)
-    _, strength = _placed(network, law, hyper)
+    _, coefficients = _placed(network, law, hyper)
     spread = entropy(network, law, neighbours=neighbours)
-    return found - strength.alpha**2 * strength.temperature * spread
+    return found - coefficients.alpha**2 * coefficients.temperature * spread
 
 
 def potential(
@@ -69,10 +69,10 @@ def potential(
     """
     require_particles(particles, network)
     network.check_examples(examples)
-    strength = strengths(network, hyper, particles.u.dtype)
+    coefficients = coefficients_of(network, hyper, particles.u.dtype)
     hidden = network.activation(particles.theta @ examples.x.T)
-    rest = regulariser(network, particles, strength)
-    return pull_potential(network, particles, hidden, examples) / strength.alpha + rest
+    rest = regulariser(network, particles, coefficients)
+    return pull_potential(network, particles, hidden, examples) / coefficients.alpha + rest
 
 
 def pull_potential(
@@ -92,27 +92,27 @@ def first_variation(
     It is constant where Q is least, that is at the Gibbs law. Where a part is kept, p is the
     density given it. Differentiable where p > 0.
     """
-    particles, strength = _placed(network, law, hyper)
+    particles, coefficients = _placed(network, law, hyper)
     kept = jnp.sum(law.mass, axis=moved_axes(network), keepdims=True)
     log_p = jnp.log(law.mass) - jnp.broadcast_to(jnp.log(kept), law.mass.shape)
     drift = potential(network, particles, examples, hyper).reshape(law.mass.shape)
-    return strength.alpha**2 * (drift + strength.temperature * log_p)
+    return coefficients.alpha**2 * (drift + coefficients.temperature * log_p)
 
 
 def regulariser(
-    network: TwoLayer, particles: Particles, strength: Strengths
+    network: TwoLayer, particles: Particles, coefficients: Coefficients
 ) -> Float[Array, " width"]:
     """r at each particle."""
     found = jnp.zeros_like(particles.mass)
     for name in network.trained_parts:
-        decay = getattr(strength, f"decay_{name}")
+        decay = getattr(coefficients, f"decay_{name}")
         found += decay * jnp.sum(getattr(particles, name) ** 2, axis=1) / 2
     return found
 
 
-def _placed(network: TwoLayer, law: Law, hyper: dict[str, Any]) -> tuple[Particles, Strengths]:
-    """The law as particles, and the strengths."""
+def _placed(network: TwoLayer, law: Law, hyper: dict[str, Any]) -> tuple[Particles, Coefficients]:
+    """The law as particles, and the coefficients."""
     if isinstance(law, Particles):
-        return law, strengths(network, hyper, law.u.dtype)
-    strength = strengths(network, hyper, law.mass.dtype)
-    return law.particles(network, strength.alpha), strength
+        return law, coefficients_of(network, hyper, law.u.dtype)
+    coefficients = coefficients_of(network, hyper, law.mass.dtype)
+    return law.particles(network, coefficients.alpha), coefficients

@@ -12,11 +12,14 @@ from jaxtyping import Array, Bool, Float
 
 from nsh._checks import require
 from nsh._extras import extra
-from nsh.theory.two_layer.given import require_particles
-from nsh.theory.two_layer.mean_field.at_rest import AtRest, at_rest
+from nsh.theory.two_layer.checks import require_particles
+from nsh.theory.two_layer.mean_field.coefficients import coefficients_of
 from nsh.theory.two_layer.mean_field.free_energy import regulariser
 from nsh.theory.two_layer.mean_field.grid import Density, Grid
-from nsh.theory.two_layer.mean_field.strengths import strengths
+from nsh.theory.two_layer.mean_field.stationary_distribution import (
+    StationaryDistribution,
+    stationary_distribution,
+)
 from nsh.theory.two_layer.network import Examples, TwoLayer
 from nsh.theory.two_layer.particles import Particles
 
@@ -27,14 +30,14 @@ class Gibbs(eqx.Module):
     """The law at rest, ``p* ~ exp(-(dL/dp / alpha^2 + r) / temperature)``, which minimises Q.
 
     `output`: f(x_i), [n, outputs]; `signal`: loss' there, on which alone p* depends; `law`: p*
-    by the places of theta (see `AtRest`); `free_energy`: ``Q(p*)``; `residual`: the largest
-    difference between `output` and the output of the law that it makes; `converged`: whether that
-    is small. `law.edge`, the mass at the grid's faces, is to be looked at too.
+    by the places of theta (see `StationaryDistribution`); `free_energy`: ``Q(p*)``; `residual`: the
+    largest difference between `output` and the output of the law that it makes; `converged`:
+    whether that is small. `law.edge`, the mass at the grid's faces, is to be looked at too.
     """
 
     output: Float[Array, "n outputs"]
     signal: Float[Array, "n outputs"]
-    law: AtRest
+    law: StationaryDistribution
     free_energy: Float[Array, ""]
     residual: Float[Array, ""]
     converged: Bool[Array, ""]
@@ -72,21 +75,21 @@ def gibbs(
     network.check_examples(examples)
     needed = ("temperature", *(f"decay_{name}" for name in network.trained_parts))
     dtype, count = examples.x.dtype, len(examples.x)
-    strength = strengths(network, hyper, dtype, needed)
+    coefficients = coefficients_of(network, hyper, dtype, needed)
     _check(network, grid, kept, count)
 
-    def law_of(output: Array, given: tuple) -> AtRest:
-        examples, strength, kept = given
-        return at_rest(
-            network, network.signal(output, examples.y), examples.x, strength, grid, kept
+    def law_of(output: Array, given: tuple) -> StationaryDistribution:
+        examples, coefficients, kept = given
+        return stationary_distribution(
+            network, network.signal(output, examples.y), examples.x, coefficients, grid, kept
         )
 
     def excess(output: Array, given: tuple) -> Array:
-        examples, strength, _ = given
+        examples, coefficients, _ = given
         law = law_of(output, given)
-        return output - law.outputs(network, examples.x, strength.alpha)
+        return output - law.outputs(network, examples.x, coefficients.alpha)
 
-    given = (examples, strength, kept)
+    given = (examples, coefficients, kept)
     tolerance = float(jnp.finfo(dtype).eps) ** (2 / 3)
     start = jnp.zeros((count, network.outputs), dtype)
     solver = optimistix.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
@@ -96,7 +99,7 @@ def gibbs(
     signal = network.signal(output, examples.y)
     loss = jnp.mean(jax.vmap(network.loss)(output, examples.y))
     pulled = jnp.sum(signal * output) / count
-    scale = strength.alpha**2 * strength.temperature
+    scale = coefficients.alpha**2 * coefficients.temperature
     small = jnp.asarray(100 * tolerance, dtype) * (1 + jnp.max(jnp.abs(output)))
     return Gibbs(
         output, signal, law, loss - pulled - scale * law.log_partition, residual, residual <= small
@@ -113,12 +116,12 @@ def gibbs_density(
     require(network.trained == "both", "trained", network.trained, "'both'")
     network.check_examples(examples)
     needed = ("temperature", "decay_u", "decay_theta")
-    strength = strengths(network, hyper, examples.x.dtype, needed)
-    nodes = Density.normal(grid).particles(network, strength.alpha)
+    coefficients = coefficients_of(network, hyper, examples.x.dtype, needed)
+    nodes = Density.normal(grid).particles(network, coefficients.alpha)
     hidden = network.activation(nodes.theta @ examples.x.T)
     V = jnp.sum(nodes.u * (hidden @ found.signal), axis=1) / len(examples.x)
-    drift = V / strength.alpha + regulariser(network, nodes, strength)
-    return Density.from_log(grid, -drift / strength.temperature)
+    drift = V / coefficients.alpha + regulariser(network, nodes, coefficients)
+    return Density.from_log(grid, -drift / coefficients.temperature)
 
 
 def _check(network: TwoLayer, grid: Grid | None, kept: Particles | None, count: int) -> None:

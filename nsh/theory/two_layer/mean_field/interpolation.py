@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all
-from nsh.theory.two_layer.given import require_particles
+from nsh.theory.two_layer.checks import require_particles
 from nsh.theory.two_layer.mean_field.grid import Density
 from nsh.theory.two_layer.particles import Particles
 

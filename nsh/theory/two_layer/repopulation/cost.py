@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import as_numbers, is_concrete, require, require_all
-from nsh.theory.two_layer.given import as_inputs, require_law, require_particles
+from nsh.theory.two_layer.checks import as_inputs, require_law, require_particles
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
 from nsh.theory.two_layer.repopulation.law import feature_norms
@@ -21,9 +21,9 @@ def representation_cost(
 
     The variance regulariser ``E_p |u|^2 ||h||^2`` in the variables ``rho = u p`` and p, in which f
     is linear: so loss plus this is convex, although it is not in u and p (Fang, Dong, Zhang, arXiv
-    2012.13982). Over laws its least value is ``(sum_j |rho_j| norms_j)^2``, at `optimal_law`.
-    Infinite where a unit of law 0 is needed. Differentiable where law > 0. Raises
-    `ValueError` on other shapes, and on a law or norms below 0.
+    2012.13982). Over laws its least value is ``(sum_j |rho_j| norms_j)^2``, at
+    `optimal_distribution`. Infinite where a unit of law 0 is needed. Differentiable where law > 0.
+    Raises `ValueError` on other shapes, and on a law or norms below 0.
     """
     rho, law, norms = (
         as_numbers(field, given, None)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from nsh.theory.two_layer.given import as_inputs, require_particles
+from nsh.theory.two_layer.checks import as_inputs, require_particles
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
 
@@ -24,7 +24,7 @@ def feature_norms(
     return optax.safe_norm(hidden, 0.0, axis=-1) / len(x) ** 0.5
 
 
-def optimal_law(
+def optimal_distribution(
     network: TwoLayer, particles: Particles, x: Float[Array, "n inputs"]
 ) -> Float[Array, " width"]:
     """``p*_j ~ |rho_j| ||h_j||``, ``rho_j = mass_j u_j``: probabilities of the particles.

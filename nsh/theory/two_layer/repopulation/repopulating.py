@@ -23,7 +23,7 @@ from nsh.bounds import Interval
 from nsh.system import System
 from nsh.theory.two_layer.network import Examples, TwoLayer
 from nsh.theory.two_layer.particles import Particles
-from nsh.theory.two_layer.repopulation.law import optimal_law
+from nsh.theory.two_layer.repopulation.law import optimal_distribution
 from nsh.theory.two_layer.repopulation.resample import resample
 
 OWN = ("jitter", "kept")
@@ -42,9 +42,9 @@ class Repopulating(System):
     """A `TwoLayer` network whose hidden units are drawn anew after every `every` steps.
 
     Repopulation draws as many units as there are, systematically (`resample`), from
-    ``(1 - kept) p* + kept mass``, with p* the `optimal_law` on the step's batch: f stays the same
-    on average, units that contribute little make room for copies of those that contribute much.
-    The theory (Fang, Dong, Zhang, arXiv 2012.13982; Fang, Gu, Zhang, Zhang, arXiv 1911.07626)
+    ``(1 - kept) p* + kept mass``, with p* the `optimal_distribution` on the step's batch: f stays
+    the same on average, units that contribute little make room for copies of those that contribute
+    much. The theory (Fang, Dong, Zhang, arXiv 2012.13982; Fang, Gu, Zhang, Zhang, arXiv 1911.07626)
     lets the law of infinitely many features move towards p*; this alternation for finitely many,
     and both parameters below, are a construction of this package, to be judged by measurement.
 
@@ -120,7 +120,7 @@ class Repopulating(System):
         key: Key[Array, ""],
     ) -> Particles:
         """As many units, drawn anew and set apart; see the class."""
-        law = optimal_law(self.network, particles, x)
+        law = optimal_distribution(self.network, particles, x)
         if "kept" in hyper:
             kept = jnp.asarray(hyper["kept"], law.dtype)
             law = (1 - kept) * law + kept * particles.mass

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from nsh._checks import require, require_integer, require_key
-from nsh.theory.two_layer.given import require_law, require_particles
+from nsh.theory.two_layer.checks import require_law, require_particles
 from nsh.theory.two_layer.particles import Particles
 
 Scheme = Literal["independent", "systematic"]
@@ -25,7 +25,7 @@ def resample(
 ) -> Particles:
     """`width` units of mass 1 / width, drawn from `law`; ``u_j`` becomes ``u_j mass_j / law_j``.
 
-    These importance weights keep ``E f`` what it was. With `optimal_law` every drawn unit
+    These importance weights keep ``E f`` what it was. With `optimal_distribution` every drawn unit
     contributes equally: |u_j| ||h_j|| is the same for all. `law`: probabilities of the particles,
     such as their masses (plain thinning: u stays as it is where they are equal). `scheme`:
     "independent" draws, whose error `sampling_variance` gives exactly, the first k of them being a

@@ -11,7 +11,7 @@ from quadrature import mean, mean_of_product
 
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.infinite_width import resources
-from nsh.theory.effective.infinite_width.blocks import blocks_of_kernels, kernels_in_blocks
+from nsh.theory.effective.infinite_width.blocks import iterate_kernel_blocks, kernels_on_host
 from nsh.theory.effective.infinite_width.kernels import kernels
 
 DEPTH = 10
@@ -129,10 +129,10 @@ def test_blocks_make_up_the_whole():
     architecture, x = Architecture("relu", DEPTH, **NUMBERS), inputs()
     found = kernels(architecture, x)
     inside = kernels(architecture, x, block=16)
-    host = kernels_in_blocks(architecture, x, block=16)
-    apart = kernels_in_blocks(architecture, x, x[:20], block=16)
+    host = kernels_on_host(architecture, x, block=16)
+    apart = kernels_on_host(architecture, x, x[:20], block=16)
     assert isinstance(host.ntk, np.ndarray)
-    places = [place for place, _ in blocks_of_kernels(architecture, x, block=16)]
+    places = [place for place, _ in iterate_kernel_blocks(architecture, x, block=16)]
     assert len(places) == 4 * 5 / 2
     assert places[-1] == (slice(48, 60), slice(48, 60))
     for matrix in ("nngp", "ntk"):
@@ -245,7 +245,7 @@ def test_vmap(x):
         ({"terms": 1}, "terms"),
     ],
 )
-@pytest.mark.parametrize("function", [kernels, kernels_in_blocks])
+@pytest.mark.parametrize("function", [kernels, kernels_on_host])
 def test_bad_input(function, change, message):
     given = {"x": np.ones((2, 3)), **change}
     with pytest.raises(ValueError, match=message):
@@ -256,11 +256,11 @@ def test_bad_input(function, change, message):
 def test_too_large_for_memory(monkeypatch):
     monkeypatch.setattr(resources, "available_bytes", lambda host=False: 1000)
     x = np.ones((40, 3))
-    with pytest.raises(ValueError, match="kernels_in_blocks"):
+    with pytest.raises(ValueError, match="kernels_on_host"):
         kernels(Architecture("relu", 2), x)
-    with pytest.raises(ValueError, match="blocks_of_kernels"):
-        kernels_in_blocks(Architecture("relu", 2), x)
-    first = next(blocks_of_kernels(Architecture("relu", 2), x, block=8))
+    with pytest.raises(ValueError, match="iterate_kernel_blocks"):
+        kernels_on_host(Architecture("relu", 2), x)
+    first = next(iterate_kernel_blocks(Architecture("relu", 2), x, block=8))
     assert first[1].ntk.shape == (8, 8)
 
 

@@ -10,7 +10,7 @@ from derivatives import check_three_ways
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.samples.autodiff_sampler import NetworkSamples, network_samples
 from nsh.theory.effective.samples.dntk_sampler import dntk_samples
-from nsh.theory.effective.samples.estimates import Measured, estimates, extrapolated, widened
+from nsh.theory.effective.samples.estimates import Measured, estimates, extrapolate, widen
 from nsh.theory.effective.samples.sampler import output_samples
 
 KEY = jax.random.key(0)
@@ -68,7 +68,7 @@ def test_conditional_means_are_means():
 def test_reference_values_of_relu():
     """K = 1, lambda_b = 0.5, lambda_W = 1, L = 5: V 20, A 87.5, B 60, D 35, F 20 over n."""
     narrow = Architecture("relu", 5, 48, C_W=2.0, lambda_b=0.5)
-    wide = widened(narrow)
+    wide = widen(narrow)
     keys = jax.random.split(KEY)
     pair = [
         estimates(output_samples(net, 0.5, key, seeds=10_240, outputs=4, padded=96))
@@ -82,7 +82,7 @@ def test_reference_values_of_relu():
         assert abs(found["K"].value - 1) < 4 * found["K"].error
         assert found["Theta"].value == pytest.approx(5, rel=0.01)
     expected = {"V": 20, "A": 87.5, "B": 60, "D": 35, "F": 20}
-    agree(extrapolated(*pair), {name: Measured(v / 48, 0.0) for name, v in expected.items()}, 3.5)
+    agree(extrapolate(*pair), {name: Measured(v / 48, 0.0) for name, v in expected.items()}, 3.5)
 
 
 def test_a_seed_is_the_same_in_any_ensemble():
@@ -140,11 +140,11 @@ def test_extrapolation_removes_the_second_order():
     def at(n):
         return {"V": Measured(3 / n + 5 / n**2, 0.1), "K": Measured(1.0, 0.1)}
 
-    found = extrapolated(at(10), at(20))
+    found = extrapolate(at(10), at(20))
     assert found.keys() == {"V"}
     assert found["V"].value == pytest.approx(0.3)
     assert found["V"].error == pytest.approx(0.1 * np.sqrt(17))
-    assert widened(UNEVEN).widths == (10, 14, 6)
+    assert widen(UNEVEN).widths == (10, 14, 6)
 
 
 @pytest.mark.core

@@ -16,11 +16,11 @@ from nsh.theory.two_layer import (
     clipped_squared_error,
     empirical_rademacher,
     generalisation_bound,
-    optimal_law,
+    initial_variance,
+    optimal_distribution,
     path_norm,
     rademacher_bound,
     sampling_variance,
-    start_variance,
 )
 from nsh.theory.two_layer.particles import Particles
 
@@ -58,7 +58,7 @@ def test_path_norm(relative_tolerance):
 @pytest.mark.parametrize("name", ["relu", "erf"])
 def test_variance_of_starts_against_integrals_and_starts(name, key):
     network = TwoLayer(2, Independent(8), outputs=2, activation=name)
-    found = start_variance(network, array(X), 1.5)
+    found = initial_variance(network, array(X), 1.5)
     s = {"relu": lambda z: max(z, 0.0), "erf": math.erf}[name]
 
     def square(deviation):
@@ -86,7 +86,7 @@ def test_the_approximation_bound_is_above_the_least_variance(name):
 
     @jax.jit
     def both(now):
-        law = optimal_law(network, now, array(X))
+        law = optimal_distribution(network, now, array(X))
         bound = approximation_bound(network, now, array(X))
         return sampling_variance(network, now, array(X), law), bound
 
@@ -178,7 +178,7 @@ def test_the_clipped_loss_has_the_lipschitz_constant_and_range_stated():
 def test_derivatives(relative_tolerance):
     def numbers(x):
         return jnp.stack([
-            start_variance(RELU, x, 1.0), rademacher_bound(RELU, x),
+            initial_variance(RELU, x, 1.0), rademacher_bound(RELU, x),
             approximation_bound(RELU, some_particles(0), x),
             empirical_rademacher(RELU, x, array(CIRCLE), jax.random.key(0), 3).mean(),
         ])  # fmt: skip

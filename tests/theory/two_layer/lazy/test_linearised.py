@@ -11,7 +11,7 @@ from derivatives import check_three_ways
 
 from nsh import FullBatch, SaveAt, ensemble, train
 from nsh.theory.effective.prediction.dynamics import mse_dynamics
-from nsh.theory.two_layer import Given, Independent, Symmetric, TwoLayer, cross_entropy
+from nsh.theory.two_layer import FromArrays, Independent, Symmetric, TwoLayer, softmax_cross_entropy
 from nsh.theory.two_layer.lazy.kernel import ntk
 from nsh.theory.two_layer.lazy.linearised import Linearised, Tangent
 from nsh.training import hypergradient
@@ -19,7 +19,7 @@ from nsh.training import hypergradient
 RANDOM = np.random.default_rng(0)
 X, Y, Z = RANDOM.normal(size=(6, 3)), RANDOM.normal(size=6), RANDOM.normal(size=(4, 3))
 KEY, STEPS, ETA = jax.random.key(0), 40, 0.5
-START = Given(RANDOM.normal(size=(4, 3)), RANDOM.normal(size=(4, 3)))
+START = FromArrays(RANDOM.normal(size=(4, 3)), RANDOM.normal(size=(4, 3)))
 HYPER = {"alpha": 2.0, "learning_rate": ETA}
 
 
@@ -86,7 +86,7 @@ def test_a_network_is_its_linearisation_once_it_is_lazy_but_not_before():
 
 def test_training_the_readout_alone_is_linear_already():
     """Whatever the loss, with decay and noise, as long as the key is the same."""
-    network = TwoLayer(3, START, outputs=3, trained="u", loss=cross_entropy)
+    network = TwoLayer(3, START, outputs=3, trained="u", loss=softmax_cross_entropy)
     linear = Linearised(network)
     examples = network.prepare(X, np.arange(6) % 3)
     hyper = HYPER | {"decay_u": 0.1, "temperature": 0.01}
@@ -127,7 +127,7 @@ def test_hypergradients():
 
 def test_derivatives_of_a_step_three_ways():
     def after(alpha, learning_rate, decay, u, theta):
-        system = Linearised(TwoLayer(3, Given(u[:, :1], theta), activation="erf"))
+        system = Linearised(TwoLayer(3, FromArrays(u[:, :1], theta), activation="erf"))
         hyper = {"alpha": alpha, "learning_rate": learning_rate, "decay_theta": decay}
         begun, data = system.init(KEY, hyper), system.prepare(X, Y)
         now = jax.tree.map(lambda leaf: 1.1 * leaf, begun.now)

@@ -9,7 +9,7 @@ from derivatives import check_three_ways
 from nsh import FullBatch, train
 from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.prediction import kernel_regression
-from nsh.theory.two_layer import Given, Quadrature, Symmetric, TwoLayer
+from nsh.theory.two_layer import FromArrays, Quadrature, Symmetric, TwoLayer
 from nsh.theory.two_layer.lazy.random_features import (
     feature_kernel,
     random_features,
@@ -54,7 +54,7 @@ def test_features_tend_to_their_kernel_and_ridge_on_them_to_kernel_ridge():
     @jax.jit
     @jax.vmap
     def both(theta):
-        net = network(Given(jnp.ones((width, 1)), theta))
+        net = network(FromArrays(jnp.ones((width, 1)), theta))
         learned, other = (random_features(net, particles(net), x) for x in (X, Z))
         fit = ridge_regression(learned, Y, ridge=0.1)
         return other @ learned.T, fit.predict(other)
@@ -95,7 +95,7 @@ def test_derivatives_three_ways():
     theta, ridge = RANDOM.normal(size=(4, 3)), np.array(0.2)
 
     def fit(theta, x, ridge):
-        net = network(Given(np.ones((4, 1)), theta))
+        net = network(FromArrays(np.ones((4, 1)), theta))
         features = random_features(net, particles(net), x)
         return ridge_regression(features, Y, ridge=ridge).weights
 
@@ -113,7 +113,7 @@ def test_features_too_badly_conditioned_for_their_weights_are_told():
 
 @pytest.mark.core
 def test_bad_input():
-    net = network(Given(np.ones((3, 1)), np.ones((3, 3))))
+    net = network(FromArrays(np.ones((3, 1)), np.ones((3, 3))))
     cases = [
         (lambda: ridge_regression(np.ones(3), Y), r"features.shape = \(3,\): must be \(n, feat"),
         (lambda: ridge_regression(np.ones((6, 2)), Y[:5]), r"y.shape = \(5,\): must be \(6,\)"),

@@ -9,7 +9,7 @@ import pytest
 import scipy.optimize
 from derivatives import QUICKLY, x64
 
-from nsh.theory.two_layer import Given, Independent, TwoLayer, cross_entropy
+from nsh.theory.two_layer import FromArrays, Independent, TwoLayer, softmax_cross_entropy
 from nsh.theory.two_layer.mean_field.fokker_planck import fokker_planck
 from nsh.theory.two_layer.mean_field.free_energy import first_variation, free_energy
 from nsh.theory.two_layer.mean_field.gibbs import gibbs, gibbs_density
@@ -124,7 +124,7 @@ def test_second_derivatives():
 
 
 def test_classification_with_several_outputs():
-    network = TwoLayer(1, Independent(3), outputs=2, activation="tanh", loss=cross_entropy)
+    network = TwoLayer(1, Independent(3), outputs=2, activation="tanh", loss=softmax_cross_entropy)
     labels = np.array([0, 0, 1, 1, 0, 1])
     hyper = {**HYPER, "temperature": 0.05, "decay_u": 0.1, "decay_theta": 0.05}
     examples, grid = network.prepare(X, labels), Grid((-7.0,), (7.0,), (81,))
@@ -147,7 +147,7 @@ def test_classification_with_several_outputs():
 
 def test_with_thetas_kept_it_is_ridge_regression():
     theta, mass = np.array([0.5, 1.0, -1.5, 2.5]), np.array([0.1, 0.2, 0.3, 0.4])
-    start = Given(np.zeros((4, 1)), theta[:, None], mass)
+    start = FromArrays(np.zeros((4, 1)), theta[:, None], mass)
     network = TwoLayer(1, start, activation="sin", trained="u")
     hyper = {name: HYPER[name] for name in ("alpha", "learning_rate", "temperature", "decay_u")}
     kept = network.init(jax.random.key(0), hyper)
@@ -168,7 +168,7 @@ def test_with_thetas_kept_it_is_ridge_regression():
 def test_with_the_law_of_u_kept_there_is_a_law_of_theta_to_each():
     u, mass = np.array([-2.0, 1.0, 3.0]), np.array([0.3, 0.5, 0.2])
     network = TwoLayer(
-        1, Given(u[:, None], np.zeros((3, 1)), mass), activation="sin", trained="theta"
+        1, FromArrays(u[:, None], np.zeros((3, 1)), mass), activation="sin", trained="theta"
     )
     kept = network.init(jax.random.key(0), HYPER)
     found = jax.jit(lambda: gibbs(network, EXAMPLES, HYPER, THETA, kept=kept))()

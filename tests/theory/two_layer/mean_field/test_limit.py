@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nsh import SaveAt, ensemble, train
-from nsh.theory.two_layer import Given, Independent, Quadrature, TwoLayer
+from nsh.theory.two_layer import FromArrays, Independent, Quadrature, TwoLayer
 from nsh.theory.two_layer.mean_field.fokker_planck import fokker_planck
 from nsh.theory.two_layer.mean_field.free_energy import free_energy
 from nsh.theory.two_layer.mean_field.grid import Density, Grid
@@ -134,7 +134,7 @@ def test_the_spread_of_nodes_over_seeds_is_their_error():
     node, weight = np.polynomial.hermite_e.hermegauss(48)
     u, theta = (axis.reshape(-1, 1) for axis in np.meshgrid(node, node))
     mass = np.outer(weight, weight).ravel() / weight.sum() ** 2
-    exact = trained_output.__wrapped__(Given(u, theta, mass))  # arrays have no hash
+    exact = trained_output.__wrapped__(FromArrays(u, theta, mass))  # arrays have no hash
     few, many = (trained_output(Quadrature(width), 8) for width in (2**8, 2**12))
     for found in (few, many):
         error = found.std(0, ddof=1) / np.sqrt(8)

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nsh.theory.two_layer import Examples, Given, Independent, Particles, TwoLayer, cross_entropy
+from nsh.theory.two_layer import (
+    Examples,
+    FromArrays,
+    Independent,
+    Particles,
+    TwoLayer,
+    softmax_cross_entropy,
+)
 from nsh.theory.two_layer.mean_field import grid as grid_module
 from nsh.theory.two_layer.mean_field.entropy import entropy
 from nsh.theory.two_layer.mean_field.free_energy import (
@@ -105,7 +112,7 @@ def of_seed(network, seed):
     return network.init(jax.random.key(seed), HYPER)
 
 
-SOFTMAX = TwoLayer(1, Independent(3), outputs=3, activation="tanh", loss=cross_entropy)
+SOFTMAX = TwoLayer(1, Independent(3), outputs=3, activation="tanh", loss=softmax_cross_entropy)
 LABELLED = SOFTMAX.prepare(X, np.array([0, 2, 1, 1, 0]))
 
 
@@ -129,7 +136,7 @@ def test_a_mixture_of_networks_has_the_mixed_output_and_no_more_than_the_mixed_l
 
 def test_loss_is_not_convex_along_a_path_of_parameters():
     # both ends are one network, with its two units numbered differently: half way, no unit is left
-    ends = [Given([[a], [-a]], [[a], [-a]]) for a in (1.0, -1.0)]
+    ends = [FromArrays([[a], [-a]], [[a], [-a]]) for a in (1.0, -1.0)]
     first, second = (TwoLayer(1, end, activation="tanh").init(jax.random.key(0), HYPER)
                      for end in ends)  # fmt: skip
 

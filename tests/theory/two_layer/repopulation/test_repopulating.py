@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from nsh import ensemble, train
-from nsh.theory.two_layer import Independent, Repopulating, TwoLayer, optimal_law
+from nsh.theory.two_layer import Independent, Repopulating, TwoLayer, optimal_distribution
 from nsh.training import FullBatch, SaveAt
 
 NUMBERS = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def test_between_repopulations_it_is_the_network(course):
         if not same:  # every unit is one of the trained ones, and has its share of the law
             norms = jnp.abs(after.theta[:, None] - plain.theta[None]).max(-1)
             assert norms.min(axis=1).max() < 1e-6
-            law = optimal_law(NETWORK, after, EXAMPLES.x)
+            law = optimal_distribution(NETWORK, after, EXAMPLES.x)
             np.testing.assert_allclose(law, 1 / WIDTH, rtol=1e-4)
 
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from jaxtyping import TypeCheckError
 
 from nsh.theory.two_layer import (
-    Given,
+    FromArrays,
     Independent,
     TwoLayer,
     feature_norms,
-    optimal_law,
+    optimal_distribution,
     representation_cost,
     resample,
     sampling_variance,
@@ -26,7 +26,7 @@ X = NUMBERS.normal(size=(N, INPUTS))
 U, THETA = NUMBERS.normal(size=(WIDTH, OUTPUTS)), NUMBERS.normal(size=(WIDTH, INPUTS))
 MASS = NUMBERS.dirichlet(np.ones(WIDTH))
 ALPHA = 1.7
-NETWORK = TwoLayer(INPUTS, Given(U, THETA, MASS), outputs=OUTPUTS, activation="tanh")
+NETWORK = TwoLayer(INPUTS, FromArrays(U, THETA, MASS), outputs=OUTPUTS, activation="tanh")
 
 
 def particles(u=U, theta=THETA, mass=MASS, alpha=ALPHA):
@@ -56,7 +56,7 @@ def test_norms_law_and_variance_are_those_of_the_definitions(relative_tolerance)
     np.testing.assert_allclose(feature_norms(NETWORK, particles(), array(X)), norms, **close)
     law = MASS * np.linalg.norm(U, axis=1) * norms
     law /= law.sum()
-    np.testing.assert_allclose(optimal_law(NETWORK, particles(), array(X)), law, **close)
+    np.testing.assert_allclose(optimal_distribution(NETWORK, particles(), array(X)), law, **close)
     for given_law in (law, MASS, np.full(WIDTH, 1 / WIDTH)):
         found = sampling_variance(NETWORK, particles(), array(X), array(given_law))
         np.testing.assert_allclose(found, exact_variance(given_law), **close)
@@ -68,7 +68,7 @@ def test_norms_law_and_variance_are_those_of_the_definitions(relative_tolerance)
 @given(st.integers(0, 2**32 - 1))
 def test_no_law_has_less_variance_than_the_optimal_one(seed):
     law = np.random.default_rng(seed).dirichlet(np.ones(WIDTH))
-    best = np.asarray(optimal_law(NETWORK, particles(), array(X)), float)
+    best = np.asarray(optimal_distribution(NETWORK, particles(), array(X)), float)
     assert exact_variance(best / best.sum()) <= exact_variance(law) + 1e-6
 
 
@@ -112,7 +112,7 @@ def test_least_cost_is_that_of_the_optimal_law():
     norms = feature_norms(NETWORK, now, array(X))
     rho = now.mass[:, None] * now.u
     least = jnp.sum(jnp.linalg.norm(rho, axis=1) * norms) ** 2
-    found = representation_cost(rho, optimal_law(NETWORK, now, array(X)), norms)
+    found = representation_cost(rho, optimal_distribution(NETWORK, now, array(X)), norms)
     np.testing.assert_allclose(found, least, rtol=1e-5)
     assert representation_cost(rho, jnp.zeros(WIDTH), norms) == jnp.inf
     assert representation_cost(jnp.zeros_like(rho), jnp.zeros(WIDTH), norms) == 0
@@ -121,7 +121,7 @@ def test_least_cost_is_that_of_the_optimal_law():
 @pytest.mark.parametrize("scheme", ["independent", "systematic"])
 def test_samples_have_the_network_as_mean_and_the_variance_of_theory(scheme, key):
     draws, width, now = 4000, 6, particles()
-    law = optimal_law(NETWORK, now, array(X))
+    law = optimal_distribution(NETWORK, now, array(X))
 
     @jax.jit
     def sampled(key):
@@ -166,7 +166,7 @@ def test_a_unit_of_law_zero_is_never_drawn(key):
 @pytest.mark.core
 def test_laws_that_are_not_a_number_are_told(key):
     now = particles(u=np.full((WIDTH, OUTPUTS), np.nan))
-    law = optimal_law(NETWORK, now, array(X))
+    law = optimal_distribution(NETWORK, now, array(X))
     assert jnp.all(jnp.isnan(law))
     drawn = jax.jit(lambda law: resample(particles(), law, key, 3))(law)
     assert jnp.all(jnp.isnan(drawn.u))
@@ -174,9 +174,9 @@ def test_laws_that_are_not_a_number_are_told(key):
 
 def test_networks_that_are_zero_keep_their_masses_and_have_finite_slopes():
     now = particles(u=np.zeros((WIDTH, OUTPUTS)))
-    np.testing.assert_array_equal(optimal_law(NETWORK, now, array(X)), now.mass)
+    np.testing.assert_array_equal(optimal_distribution(NETWORK, now, array(X)), now.mass)
     relu = TwoLayer(INPUTS, Independent(WIDTH), outputs=OUTPUTS)
-    slope = jax.jit(jax.grad(lambda p: optimal_law(relu, p, -jnp.abs(array(X)))[0]))(
+    slope = jax.jit(jax.grad(lambda p: optimal_distribution(relu, p, -jnp.abs(array(X)))[0]))(
         particles(theta=np.abs(THETA))
     )
     assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(slope))
@@ -186,7 +186,9 @@ def test_derivatives_of_the_variance(relative_tolerance):
     def variance(scale):
         now = particles()
         now = Particles(now.u + scale * now.u**2, now.theta * (1 + scale), now.mass, now.alpha)
-        return sampling_variance(NETWORK, now, array(X), optimal_law(NETWORK, now, array(X)))
+        return sampling_variance(
+            NETWORK, now, array(X), optimal_distribution(NETWORK, now, array(X))
+        )
 
     at, step = jnp.asarray(0.1), 1e-5 if relative_tolerance < 1e-8 else 1e-2
     forward = jax.jit(jax.vmap(lambda t: jax.jvp(variance, (t,), (jnp.ones(()),))))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-class Revealed(eqx.Module):
+class ConditionedMatrix(eqx.Module):
     """W [rows, columns] with entries ~ N(0, deviation^2), of which some products are known.
 
     ``W q = image`` for each orthonormal q of `right`, and ``W^T p = image`` for each of `left`.
@@ -25,7 +25,7 @@ class Revealed(eqx.Module):
 
     def times(
         self, v: Float[Array, " columns"], noise: Float[Array, " rows"]
-    ) -> tuple[Float[Array, " rows"], Revealed]:
+    ) -> tuple[Float[Array, " rows"], ConditionedMatrix]:
         """W v, and what is known of W after it; `noise`: of N(0, 1), used in no other product."""
         product, rest = jnp.zeros_like(noise), v
         for q, image in self.right:
@@ -35,14 +35,14 @@ class Revealed(eqx.Module):
         image = self.deviation * noise * self.rows
         for p, known in self.left:
             image = image + (jnp.dot(known, unit) - jnp.dot(p, image)) * p
-        revealed = Revealed(
+        revealed = ConditionedMatrix(
             self.deviation, self.rows, self.columns, (*self.right, (unit, image)), self.left
         )
         return product + length * image, revealed
 
-    def transposed(self) -> Revealed:
+    def transposed(self) -> ConditionedMatrix:
         """W^T, of which the same is known."""
-        return Revealed(self.deviation, self.columns, self.rows, self.left, self.right)
+        return ConditionedMatrix(self.deviation, self.columns, self.rows, self.left, self.right)
 
 
 def _normalised(

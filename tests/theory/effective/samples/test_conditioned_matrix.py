@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nsh.theory.effective.samples.revealed import Revealed
+from nsh.theory.effective.samples.conditioned_matrix import ConditionedMatrix
 
 ROWS, COLUMNS = 5, 4
 pytestmark = pytest.mark.core
 
 
 def revealed(rows=ROWS, columns=COLUMNS, deviation=0.7):
-    return Revealed(jnp.asarray(deviation), jnp.ones(rows), jnp.ones(columns))
+    return ConditionedMatrix(jnp.asarray(deviation), jnp.ones(rows), jnp.ones(columns))
 
 
 def normals(seed, *shape):
@@ -67,7 +67,7 @@ def test_law_of_a_chain_of_products():
 
 def test_padding_stays_empty():
     rows, columns = jnp.asarray([1.0, 1, 0]), jnp.asarray([1.0, 0, 0])
-    matrix = Revealed(jnp.asarray(1.0), rows, columns)
+    matrix = ConditionedMatrix(jnp.asarray(1.0), rows, columns)
     image, matrix = matrix.times(columns, jnp.ones(3))
     back, _ = matrix.transposed().times(image, jnp.ones(3))
     np.testing.assert_array_equal(image[2:], 0)

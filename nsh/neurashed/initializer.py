@@ -18,7 +18,7 @@ def _number(value: Any) -> Float[Array, ""]:
     return jnp.asarray(value, dtype=float)
 
 
-class Start(Shown):
+class Initializer(Shown):
     """A distribution of factors before training (arXiv 2112.09741: zero, constant or random)."""
 
     @abc.abstractmethod
@@ -26,7 +26,7 @@ class Start(Shown):
         """Logarithms of `count` independent draws; -inf for zero."""
 
 
-class Constant(Start):
+class Constant(Initializer):
     """The same value >= 0 for all; 0 suits only rules whose g+(0) > 0, such as `Additive`.
 
     Differentiable where the value is > 0. At 0 derivatives are NaN: states hold logarithms.
@@ -40,11 +40,11 @@ class Constant(Start):
             require(0 <= self.value < jnp.inf, "value", float(self.value), ">= 0 and finite")
 
     def log_sample(self, key: Key[Array, ""], count: int) -> Float[Array, " count"]:  # noqa: ARG002
-        """See `Start.log_sample`."""
+        """See `Initializer.log_sample`."""
         return jnp.full(count, jnp.log(self.value))
 
 
-class Uniform(Start):
+class Uniform(Initializer):
     """Uniform on (low, high] with 0 <= low < high. Differentiable in both ends (reparametrised)."""
 
     low: Float[Array, ""] = eqx.field(converter=_number, default=0.0)
@@ -60,7 +60,7 @@ class Uniform(Start):
             require(self.low < self.high < jnp.inf, "high", float(self.high), allowed)
 
     def log_sample(self, key: Key[Array, ""], count: int) -> Float[Array, " count"]:
-        """See `Start.log_sample`."""
+        """See `Initializer.log_sample`."""
         # 1 - u is never 0: a factor of exactly 0 would be dead for good under geometric rules
         share = 1 - jax.random.uniform(key, (count,), self.low.dtype)
         return jnp.log(self.low + (self.high - self.low) * share)

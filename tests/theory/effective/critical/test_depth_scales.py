@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.critical.nearby import nearby_inputs
-from nsh.theory.effective.critical.survival import fixed_point, phase_diagram, survival
+from nsh.theory.effective.critical.depth_scales import depth_scales, fixed_point, phase_diagram
+from nsh.theory.effective.critical.perturbation_growth import perturbation_growth
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(100)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
@@ -21,7 +21,7 @@ X64 = jax.config.read("jax_enable_x64")
 
 @functools.cache
 def compiled(activation):
-    return jax.jit(lambda C_b, C_W, start: survival(activation, C_b, C_W, start))
+    return jax.jit(lambda C_b, C_W, start: depth_scales(activation, C_b, C_W, start))
 
 
 def iterated(C_b, C_W, K, layers=3000):
@@ -70,18 +70,18 @@ def test_depths_are_those_of_the_layers():
     C_b, C_W = 0.1, 1.6
     found = compiled("tanh")(C_b, C_W, 1.0)
     net = Architecture("tanh", 30, C_b=C_b, C_W=C_W)
-    near = nearby_inputs(net, found.K, 1e-3, 1e-4)
+    near = perturbation_growth(net, found.K, 1e-3, 1e-4)
     layers = np.arange(30)
     np.testing.assert_allclose(
         near.norm, 1e-3 * np.exp(-layers / float(found.xi_parallel)), rtol=1e-3
     )
-    far = nearby_inputs(net, found.K, 0.0, 1e-4)
+    far = perturbation_growth(net, found.K, 0.0, 1e-4)
     np.testing.assert_allclose(
         far.distance, 1e-4 * np.exp(-layers / float(found.xi_perpendicular)), rtol=1e-3
     )
 
 
-def test_phase_diagram_is_survival_everywhere():
+def test_phase_diagram_is_depth_scales_everywhere():
     C_b, C_W = jnp.asarray([0.0, 0.3]), jnp.asarray([0.5, 1.0, 2.5])
     diagram = jax.jit(lambda b, W: phase_diagram("tanh", b, W))(C_b, C_W)
     for i, b in enumerate(C_b):
@@ -110,13 +110,13 @@ def test_derivatives():
         ((-0.1, 1.0), r"C_b = -0.1\d*: must be finite and >= 0"),
         ((0.0, -1.0), "C_W = -1.0: must be finite and >= 0"),
         ((0.0, np.nan), "C_W = nan"),
-        ((0.0, 1.0, 0.0), "start = 0.0: must be finite and > 0"),
+        ((0.0, 1.0, 0.0), "K1 = 0.0: must be finite and > 0"),
         ((np.zeros(2), 1.0), r"C_b.shape = \(2,\)"),
     ],
 )
 def test_bad_numbers(arguments, message):
     with pytest.raises(ValueError, match=message):
-        survival("tanh", *arguments)
+        depth_scales("tanh", *arguments)
     if "shape" not in message:
         with pytest.raises(ValueError, match=message):
             fixed_point("tanh", *arguments)

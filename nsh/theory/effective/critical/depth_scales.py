@@ -16,10 +16,10 @@ from nsh.activations.gaussian import gaussian
 from nsh.activations.program import Elementwise
 from nsh.theory.effective.susceptibility import susceptibilities
 
-DOWN, UP, POINTS = 1e-10, 1e8, 128  # search on either side of the start, as factors of it
+DOWN, UP, POINTS = 1e-10, 1e8, 128  # search on either side of K1, as factors of it
 
 
-class Survival(Shown):
+class DepthScales(Shown):
     """The fixed point K* of a layer's kernel map, its susceptibilities there, and depths.
 
     `K`: 0 or infinity where kernels vanish or explode. `xi_parallel`, `xi_perpendicular`
@@ -45,21 +45,21 @@ class Survival(Shown):
 
 
 def fixed_point(
-    activation: str | Elementwise | Activation, C_b: Any, C_W: Any, start: Any = 1.0
+    activation: str | Elementwise | Activation, C_b: Any, C_W: Any, K1: Any = 1.0
 ) -> Float[Array, ""]:
-    """Find the fixed point that ``K' = C_b + C_W g(K)`` leads to from K = `start`.
+    """Find the fixed point that ``K' = C_b + C_W g(K)`` leads to from K = `K1`.
 
-    0 (below 1e-10 `start`) and infinity (above 1e8 `start`) included. By bisection, so as exact
+    0 (below 1e-10 `K1`) and infinity (above 1e8 `K1`) included. By bisection, so as exact
     near criticality as far from it; for maps increasing in K, as those of all common activations
     are. Differentiable by C_b and C_W through the implicit function theorem: dK/dC_b
     = 1 / (1 - chi_par), dK/dC_W = g / (1 - chi_par). Raises `ValueError` on negative C_b, C_W and
-    on start <= 0.
+    on K1 <= 0.
     """
-    return _fixed_point(as_activation(activation), *_checked(C_b, C_W, start))
+    return _fixed_point(as_activation(activation), *_checked(C_b, C_W, K1))
 
 
 @jax.jit
-def _fixed_point(activation: Activation, C_b: Array, C_W: Array, start: Array) -> Array:
+def _fixed_point(activation: Activation, C_b: Array, C_W: Array, K1: Array) -> Array:
     def g(K: Array) -> Array:
         nodes = gaussian(K, activation)
         return nodes.mean_square(activation(nodes.z))
@@ -67,13 +67,13 @@ def _fixed_point(activation: Activation, C_b: Array, C_W: Array, start: Array) -
     def excess(K: Array) -> Array:
         return C_b + C_W * g(K) - K
 
-    dtype = start.dtype
+    dtype = K1.dtype
     ways = np.concatenate([np.geomspace(1, end, POINTS) for end in (UP, DOWN)])
-    paths = start * jnp.asarray(ways, dtype)
+    paths = K1 * jnp.asarray(ways, dtype)
     upwards, downwards = paths.reshape(2, -1)
     rises, falls = jax.vmap(excess)(paths).reshape(2, -1)
     rounding = max(4 * float(jnp.finfo(dtype).eps), 1e-13)  # the quadrature's own, in 64 bits
-    rests = jnp.abs(rises[0]) <= rounding * start
+    rests = jnp.abs(rises[0]) <= rounding * K1
     up = rises[0] > 0
     path, sign = jnp.where(up, upwards, downwards), jnp.where(up, 1.0, -1.0).astype(dtype)
     past = jnp.where(up, rises, falls) * sign < -rounding * path
@@ -87,39 +87,39 @@ def _fixed_point(activation: Activation, C_b: Array, C_W: Array, start: Array) -
 
         # neighbours on a path differ by less than a half: this comes down to rounding
         ends = jax.lax.fori_loop(0, jnp.finfo(dtype).nmant, halve, (near, path[place]))
-        return jnp.where(rests, start, jnp.sqrt(ends[0] * ends[1]))
+        return jnp.where(rests, K1, jnp.sqrt(ends[0] * ends[1]))
 
     K = jax.lax.custom_root(excess, path[place - 1], solve, lambda f, y: y / f(jnp.ones_like(y)))
     limit = jnp.where(up, jnp.inf, 0.0).astype(dtype)
     return jnp.where(rests | jnp.any(past), K, limit)
 
 
-def survival(
-    activation: str | Elementwise | Activation, C_b: Any, C_W: Any, start: Any = 1.0
-) -> Survival:
+def depth_scales(
+    activation: str | Elementwise | Activation, C_b: Any, C_W: Any, K1: Any = 1.0
+) -> DepthScales:
     """Kernel, susceptibilities and depths far from the input, at any (C_b, C_W).
 
-    `start`: the first layer's kernel, as in `fixed_point`, whose errors it raises. Where kernels
-    vanish or explode, susceptibilities are those of 1e-10 or 1e8 times the start.
+    `K1`: the first layer's kernel, as in `fixed_point`, whose errors it raises. Where kernels
+    vanish or explode, susceptibilities are those of 1e-10 or 1e8 times `K1`.
     """
-    return _survival(as_activation(activation), *_checked(C_b, C_W, start))
+    return _depth_scales(as_activation(activation), *_checked(C_b, C_W, K1))
 
 
 @jax.jit
-def _survival(activation: Activation, C_b: Array, C_W: Array, start: Array) -> Survival:
-    K = _fixed_point(activation, C_b, C_W, start)
-    nodes = gaussian(jnp.clip(K, start * DOWN, start * UP), activation)
+def _depth_scales(activation: Activation, C_b: Array, C_W: Array, K1: Array) -> DepthScales:
+    K = _fixed_point(activation, C_b, C_W, K1)
+    nodes = gaussian(jnp.clip(K, K1 * DOWN, K1 * UP), activation)
     chi = susceptibilities(nodes, activation, C_W)
-    return Survival(K, chi.parallel, chi.perpendicular)
+    return DepthScales(K, chi.parallel, chi.perpendicular)
 
 
 def phase_diagram(
     activation: str | Elementwise | Activation,
     C_b: Float[Array, " biases"],
     C_W: Float[Array, " weights"],
-    start: Any = 1.0,
-) -> Survival:
-    """`survival` at all pairs of C_b and C_W: leaves [biases, weights]; raises the same errors.
+    K1: Any = 1.0,
+) -> DepthScales:
+    """`depth_scales` at all pairs of C_b and C_W: leaves [biases, weights]; raises the same errors.
 
     Ordered (chi_perp < 1: inputs become alike) and chaotic (chi_perp > 1) phases meet at
     chi_perp = 1, the edge of chaos.
@@ -131,17 +131,17 @@ def phase_diagram(
         if is_concrete(values):
             fine = np.isfinite(values) & (values >= 0)
             require_all(fine, field, values, "finite and >= 0")
-    by_weight = jax.vmap(lambda b, W: survival(activation, b, W, start), in_axes=(None, 0))
+    by_weight = jax.vmap(lambda b, W: depth_scales(activation, b, W, K1), in_axes=(None, 0))
     return jax.vmap(by_weight, in_axes=(0, None))(C_b, C_W)
 
 
-def _checked(C_b: Any, C_W: Any, start: Any) -> tuple[Array, Array, Array]:
-    given = {"C_b": C_b, "C_W": C_W, "start": start}
+def _checked(C_b: Any, C_W: Any, K1: Any) -> tuple[Array, Array, Array]:
+    given = {"C_b": C_b, "C_W": C_W, "K1": K1}
     numbers = {field: as_numbers(field, value, float) for field, value in given.items()}
     for field, value in numbers.items():
         require(value.shape == (), f"{field}.shape", value.shape, "that of one number")
         if is_concrete(value):
-            positive = field == "start"
+            positive = field == "K1"
             fine = np.isfinite(value) & ((value > 0) if positive else (value >= 0))
             require_all(fine, field, value, f"finite and {'> 0' if positive else '>= 0'}")
-    return numbers["C_b"], numbers["C_W"], numbers["start"]
+    return numbers["C_b"], numbers["C_W"], numbers["K1"]

@@ -16,7 +16,7 @@ NOTHING = 1e-10  # of a1: what the next order leaves at z = STEP
 
 
 @dataclasses.dataclass(frozen=True)
-class SmallKernels:
+class NearZeroExpansion:
     """With C_b = 0 and C_W = 1/A2: ``K' = K (1 + a1 K^q)`` and ``chi_perp = 1 + b1 K^q``.
 
     Of s(0) = 0 with slopes a-, a+ on either side, ``A2 = (a-^2 + a+^2)/2``, and `rho` is A4/A2^2
@@ -35,7 +35,7 @@ class SmallKernels:
     b1: float
 
 
-def small_kernels(activation: Activation) -> SmallKernels | None:
+def near_zero_expansion(activation: Activation) -> NearZeroExpansion | None:
     """The expansion about K = 0; None unless s(0) = 0 and s has a slope there.
 
     Derivatives are automatic, at z = +-1e-8. Runs on the host, at once, under `jit` too.
@@ -54,6 +54,6 @@ def small_kernels(activation: Activation) -> SmallKernels | None:
     jump = abs(above - below)
     if jump > TINY * (abs(above) + abs(below)) and jump > 100 * STEP * np.max(np.abs(bend)):
         both = float((above - below) * np.sqrt(2 / np.pi) / A2)
-        return SmallKernels(A2, rho, 0.5, both, both)
+        return NearZeroExpansion(A2, rho, 0.5, both, both)
     a1, b1 = float(np.mean(a * c + 3 / 4 * b**2)) / A2, float(np.mean(bend)) / A2
-    return SmallKernels(A2, rho, 1.0, *(x if abs(a1) > NOTHING else 0.0 for x in (a1, b1)))
+    return NearZeroExpansion(A2, rho, 1.0, *(x if abs(a1) > NOTHING else 0.0 for x in (a1, b1)))

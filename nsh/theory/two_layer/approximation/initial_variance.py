@@ -8,11 +8,11 @@ from jaxtyping import Array, Float
 
 from nsh._checks import require_scalar
 from nsh.activations.gaussian import gaussian
-from nsh.theory.two_layer.given import as_inputs, require_positive
+from nsh.theory.two_layer.checks import as_inputs, require_positive
 from nsh.theory.two_layer.network import TwoLayer
 
 
-def start_variance(
+def initial_variance(
     network: TwoLayer, x: Float[Array, "n inputs"], alpha: Float[Array, ""] | float
 ) -> Float[Array, ""]:
     """``m E ||f_m||^2`` of m units with u, theta ~ N(0, 1) independent, as `Independent` draws.

@@ -16,7 +16,7 @@ from nsh.theory.effective.means import later_layers, over_layers
 from nsh.theory.effective.susceptibility import susceptibilities
 
 
-class NearbyInputs(Shown):
+class PerturbationGrowth(Shown):
     """The kernel of two inputs + and -: of their middle, and how they differ.
 
     ``K = (K_++ + K_-- + 2 K_+-) / 4``, ``norm = (K_++ - K_--) / 2`` and
@@ -35,8 +35,10 @@ class NearbyInputs(Shown):
         return (self.K - self.distance) / jnp.sqrt(own**2 - self.norm**2)
 
 
-def nearby_inputs(architecture: Architecture, K: Any, norm: Any, distance: Any) -> NearbyInputs:
-    """All layers' `NearbyInputs`, leaves [layers], from the numbers of layer 1.
+def perturbation_growth(
+    architecture: Architecture, K: Any, norm: Any, distance: Any
+) -> PerturbationGrowth:
+    """All layers' `PerturbationGrowth`, leaves [layers], from the numbers of layer 1.
 
     ``K' = C_b + C_W g``, ``norm' = chi_par norm``, ``distance' = chi_perp distance + h norm^2``,
     with susceptibilities at K; a skip adds gamma^2 times the old ones. (arXiv 2106.10165, section
@@ -55,13 +57,13 @@ def nearby_inputs(architecture: Architecture, K: Any, norm: Any, distance: Any) 
         require_all(np.asarray(numbers["distance"]) >= 0, "distance", distance, ">= 0")
     if is_concrete(numbers["K"]):
         require_all(np.asarray(numbers["K"]) > 0, "K", K, "> 0")
-    first = NearbyInputs(**numbers)
+    first = PerturbationGrowth(**numbers)
 
-    def step(now: NearbyInputs, after: tuple[Array, ...]) -> NearbyInputs:
+    def step(now: PerturbationGrowth, after: tuple[Array, ...]) -> PerturbationGrowth:
         C_b, C_W, *_ = after
         nodes = gaussian(now.K, architecture.activation)
         chi = susceptibilities(nodes, architecture.activation, C_W)
-        return NearbyInputs(
+        return PerturbationGrowth(
             C_b + C_W * nodes.mean_square(architecture.activation(nodes.z)) + gamma2 * now.K,
             (chi.parallel + gamma2) * now.norm,
             (chi.perpendicular + gamma2) * now.distance + chi.h * now.norm**2,

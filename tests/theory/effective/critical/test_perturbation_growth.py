@@ -6,7 +6,7 @@ import pytest
 from derivatives import check_three_ways, x64
 
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.critical.nearby import nearby_inputs
+from nsh.theory.effective.critical.perturbation_growth import perturbation_growth
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
@@ -37,7 +37,7 @@ def test_second_order_is_exact(name, function):
     C_b, C_W, depth = 0.1, 1.7, 4
     with x64(True):
         net = Architecture(name, depth, C_b=C_b, C_W=C_W)
-        run = jax.jit(lambda K, norm, distance: nearby_inputs(net, K, norm, distance))
+        run = jax.jit(lambda K, norm, distance: perturbation_growth(net, K, norm, distance))
         off = []
         for scale in (0.04, 0.02):
             K, norm, distance = 0.8, 0.4 * scale, 0.2 * scale**2
@@ -55,14 +55,14 @@ def test_second_order_is_exact(name, function):
 
 
 def test_cosine():
-    found = nearby_inputs(Architecture("relu", 1), 2.0, 0.5, 0.25)
+    found = perturbation_growth(Architecture("relu", 1), 2.0, 0.5, 0.25)
     plus, minus, cross = 2.75, 1.75, 1.75
     np.testing.assert_allclose(found.cosine, [cross / np.sqrt(plus * minus)], rtol=1e-6)
 
 
 def test_skips_add_to_all():
     gamma, C_W = 0.6, 0.0
-    found = nearby_inputs(Architecture("tanh", 3, C_W=C_W, gamma=gamma), 1.0, 0.1, 0.01)
+    found = perturbation_growth(Architecture("tanh", 3, C_W=C_W, gamma=gamma), 1.0, 0.1, 0.01)
     for part, start in ((found.K, 1.0), (found.norm, 0.1), (found.distance, 0.01)):
         np.testing.assert_allclose(part, start * gamma ** (2 * np.arange(3)), rtol=1e-6)
 
@@ -70,7 +70,7 @@ def test_skips_add_to_all():
 def test_derivatives():
     def last(C_b, C_W, norm):
         net = Architecture("tanh", 3, C_b=C_b, C_W=C_W)
-        return jax.tree.map(lambda part: part[-1], nearby_inputs(net, 0.7, norm, 0.01))
+        return jax.tree.map(lambda part: part[-1], perturbation_growth(net, 0.7, norm, 0.01))
 
     check_three_ways(last, np.asarray(0.1), np.asarray(1.5), np.asarray(0.2))
 
@@ -86,4 +86,4 @@ def test_derivatives():
 )
 def test_bad_numbers(given, message):
     with pytest.raises(ValueError, match=message):
-        nearby_inputs(Architecture("relu", 3), *given)
+        perturbation_growth(Architecture("relu", 3), *given)

@@ -13,7 +13,7 @@ from nsh._checks import is_concrete, require, require_all
 from nsh.theory.two_layer.network import TwoLayer
 
 
-class Strengths(NamedTuple):
+class Coefficients(NamedTuple):
     """alpha, temperature, decay_u and decay_theta; 0 where `hyper` has none."""
 
     alpha: Float[Array, ""]
@@ -22,13 +22,15 @@ class Strengths(NamedTuple):
     decay_theta: Float[Array, ""]
 
 
-def strengths(
+def coefficients_of(
     network: TwoLayer, hyper: dict[str, Any], dtype: Any, positive: Sequence[str] = ()
-) -> Strengths:
-    """The strengths in `hyper`; `ValueError` if it is bad, or lacks one that must be `positive`."""
+) -> Coefficients:
+    """The coefficients in `hyper`; `ValueError` if bad, or without one of `positive`."""
     network.check(hyper, 0)
     for name in positive:
         require(name in hyper, "hyper", sorted(hyper), f"a dict with {name!r}")
         if is_concrete(hyper[name]):
             require_all(np.asarray(hyper[name]) > 0, f"hyper[{name!r}]", hyper[name], "> 0")
-    return Strengths(*(jnp.asarray(hyper.get(name, 0.0), dtype) for name in Strengths._fields))
+    return Coefficients(
+        *(jnp.asarray(hyper.get(name, 0.0), dtype) for name in Coefficients._fields)
+    )

@@ -28,7 +28,7 @@ LARGEST, MOST_AXES = 2**21, 21201  # of a net of Sobol' points: the latter is Sc
 Drawn = tuple[Float[Array, "width outputs"], Float[Array, "width inputs"], Float[Array, " width"]]
 
 
-class Start(eqx.Module):
+class ParticleInitializer(eqx.Module):
     """The particles before training."""
 
     @abc.abstractmethod
@@ -39,7 +39,7 @@ class Start(eqx.Module):
         """Raise `ValueError` where it cannot serve a network of this size."""
 
 
-class Independent(Start):
+class Independent(ParticleInitializer):
     """`width` units with u, theta ~ N(0, 1) in every entry, independent; f = O(alpha / sqrt m)."""
 
     width: int = eqx.field(static=True, converter=plain_integer)
@@ -48,11 +48,11 @@ class Independent(Start):
         require_integer("width", self.width, 1)
 
     def draw(self, key: Key[Array, ""], inputs: int, outputs: int) -> Drawn:
-        """See `Start.draw`."""
+        """See `ParticleInitializer.draw`."""
         return _normal(key, self.width, inputs, outputs)
 
 
-class Symmetric(Start):
+class Symmetric(ParticleInitializer):
     """As `Independent`, but the second half repeats the first with -u in place of u: f = 0.
 
     Antisymmetric initialisation (Chizat, Oyallon, Bach, arXiv 1812.07956, section 1.2): the
@@ -66,12 +66,12 @@ class Symmetric(Start):
         require(width % 2 == 0, "width", width, "even")
 
     def draw(self, key: Key[Array, ""], inputs: int, outputs: int) -> Drawn:
-        """See `Start.draw`."""
+        """See `ParticleInitializer.draw`."""
         u, theta, mass = _normal(key, self.width // 2, inputs, outputs)
         return jnp.concatenate([u, -u]), jnp.tile(theta, (2, 1)), jnp.tile(mass / 2, 2)
 
 
-class Quadrature(Start):
+class Quadrature(ParticleInitializer):
     """`width` nodes for the infinite width: quasi-random points of N(0, 1) in every entry.
 
     A Sobol' net in all entries of u and theta, shifted at random by the key (Cranley and Patterson,
@@ -97,7 +97,7 @@ class Quadrature(Start):
         require(axes <= MOST_AXES, "inputs + outputs", axes, allowed)
 
     def draw(self, key: Key[Array, ""], inputs: int, outputs: int) -> Drawn:
-        """See `Start.draw`."""
+        """See `ParticleInitializer.draw`."""
         axes = outputs + inputs
         net = jnp.asarray(_sobol(self.width // 2, axes), float)
         point = (net + jax.random.uniform(key, (1, axes))) % 1
@@ -108,7 +108,7 @@ class Quadrature(Start):
         return jnp.concatenate([u, -u]), jnp.tile(theta, (2, 1)), mass
 
 
-class Given(Start):
+class FromArrays(ParticleInitializer):
     """Particles as given, e.g. those that other training ended with; mass 1 / width by default.
 
     Masses are >= 0 and sum to 1.
@@ -145,7 +145,7 @@ class Given(Start):
             require(abs(total - 1) < 1e-4, "sum of mass", total, "1")
 
     def draw(self, key: Key[Array, ""], inputs: int, outputs: int) -> Drawn:  # noqa: ARG002
-        """See `Start.draw`; the key is not used."""
+        """See `ParticleInitializer.draw`; the key is not used."""
         return self.u, self.theta, self.mass
 
 
