@@ -1,8 +1,9 @@
-"""One direction of imports, public interfaces only, and short files, read from the source."""
+"""One direction of imports, public interfaces only, one meaning for each name."""
 
 import ast
 import functools
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -118,8 +119,11 @@ def test_core_needs_only_what_is_always_installed(path):
         assert not any(is_within(name, "nsh.figures") for name in imports(path))
 
 
-@pytest.mark.parametrize(
-    "path", NSH + EXPERIMENTS + TESTS, ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_files_are_short(path):
-    assert len(path.read_text().splitlines()) <= 300
+def test_no_two_classes_have_one_name():
+    classes = [
+        node.name
+        for path in NSH
+        for node in tree_of(path).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert sorted(name for name, count in Counter(classes).items() if count > 1) == []

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from nsh.activations.arccos import angle, arcsine
-from nsh.activations.pairs import Dual, Moments, Pairs
+from nsh.activations.pairs import Dual, InputMoments, PairMoments
 
 
 class ClosedDual(Dual):
@@ -25,14 +25,14 @@ class ClosedDual(Dual):
 
     s: Callable[[Array, Array, Array], Array] = eqx.field(static=True)
 
-    def moments(self, K: Array) -> Moments:
+    def moments(self, K: Array) -> InputMoments:
         """See `Dual`."""
-        return Moments.of(K, *self._both(K, K, K))
+        return InputMoments.of(K, *self._both(K, K, K))
 
-    def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
+    def pairs(self, a: InputMoments, b: InputMoments, gap: Array) -> PairMoments:
         """See `Dual`."""
         both, slope = self._both(a.K, b.K, a.root_K * b.root_K * (1 - gap))
-        return Pairs(relative_gap(a, b, both, gap), slope, *_rounding(gap))
+        return PairMoments(relative_gap(a, b, both, gap), slope, *_rounding(gap))
 
     def _both(self, K_aa: Array, K_bb: Array, K_ab: Array) -> tuple[Array, Array]:
         return jax.jvp(lambda K: self.s(K_aa, K_bb, K), (K_ab,), (jnp.ones_like(K_ab),))
@@ -52,18 +52,18 @@ class ScaleInvariant(Dual):
         below, above = self.slopes
         return (below**2 + above**2) / 2, (above - below) ** 2 / (2 * np.pi)
 
-    def moments(self, K: Array) -> Moments:
+    def moments(self, K: Array) -> InputMoments:
         """See `Dual`."""
         A2, _ = self._numbers()
-        return Moments.of(K, A2 * K, jnp.full_like(K, A2))
+        return InputMoments.of(K, A2 * K, jnp.full_like(K, A2))
 
-    def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:  # noqa: ARG002
+    def pairs(self, a: InputMoments, b: InputMoments, gap: Array) -> PairMoments:  # noqa: ARG002
         """See `Dual`."""
         A2, bend = self._numbers()
         if not bend:
-            return Pairs(gap, jnp.full_like(gap, A2), 0.0, 0.0)
+            return PairMoments(gap, jnp.full_like(gap, A2), 0.0, 0.0)
         theta, rest = angle(gap)
-        return Pairs(gap - (bend / A2) * rest, A2 - bend * theta, 0.0, 0.0)
+        return PairMoments(gap - (bend / A2) * rest, A2 - bend * theta, 0.0, 0.0)
 
 
 class Erf(Dual):
@@ -72,13 +72,13 @@ class Erf(Dual):
     <s'_a s'_b> = (4/pi) / sqrt(X_a X_b - 4 K_ab^2) (Williams, Neural Computation 10, 1998).
     """
 
-    def moments(self, K: Array) -> Moments:
+    def moments(self, K: Array) -> InputMoments:
         """See `Dual`."""
         X = 1 + 2 * K
         square = (2 / np.pi) * arcsine(2 * K / X, 1 / X)
-        return Moments.of(K, square, (4 / np.pi) / jnp.sqrt(1 + 4 * K), jnp.sqrt(X))
+        return InputMoments.of(K, square, (4 / np.pi) / jnp.sqrt(1 + 4 * K), jnp.sqrt(X))
 
-    def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
+    def pairs(self, a: InputMoments, b: InputMoments, gap: Array) -> PairMoments:
         """See `Dual`."""
         norm = a.root_K * b.root_K
         X = a.beside(a.more) * b.beside(b.more)
@@ -86,7 +86,7 @@ class Erf(Dual):
         within = (one / (X + 2 * norm) + 2 * norm * gap) / X
         both = (2 / np.pi) * arcsine(2 * norm * (1 - gap) / X, within)
         slope = (4 / np.pi) / jnp.sqrt(one + 4 * norm**2 * gap * (2 - gap))
-        return Pairs(relative_gap(a, b, both, gap), slope, *_rounding(gap))
+        return PairMoments(relative_gap(a, b, both, gap), slope, *_rounding(gap))
 
 
 class Waves(Dual):
@@ -98,7 +98,7 @@ class Waves(Dual):
 
     numbers: tuple[float, ...] = eqx.field(static=True)  # alpha, beta, p, q, w
 
-    def moments(self, K: Array) -> Moments:
+    def moments(self, K: Array) -> InputMoments:
         """See `Dual`."""
         alpha, beta, p, q, w = self.numbers
         E, odd = jnp.exp(-(w**2) * K / 2), -jnp.expm1(-2 * w**2 * K) / 2
@@ -106,9 +106,9 @@ class Waves(Dual):
         square = alpha**2 + 2 * alpha * q * E + q**2 * even
         square = square + beta * K * (beta + 2 * p * w * E) + p**2 * odd
         slope = beta * (beta + 2 * p * w * E) + w**2 * (p**2 * even + q**2 * odd)
-        return Moments.of(K, square, slope, E)
+        return InputMoments.of(K, square, slope, E)
 
-    def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
+    def pairs(self, a: InputMoments, b: InputMoments, gap: Array) -> PairMoments:
         """See `Dual`."""
         alpha, beta, p, q, w = self.numbers
         root_a, root_b = w * a.root_K, w * b.root_K
@@ -122,7 +122,7 @@ class Waves(Dual):
         both = norm / w**2 * (1 - gap) * straight + p**2 * odd
         both = both + alpha * (alpha + q * E) + q**2 * even
         slope = straight + w**2 * (p**2 * even + q**2 * odd)
-        return Pairs(relative_gap(a, b, both, gap), slope, *_rounding(gap))
+        return PairMoments(relative_gap(a, b, both, gap), slope, *_rounding(gap))
 
 
 def _rounding(gap: Array) -> tuple[Array, Array]:
@@ -131,7 +131,7 @@ def _rounding(gap: Array) -> tuple[Array, Array]:
     return eps, eps
 
 
-def relative_gap(a: Moments, b: Moments, both: Array, gap: Array) -> Array:
+def relative_gap(a: InputMoments, b: InputMoments, both: Array, gap: Array) -> Array:
     """The gap of <s_a s_b>; where a diagonal is 0 the gap stays what it was."""
     norm = a.root_square * b.root_square
     there = norm > 0

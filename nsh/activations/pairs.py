@@ -16,7 +16,7 @@ def _entry(field: str, place: int, doc: str) -> property:
     return property(lambda self: getattr(self, field)[place], doc=doc)
 
 
-class Moments(eqx.Module):
+class InputMoments(eqx.Module):
     """One input's part: its variance K, <s^2>, <s'^2>, their roots, and what else pairs need.
 
     `numbers` and `roots`: all three, along the first axis. In one array, as a loop over layers
@@ -32,7 +32,7 @@ class Moments(eqx.Module):
     axis: int | None = eqx.field(static=True, default=None)
 
     @classmethod
-    def of(cls, K: Array, square: Array, slope: Array, more: Any = None) -> Moments:
+    def of(cls, K: Array, square: Array, slope: Array, more: Any = None) -> InputMoments:
         """Take the roots."""
         numbers = jnp.stack([K, square, slope])
         return cls(numbers, safe_sqrt(numbers), more)
@@ -44,11 +44,11 @@ class Moments(eqx.Module):
     root_square = _entry("roots", 1, "sqrt <s^2>.")
     root_slope = _entry("roots", 2, "sqrt <s'^2>.")
 
-    def as_rows(self) -> Moments:
+    def as_rows(self) -> InputMoments:
         """With an axis appended, to broadcast along rows."""
         return self._along(-1)
 
-    def as_columns(self) -> Moments:
+    def as_columns(self) -> InputMoments:
         """With an axis before the last, to broadcast along columns."""
         return self._along(-2)
 
@@ -56,12 +56,12 @@ class Moments(eqx.Module):
         """Part of `more`, as it broadcasts with the rest."""
         return part if self.axis is None else jnp.expand_dims(part, self.axis)
 
-    def _along(self, axis: int) -> Moments:
+    def _along(self, axis: int) -> InputMoments:
         numbers, roots = (jnp.expand_dims(part, axis) for part in (self.numbers, self.roots))
-        return Moments(numbers, roots, self.more, axis)
+        return InputMoments(numbers, roots, self.more, axis)
 
 
-class Pairs(NamedTuple):
+class PairMoments(NamedTuple):
     """Of pairs: the gap of <s_a s_b>, <s'_a s'_b>, and the estimated errors of both.
 
     The errors are relative to sqrt(<s_a^2> <s_b^2>) and sqrt(<s'_a^2> <s'_b^2>).
@@ -80,9 +80,9 @@ class Dual(eqx.Module):
     """Whether `pairs` has no errors but rounding, so that none are carried through the layers."""
 
     @abc.abstractmethod
-    def moments(self, K: Array) -> Moments:
+    def moments(self, K: Array) -> InputMoments:
         """Of variances K [...]."""
 
     @abc.abstractmethod
-    def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
+    def pairs(self, a: InputMoments, b: InputMoments, gap: Array) -> PairMoments:
         """Of gaps, and moments that broadcast against them."""

@@ -32,7 +32,7 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Criticality(Options):
+class CriticalityCommand(Options):
     """Find the critical initialisation of an activation for deep networks.
 
     Prints its universality class, the critical variances C_b (biases) and C_W (weights times
@@ -54,7 +54,7 @@ def completed() -> Any:
 
 def main(arguments: Sequence[str]) -> int:
     """Print, and perhaps draw, what the arguments ask for."""
-    asked = parse(Criticality, "criticality", arguments, more=EXAMPLES)
+    asked = parse(CriticalityCommand, "criticality", arguments, more=EXAMPLES)
     # here, and not above: --help does not wait for it
     with needs("study"):
         from nsh.cli import critical_point

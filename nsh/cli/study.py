@@ -25,7 +25,7 @@ Commented files to start from are in experiments/studies of nsh's repository."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
+class StudyCommand:
     """Run a hyperparameter study described by a TOML file, or resume it.
 
     Results: DIR/data.zarr (read it by nsh.study.open_study or xarray.open_zarr), figure.png and
@@ -48,15 +48,15 @@ class Study:
 
 def completed() -> Any:
     """What a shell offers after the command's name."""
-    return Study
+    return StudyCommand
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the study that the arguments ask for."""
-    return _run(parse(Study, "study", arguments, more=EXAMPLES))
+    return _run(parse(StudyCommand, "study", arguments, more=EXAMPLES))
 
 
-def _run(asked: Study) -> int:
+def _run(asked: StudyCommand) -> int:
     # here, and not above: --help does not wait for it
     with needs("study"):
         from nsh import study

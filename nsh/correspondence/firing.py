@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from nsh._checks import require
 
 
-class Firing(abc.ABC):
+class FiringThreshold(abc.ABC):
     """Thresholds for the nodes of one level; a node fires where its activation is above its own."""
 
     @abc.abstractmethod
@@ -24,7 +24,7 @@ class Firing(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class Above(Firing):
+class Above(FiringThreshold):
     """The same threshold for all nodes; 0 is what "active" means for ReLU."""
 
     value: float = 0.0
@@ -38,7 +38,7 @@ class Above(Firing):
 
 
 @dataclasses.dataclass(frozen=True)
-class FractionOfRange(Firing):
+class FractionOfRange(FiringThreshold):
     """So far up from a node's least to its largest activation: ``min + share (max - min)``.
 
     Nodes of any mean activation fire for some samples and not for others, some more often than
@@ -57,7 +57,7 @@ class FractionOfRange(Firing):
 
 
 @dataclasses.dataclass(frozen=True)
-class TopFraction(Firing):
+class TopFraction(FiringThreshold):
     """The `share` of samples with a node's largest activations: above its quantile ``1 - share``.
 
     All nodes fire equally often, but for ties, such as ReLU's at 0, which fire less.

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from nsh._checks import require, require_all, require_labels, require_numeric
 from nsh.correspondence.contributions import by_weights, level_maps, phi
-from nsh.correspondence.firing import Firing, FractionOfRange
+from nsh.correspondence.firing import FiringThreshold, FractionOfRange
 from nsh.correspondence.quality import Quality, quality
 from nsh.correspondence.units import (
     Partition,
@@ -65,7 +65,7 @@ def from_network(
     *,
     nodes: str | Sequence[Any] = "units",
     clusters_per_level: Sequence[int] | None = None,
-    firing: Firing = FractionOfRange(0.5),  # noqa: B008
+    firing: FiringThreshold = FractionOfRange(0.5),  # noqa: B008
     contributions: str | None = None,
     fan_in: int = 4,
     class_edges: int | None = None,

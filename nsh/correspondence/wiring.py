@@ -12,7 +12,7 @@ from nsh._checks import require, require_integer
 from nsh.neurashed.graph import Graph
 
 
-class Wired(NamedTuple):
+class WiredGraph(NamedTuple):
     """A graph, and the firing of its levels above the first for the samples it was made from."""
 
     graph: Graph
@@ -25,7 +25,7 @@ def wire(
     *,
     fan_in: int,
     class_edges: int,
-) -> Wired:
+) -> WiredGraph:
     """A graph whose nodes fire as nearly as they can as observed.
 
     `observed`: what fires at each level, lowest first, for n samples; `contributions`: from each
@@ -52,7 +52,7 @@ def wire(
     edges = strongest_class_edges(contributions[-1], class_edges)
     inputs, classes = observed[0].shape[1], contributions[-1].shape[1]
     graph = Graph.from_arrays(inputs, dependents, thresholds, edges, classes)
-    return Wired(graph, tuple(fires[1:]))
+    return WiredGraph(graph, tuple(fires[1:]))
 
 
 def best_thresholds(

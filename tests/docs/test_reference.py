@@ -1,5 +1,6 @@
 """Every public name is documented and in the reference; and what is not would be found."""
 
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -57,3 +58,12 @@ def test_notation_names_what_there_is(hook):
 
 def fields(kind):
     return {name for base in kind.__mro__ for name in inspect.get_annotations(base)}
+
+
+def test_no_public_name_means_two_things(hook):
+    """A name may be in two packages only if it is the same object."""
+    meanings = {}
+    for full in hook("public_names").public_names():
+        package, name = full.rsplit(".", 1)
+        meanings.setdefault(name, set()).add(id(getattr(importlib.import_module(package), name)))
+    assert [name for name, objects in meanings.items() if len(objects) > 1] == []

@@ -30,14 +30,14 @@ def four_point_vertex(architecture: Architecture, x: Float[Array, "n n_0"]) -> V
 
     (computed without the inverse, so inputs may be parallel or equal). V[a, a, a, a] is
     `fluctuations(...).V[-1]`. Source: arXiv 2106.10165, section 4.3. Shapes: x [n, n_0] to
-    [n, n, n, n]; any widths. Pairs by quadrature, four inputs as two pairs by Hermite expansion
-    (see `nsh.theory.effective.finite_width.correlated`). Cost a layer: n^2/2 quadratures and
-    n^4/8 small contractions, some milliseconds each: for a dozen inputs. Relative errors of the
-    moments, in 64 bits: of one or two different inputs 1e-8; of more 1e-6 for ReLU, 3e-4 for
-    kinks away from 0, 5e-3 where K is 100 and the activation's own scale 1, at correlations of
-    .99; smooth functions and smaller correlations much less.
-    Differentiable by x and the architecture's numbers. Raises `ValueError` for shapes, inputs that
-    are not finite or zero without C_b, gamma != 0 (a traced one gives NaN), no widths.
+    [n, n, n, n]; any widths. PairExpectations by quadrature, four inputs as two pairs by Hermite
+    expansion (see `nsh.theory.effective.finite_width.correlated`). Cost a layer: n^2/2 quadratures
+    and n^4/8 small contractions, some milliseconds each: for a dozen inputs. Relative errors of the
+    moments, in 64 bits: of one or two different inputs 1e-8; of more 1e-6 for ReLU, 3e-4 for kinks
+    away from 0, 5e-3 where K is 100 and the activation's own scale 1, at correlations of .99;
+    smooth functions and smaller correlations much less. Differentiable by x and the architecture's
+    numbers. Raises `ValueError` for shapes, inputs that are not finite or zero without C_b, gamma
+    != 0 (a traced one gives NaN), no widths.
     """
     architecture.hidden_widths()  # there are some
     require(x.ndim == 2 and min(x.shape) >= 1, "x.shape", x.shape, "[inputs, n_0], neither 0")
@@ -71,7 +71,7 @@ def _vertex(architecture: Architecture, K: Kernel) -> Vertex:
     return V
 
 
-class Pairs(Shown):
+class PairExpectations(Shown):
     """<s_a s_b>, its derivatives T[a, b, e, f] by K_ef, <s_a^3 s_b> and <s_a^2 s_b^2>.
 
     Of the pairs a <= b as `_numbered` orders them: L^-1 where K = L L^T, and the Hermite
@@ -94,7 +94,7 @@ def _numbered(n: int) -> tuple[np.ndarray, np.ndarray]:
     return pairs, number
 
 
-def _pairs(K: Kernel, activation: Activation) -> Pairs:
+def _pairs(K: Kernel, activation: Activation) -> PairExpectations:
     """Of all pairs of inputs. T needs no inverse: d/dK_ab is <s'_a s'_b> (Price), and scaling z_a
     gives d/dK_aa.
     """
@@ -125,10 +125,10 @@ def _pairs(K: Kernel, activation: Activation) -> Pairs:
     a_f, b_f = one[:, None, None, :], one[None, :, None, :]
     own, own_b, half = (x[:, :, None, None] for x in (own, own.T, slopes / 2))
     T = own * a_e * a_f + own_b * b_e * b_f + half * (a_e * b_f + a_f * b_e)
-    return Pairs(g, T, cubes, squares, inverse, F)
+    return PairExpectations(g, T, cubes, squares, inverse, F)
 
 
-def _fourth_moments(K: Kernel, pairs: Pairs) -> Vertex:
+def _fourth_moments(K: Kernel, pairs: PairExpectations) -> Vertex:
     """<s_a s_b s_c s_d>; of three or four different inputs each multiset is computed once.
 
     (a, a, b, c) is taken as the pairs (a, a) and (b, c); of the three ways to pair four different

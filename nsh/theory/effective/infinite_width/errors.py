@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from nsh.activations.pairs import Moments, Pairs
+from nsh.activations.pairs import InputMoments, PairMoments
 
 
 class Errors(NamedTuple):
@@ -20,9 +20,9 @@ class Errors(NamedTuple):
 def after_layer(
     errors: Errors,
     numbers: tuple[Array, ...],
-    sides: tuple[Moments, Moments],
+    sides: tuple[InputMoments, InputMoments],
     before: tuple[Array, Array],
-    found: Pairs,
+    found: PairMoments,
     total: Array,
 ) -> Errors:
     """The errors after one more layer.
@@ -43,7 +43,7 @@ def after_layer(
 
 
 def of_activation(
-    K_error: Array | float, sides: tuple[Moments, Moments], gap: Array, found: Pairs
+    K_error: Array | float, sides: tuple[InputMoments, InputMoments], gap: Array, found: PairMoments
 ) -> tuple[Array, Array]:
     """The errors of <s_a s_b> and <s'_a s'_b>, of a kernel that has one.
 

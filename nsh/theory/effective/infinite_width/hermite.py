@@ -16,7 +16,7 @@ from nsh.activations import Activation
 from nsh.activations.arccos import safe_sqrt
 from nsh.activations.closed_duals import relative_gap
 from nsh.activations.gaussian import TAIL, crowded, gaussian
-from nsh.activations.pairs import Dual, Moments, Pairs
+from nsh.activations.pairs import Dual, InputMoments, PairMoments
 from nsh.theory.effective.infinite_width.orthant import Ramps
 from nsh.theory.effective.infinite_width.smoothed_ramps import SmoothedRamps
 
@@ -60,7 +60,7 @@ class Expansion(Dual):
         part = kind(self.activation, dtype)
         return part, 2 if part.complete else self.terms
 
-    def moments(self, K: Array) -> Moments:
+    def moments(self, K: Array) -> InputMoments:
         """See `Dual`."""
         part, terms = self._known(K.dtype)
         beside = any(self.activation.kinks)
@@ -88,7 +88,7 @@ class Expansion(Dual):
         square, slope = self._broken_squares(K) if beside else squares[:2]
         rows, lost = part.of_rows(K)
         more = More(jnp.concatenate([whole, bent], 1), jnp.stack([tail, lost]), rows)
-        return Moments.of(K, square, slope, more)
+        return InputMoments.of(K, square, slope, more)
 
     def _broken_squares(self, K: Array) -> tuple[Array, Array]:
         """<s^2> and <s'^2>, the nodes breaking at kinks."""
@@ -98,7 +98,7 @@ class Expansion(Dual):
         square, slope = (jnp.sum(nodes.weight * one**2, 1).reshape(K.shape) for one in values)
         return jnp.where(K > 0, square, self.activation(jnp.zeros_like(K)) ** 2), slope
 
-    def pairs(self, a: Moments, b: Moments, gap: Array) -> Pairs:
+    def pairs(self, a: InputMoments, b: InputMoments, gap: Array) -> PairMoments:
         """See `Dual`."""
         part, terms = self._known(gap.dtype)
         cosine = 1 - gap
@@ -120,7 +120,7 @@ class Expansion(Dual):
             floor + jnp.where(norm > 0, falls * left + own, 0.0) / jnp.maximum(norm, 1e-30)
             for left, own, norm in zip(tail, lost, norms, strict=True)
         ]
-        return Pairs(relative_gap(a, b, both + more, gap), slope + steeper, *errors)
+        return PairMoments(relative_gap(a, b, both + more, gap), slope + steeper, *errors)
 
 
 @functools.lru_cache(maxsize=8)

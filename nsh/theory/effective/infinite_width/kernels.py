@@ -35,7 +35,7 @@ from jaxtyping import Array, Float
 
 from nsh._checks import as_finite, require, require_integer
 from nsh.activations.arccos import safe_sqrt
-from nsh.activations.pairs import Dual, Moments
+from nsh.activations.pairs import Dual, InputMoments
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.infinite_width.dual import dual_of
 from nsh.theory.effective.infinite_width.errors import Errors, after_layer, floored
@@ -75,7 +75,7 @@ class Rows(eqx.Module):
 
     unit: Directions
     root: Float[Array, " n"]
-    layers: Moments
+    layers: InputMoments
     roots: Float[Array, "depth n"]
     nngp: Float[Array, " n"]
     ntk: Float[Array, " n"]

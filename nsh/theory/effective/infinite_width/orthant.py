@@ -14,7 +14,7 @@ from jaxtyping import Array
 from nsh.activations import Activation
 from nsh.activations.arccos import angle, safe_sqrt
 from nsh.activations.gaussian import TAIL
-from nsh.activations.pairs import Moments
+from nsh.activations.pairs import InputMoments
 from nsh.activations.sampled import sampled
 
 NEAR = 1e-3  # how close to a kink its jump is measured, where no other kink is nearer
@@ -64,7 +64,7 @@ class Ramps:
         error = INTEGRAL**0.5 * float(np.sum(self.jumps**2)) ** 0.5
         return deviation, error * jnp.stack([deviation, jnp.ones_like(K)])
 
-    def pairs(self, a: Moments, b: Moments, gap: Array) -> tuple[Array, Array]:
+    def pairs(self, a: InputMoments, b: InputMoments, gap: Array) -> tuple[Array, Array]:
         """<R_a R_b> from order 2 on and <R'_a R'_b> from order 1 on, of the gaps.
 
         By Price's theorem they are integrals of the density at the kinks, phi2, over the

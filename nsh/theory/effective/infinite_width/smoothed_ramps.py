@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from nsh.activations import Activation
 from nsh.activations.arccos import safe_sqrt
-from nsh.activations.pairs import Moments
+from nsh.activations.pairs import InputMoments
 from nsh.activations.sampled import sampled
 
 # widths tried, from few to many; the last two for jumps of s'' at 0 and slow tails
@@ -75,7 +75,7 @@ class SmoothedRamps:
         size = 0.4 * jnp.stack([s, slope]).sum(1)
         return jnp.stack([root, share, tau * inverse]), float(jnp.finfo(K.dtype).eps) ** 0.5 * size
 
-    def pairs(self, a: Moments, b: Moments, gap: Array) -> tuple[Array, Array]:
+    def pairs(self, a: InputMoments, b: InputMoments, gap: Array) -> tuple[Array, Array]:
         """<s_a s_b> - <s_a> <s_b> and <s'_a s'_b> of the sums."""
         first, second = (index.ravel() for index in np.indices((len(self.tau),) * 2))
         products = (self.numbers[first, :, None] * self.numbers[second, None, :]) / (2 * np.pi)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.samples.conditioned_matrix import ConditionedMatrix
-from nsh.theory.effective.samples.sampler import Layers, Network, backward, forward
+from nsh.theory.effective.samples.sampler import Layers, SampledNetwork, backward, forward
 from nsh.theory.effective.samples.seeds import over_seeds, standard_normals
 from nsh.training.members import Device
 
@@ -51,7 +51,7 @@ def dntk_samples(
     Arguments, seeds and errors as in `output_samples`.
     """
     return over_seeds(
-        _sample, Network(architecture, x2, padded), key,
+        _sample, SampledNetwork(architecture, x2, padded), key,
         seeds=seeds, chunk=chunk, devices=devices, advance=advance,
     )  # fmt: skip
 
@@ -65,7 +65,7 @@ class _Tangent(eqx.Module):
     Wa: Float[Array, " width"]
 
 
-def _sample(network: Network, key: Key[Array, ""]) -> DntkSamples:
+def _sample(network: SampledNetwork, key: Key[Array, ""]) -> DntkSamples:
     architecture, width = network.architecture, network.widths[-1]
     hidden, widest = len(network.widths), network.widest
     noise, bias, weights, columns, tangents = standard_normals(
@@ -82,7 +82,7 @@ def _sample(network: Network, key: Key[Array, ""]) -> DntkSamples:
 
 
 def _tangents(
-    network: Network,
+    network: SampledNetwork,
     layers: Layers,
     deltas: Float[Array, "layers 2 width"],
     matrix: ConditionedMatrix,

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.means import first_layer, later_layers
-from nsh.theory.effective.samples.sampler import Network
+from nsh.theory.effective.samples.sampler import SampledNetwork
 from nsh.theory.effective.samples.seeds import over_seeds
 from nsh.training.members import Device
 
@@ -51,13 +51,13 @@ def forward_samples(
     `output_samples`. Differentiable by the architecture's numbers and x2 for fixed key, with
     chunk=None. Raises `ValueError` on bad input.
     """
-    shared = Network(architecture, x2, padded), jnp.stack(first_layer(architecture, x2))
+    shared = SampledNetwork(architecture, x2, padded), jnp.stack(first_layer(architecture, x2))
     return over_seeds(
         _sample, shared, key, seeds=seeds, chunk=chunk, devices=devices, advance=advance
     )
 
 
-def _sample(shared: tuple[Network, Array], key: Key[Array, ""]) -> ForwardSamples:
+def _sample(shared: tuple[SampledNetwork, Array], key: Key[Array, ""]) -> ForwardSamples:
     network, start = shared
     net = network.architecture
 

@@ -32,7 +32,7 @@ class Samples(eqx.Module):
     mixed: Float[Array, "*seeds"]
 
 
-class Network(eqx.Module):
+class SampledNetwork(eqx.Module):
     """What is sampled; all but activation, depth and `widest` are numbers, which may be traced.
 
     `widths`: of the hidden layers, whose arrays are padded to `widest`.
@@ -100,7 +100,7 @@ def output_samples(
     """
     require_integer("outputs", outputs, 2)
     return over_seeds(
-        _sample, (Network(architecture, x2, padded), outputs), key,
+        _sample, (SampledNetwork(architecture, x2, padded), outputs), key,
         seeds=seeds, chunk=chunk, devices=devices, advance=advance,
     )  # fmt: skip
 
@@ -112,7 +112,7 @@ def checked_x2(architecture: Architecture, x2: Any) -> Float[Array, ""]:
 
 
 def forward(
-    network: Network,
+    network: SampledNetwork,
     noise: Float[Array, "layers width"],
     bias: Float[Array, "layers width"],
 ) -> Layers:
@@ -165,7 +165,7 @@ def backward(
     return jnp.concatenate([deltas, last[None]]), matrix
 
 
-def _sample(shared: tuple[Network, int], key: Key[Array, ""]) -> Samples:
+def _sample(shared: tuple[SampledNetwork, int], key: Key[Array, ""]) -> Samples:
     network, outputs = shared
     architecture, width = network.architecture, network.widths[-1]
     hidden, widest = len(network.widths), network.widest
