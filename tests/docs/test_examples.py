@@ -1,0 +1,111 @@
+"""Examples in docstrings: they run and show what they say, and no public name is without one."""
+
+import doctest
+import importlib
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import nsh
+
+sys.path.append(str(Path(__file__).parents[2] / "docs" / "hooks"))
+
+_names = importlib.import_module("public_names")
+# what an example may use without importing it
+ASSUMED = {"jax": jax, "jnp": jnp, "np": np, "nsh": nsh}
+_ALL = _names.public_names()
+PUBLIC = {name: _ALL[name] for name in _names.documented_names()}
+# names that need no example of their own, and why
+EXEMPT: dict[str, str] = {}
+# how many names of a package still lack an example: these numbers may only become smaller
+STILL_MISSING = {
+    "nsh.activations": 5,
+    "nsh.bounds": 3,
+    "nsh.correspondence": 11,
+    "nsh": 1,
+    "nsh.figures": 25,
+    "nsh.measure": 30,
+    "nsh.networks": 16,
+    "nsh.neurashed": 37,
+    "nsh.neurashed.exact": 19,
+    "nsh.neurashed.extensions": 14,
+    "nsh.study": 17,
+    "nsh.system": 6,
+    "nsh.theory.effective": 72,
+    "nsh.theory.two_layer": 47,
+    "nsh.training": 33,
+}
+
+
+def docstrings(name):
+    """The docstrings of a name and of its methods."""
+    thing = PUBLIC[name]
+    found = {name: _names.documentation(name, thing)}
+    if inspect.isclass(thing):
+        members = {own: getattr(thing, own, None) for own in vars(thing)}
+        found |= {
+            f"{name}.{own}": member.__doc__
+            for own, member in members.items()
+            if inspect.isroutine(member) or isinstance(member, property)
+        }
+    return {where: inspect.cleandoc(text) for where, text in found.items() if text}
+
+
+def examples(name):
+    """The lines with ``>>>`` of a name's docstring, with what they print."""
+    return doctest.DocTestParser().get_examples(docstrings(name).get(name, ""))
+
+
+def without_example():
+    """Names that no example shows; a class can be shown by that of a function which returns it."""
+    own = [name for name in PUBLIC if any(example.want for example in examples(name))]
+    returned = " ".join(
+        str(inspect.signature(PUBLIC[name]).return_annotation)
+        for name in own
+        if inspect.isroutine(PUBLIC[name])
+    )
+    by_others = {
+        name
+        for name, thing in PUBLIC.items()
+        if inspect.isclass(thing) and re.search(rf"\b{thing.__name__}\b", returned)
+    }
+    return [name for name in PUBLIC if name not in {*own, *by_others, *EXEMPT}]
+
+
+@pytest.mark.long
+@pytest.mark.core
+@pytest.mark.parametrize("name", PUBLIC)
+def test_examples_show_what_they_say(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(verbose=False)
+    said = []
+    for where, text in docstrings(name).items():
+        test = doctest.DocTestParser().get_doctest(text, dict(ASSUMED), where, None, 0)
+        runner.run(test, out=said.append)
+    assert not runner.failures, "".join(said)
+
+
+def test_every_public_name_is_shown():
+    missing = without_example()
+    packages = {name.rpartition(".")[0] for name in PUBLIC}
+    for package in packages:
+        these = [name for name in missing if name.rpartition(".")[0] == package]
+        assert len(these) <= STILL_MISSING.get(package, 0), these
+
+
+def test_exempt_names_are_public_and_have_no_example():
+    assert [name for name in EXEMPT if name not in PUBLIC or examples(name)] == []
+
+
+def test_examples_become_blocks_of_code_in_the_documentation(hook):
+    text = "Adds.\n\nExample:\n    >>> a = [1, *b]\n    >>> a\n    [1]\n\nRaises `E` at <F>."
+    shown = (
+        "Adds.\n\nExample:\n\n```pycon\n>>> a = [1, *b]\n>>> a\n[1]\n```\n\nRaises `E` at &lt;F>."
+    )
+    assert hook("plain_text").escaped(text) == shown
