@@ -89,7 +89,7 @@ test-wheel:
 	$(VENV_WHEEL)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
 		--wheel-dir $(VENV_WHEEL)/dist .
 	$(VENV_WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt $(VENV_WHEEL)/dist/nsh-*.whl
+		-c constraints.txt $(VENV_WHEEL)/dist/neurashed-*.whl
 	$(VENV_WHEEL)/bin/python -I tests/wheel.py
 	$(VENV_WHEEL)/bin/python -I tests/import_time.py
 

@@ -2,7 +2,7 @@
 
 Top level: the `System` protocol, training and ensembles, and the neurashed model's own parts.
 `nsh.neurashed`, `nsh.networks` and `nsh.measure` hold the rest; `nsh.figures` needs the extra
-``nsh[figures]`` and is imported on its own.
+``neurashed[figures]`` and is imported on its own.
 """
 
 from nsh import measure, networks, neurashed, training

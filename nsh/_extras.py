@@ -23,11 +23,10 @@ def extra(name: str, user: str) -> Iterator[None]:
 def what_is_missing(missing: ModuleNotFoundError, name: str) -> str:
     """The package and the extra, and how to get it; an error in our own imports is raised again.
 
-    So is one about a module of Python's own, which this platform lacks. By path, not by name: on
-    the indices of packages `nsh` is something else.
+    So is one about a module of Python's own, which this platform lacks.
     """
     package = (missing.name or "").partition(".")[0]
     if package in ("", "nsh", "experiments", *sys.stdlib_module_names):
         raise missing
     install = f"pip install '.[{name}]' in a copy of the repository"
-    return f"needs {package}, in the extra nsh[{name}]: {install}"
+    return f"needs {package}, in the extra neurashed[{name}]: {install}"

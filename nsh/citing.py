@@ -31,7 +31,7 @@ def citation(*used: Any) -> None:
     numbers = {number for text in texts for number in ARXIV.findall(text)}
     software, *papers = references()
     chosen = [entry for entry in papers if numbers.intersection(ARXIV.findall(entry))]
-    print("\n\n".join([software.replace("VERSION", version("nsh")), *chosen]))
+    print("\n\n".join([software.replace("VERSION", version("neurashed")), *chosen]))
 
 
 def references() -> list[str]:

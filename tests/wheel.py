@@ -17,10 +17,10 @@ from nsh.networks import digits
 from nsh.neurashed import figure4, figure4_rules
 
 assert "site-packages" in nsh.__file__, nsh.__file__
-assert version("nsh") == nsh.__version__
+assert version("neurashed") == nsh.__version__
 assert resources.files("nsh").joinpath("py.typed").is_file()
 
-extras = {line.split(";")[0].strip() for line in requires("nsh") or () if "extra ==" in line}
+extras = {line.split(";")[0].strip() for line in requires("neurashed") or () if "extra ==" in line}
 assert extras, "no extras in the wheel's metadata"
 for name in ("matplotlib", "sklearn", "xarray", "zarr", "tyro", "networkx", "diffrax"):
     assert importlib.util.find_spec(name) is None, f"{name} came with the core"
@@ -48,7 +48,7 @@ for extra, use in {
         use()
     except ModuleNotFoundError as missing:
         said = str(missing)
-    assert f"in the extra nsh[{extra}]: pip install '.[{extra}]'" in said, said
+    assert f"in the extra neurashed[{extra}]: pip install '.[{extra}]'" in said, said
 
 
 def command(*arguments: str) -> tuple[int, str]:
@@ -62,7 +62,7 @@ assert command("--version") == (0, f"nsh {nsh.__version__}\n")
 code, said = command("--help")
 assert code == 0
 assert said.startswith("usage: nsh COMMAND"), said
-for name, missing in {"study": "nsh[study]", "reproduce": "in nsh's repository"}.items():
+for name, missing in {"study": "neurashed[study]", "reproduce": "in nsh's repository"}.items():
     code, said = command(name, "all")
     assert code == 3, said
     assert said.startswith(f"nsh {name}: "), said

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with explained(), readers_may_leave():
             if first in ("-h", "--help", "--version"):
-                print(f"nsh {importlib.metadata.version('nsh')}" if first == "--version" else HELP)
+                print(f"nsh {importlib.metadata.version('neurashed')}" if first == "--version" else HELP)
                 return DONE
             return _main_of(first)(rest)
     except Failure as failure:

@@ -1,4 +1,4 @@
-"""Figures: arrays in, matplotlib out, one style. Needs the extra ``nsh[figures]``.
+"""Figures: arrays in, matplotlib out, one style. Needs the extra ``neurashed[figures]``.
 
 Functions take axes, draw on them and return what they drew, but for those that make pictures that
 move; none touches pyplot or leaves a matplotlib setting changed.

@@ -1,4 +1,4 @@
-"""A run of a neurashed graph to be explored in a browser. Needs the extra ``nsh[interactive]``."""
+"""A run of a neurashed graph to be explored in a browser. Needs the extra ``neurashed[interactive]``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs to and from NetworkX (the extra ``nsh[graphs]``), and with it to and from files."""
+"""Graphs to and from NetworkX (the extra ``neurashed[graphs]``), and with it to and from files."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import jax
 
 from nsh.study.code import source
 
-PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "nsh")
+PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "neurashed")
 SETTINGS = (
     "jax_enable_x64",
     "jax_default_prng_impl",

@@ -236,7 +236,7 @@ def test_dataset_round_trip_and_provenance(fake, tmp_path):
     assert loaded["even"].dtype == np.bool_
     assert json.loads(loaded.attrs["seeds"]) == {"seeds": 4}
     versions = json.loads(loaded.attrs["versions"])
-    packages = {"python", "jax", "jaxlib", "equinox", "optax", "numpy", "nsh"}
+    packages = {"python", "jax", "jaxlib", "equinox", "optax", "numpy", "neurashed"}
     assert set(versions) == packages | {"nsh's source"}
     assert versions["numpy"] == np.__version__
     assert loaded.attrs["wall_time_seconds"] >= 0
