@@ -13,10 +13,11 @@ CORE := -m "core and not thorough"
 VENV := .venv
 VENV_LOWEST := .venv-lowest
 VENV_WHEEL := .venv-wheel
+VENV_RELEASE := .venv-release
 VENV_PEERS := .venv-peers
 VENV_KERNELS := .venv-kernels
 
-.PHONY: help reproduce claims benchmark notebooks lab docs check test test-long test-lowest test-wheel clean
+.PHONY: help reproduce claims benchmark notebooks lab docs check test test-long test-lowest test-wheel unused release-check clean
 
 help:
 	@echo 'make reproduce     run every experiment; figures, data and claims.json go to results/'
@@ -32,9 +33,11 @@ help:
 	@echo 'make docs          the documentation site, in site/; a broken link or an undocumented name fails'
 	@echo 'make check FILE=tests/test_readme.py   ruff and these tests, in seconds'
 	@echo 'make test          ruff, pyright and the tests'
-	@echo 'make test-long     the notebooks run anew, and the core tests with 64-bit floats'
-	@echo 'make test-lowest   the core tests on the lowest supported JAX'
+	@echo 'make test-long     the slow tests: notebooks and pages run anew, small experiments, examples'
+	@echo 'make test-lowest   the core tests on the lowest supported JAX, with 64-bit floats'
 	@echo 'make test-wheel    the wheel by itself, in a fresh environment without extras'
+	@echo 'make unused        names that nothing uses'
+	@echo 'make release-check build sdist and wheel, and check what an index of packages would show'
 	@echo 'make clean         remove the environments and caches; results/ stays'
 	@echo 'PYTHON=python3.12  chooses the interpreter (3.11 or newer) for a new environment'
 
@@ -73,15 +76,14 @@ check: $(VENV)/test.stamp
 test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/python -m pyright --pythonpath $(VENV)/bin/python
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/python -m pyright --threads 2 --pythonpath $(VENV)/bin/python
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not long"
 
 test-long: $(VENV)/test.stamp
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m long
-	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(CORE)
 
 test-lowest: $(VENV_LOWEST)/test.stamp
-	$(VENV_LOWEST)/bin/python -m pytest -n 2 --dist loadfile $(CORE)
+	JAX_ENABLE_X64=1 $(VENV_LOWEST)/bin/python -m pytest -n 2 --dist loadfile $(CORE)
 
 test-wheel:
 	rm -rf $(VENV_WHEEL)
@@ -93,13 +95,25 @@ test-wheel:
 	$(VENV_WHEEL)/bin/python -I tests/wheel.py
 	$(VENV_WHEEL)/bin/python -I tests/import_time.py
 
+unused: $(VENV)/test.stamp
+	$(VENV)/bin/python -m vulture
+
+release-check: $(VENV_RELEASE)/release.stamp
+	rm -rf $(VENV_RELEASE)/dist
+	$(VENV_RELEASE)/bin/python -m build --outdir $(VENV_RELEASE)/dist .
+	$(VENV_RELEASE)/bin/python -m twine check --strict $(VENV_RELEASE)/dist/*
+	$(VENV_RELEASE)/bin/python -I tests/release.py $(VENV_RELEASE)/dist
+
 clean:
-	rm -rf site $(VENV) $(VENV_LOWEST) $(VENV_WHEEL) $(VENV_PEERS) $(VENV_KERNELS) .pytest_cache .ruff_cache .hypothesis
+	rm -rf site $(VENV) $(VENV_LOWEST) $(VENV_WHEEL) $(VENV_RELEASE) $(VENV_PEERS) $(VENV_KERNELS) .pytest_cache .ruff_cache .hypothesis
 	find nsh experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stem is the extra of pyproject.toml to install; the stamp says that it is there.
 $(VENV)/%.stamp: pyproject.toml constraints.txt
 	$(call install,$(VENV),constraints.txt,$*)
+
+$(VENV_RELEASE)/%.stamp: pyproject.toml constraints.txt
+	$(call install_tools,$(VENV_RELEASE),constraints.txt,build twine)
 
 $(VENV_LOWEST)/%.stamp: pyproject.toml constraints-lowest.txt
 	$(call install,$(VENV_LOWEST),constraints-lowest.txt,$*)
@@ -115,6 +129,13 @@ define install_peers
 @echo 'Setting up $(1) for the benchmarks: some minutes, once.'
 @'$(PYTHON)' -m venv $(1)
 @$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $(2)
+@touch $@
+endef
+
+# $(call install_tools,environment,constraints,packages)
+define install_tools
+@'$(PYTHON)' -m venv $(1)
+@$(1)/bin/python -m pip install --quiet --disable-pip-version-check -c $(2) $(3)
 @touch $@
 endef
 

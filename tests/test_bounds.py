@@ -51,6 +51,7 @@ def test_rules_there_and_back(kind):
         np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
+@pytest.mark.long
 @FEW
 @given(shift=st.floats(-5, 5), kind=st.sampled_from(sorted(every_kind())))
 def test_any_real_number_is_a_valid_rule(shift, kind):

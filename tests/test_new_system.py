@@ -108,6 +108,7 @@ def test_ensembles_over_seeds_and_learning_rates(examples):
     assert accuracy[1].mean() > 0.9
 
 
+@pytest.mark.long
 @pytest.mark.thorough
 def test_differentiates_by_its_learning_rate():
     def loss(rate):

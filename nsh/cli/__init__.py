@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
 from nsh._checks import nearest
 from nsh.cli.exits import (
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with explained(), readers_may_leave():
             if first in ("-h", "--help", "--version"):
-                print(f"nsh {importlib.metadata.version('neurashed')}" if first == "--version" else HELP)
+                print(f"nsh {version('neurashed')}" if first == "--version" else HELP)
                 return DONE
             return _main_of(first)(rest)
     except Failure as failure:

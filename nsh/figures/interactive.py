@@ -1,4 +1,4 @@
-"""A run of a neurashed graph to be explored in a browser. Needs the extra ``neurashed[interactive]``."""
+"""Explore a run of a neurashed graph in a browser. Needs the extra ``neurashed[interactive]``."""
 
 from __future__ import annotations
 

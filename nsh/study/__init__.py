@@ -1,7 +1,7 @@
 """Hyperparameter studies: what to run as a value or a TOML file, in chunks, safe from crashes.
 
-Needs the extra ``neurashed[study]``. `read_study` makes a `Study` of a file, `run_study` runs it or goes
-on with it, `open_study` gives its data.
+Needs the extra ``neurashed[study]``. `read_study` makes a `Study` of a file, `run_study` runs or
+resumes it, `open_study` gives its data.
 """
 
 from nsh._extras import extra

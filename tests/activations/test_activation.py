@@ -50,6 +50,7 @@ def threshold(c):
     return as_activation(lambda z: jnp.sign(z) * jax.nn.relu(jnp.abs(z) - c))
 
 
+@pytest.mark.long
 def test_functions_that_compute_the_same_share_programs():
     traced = []
 

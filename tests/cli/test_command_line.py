@@ -116,7 +116,7 @@ def test_reproduce_without_the_repository_says_where_it_is(capsys, monkeypatch, 
 
 
 def test_missing_extras_are_named_and_other_missing_modules_are_errors():
-    install = r"needs xarray, in the extra neurashed\[study\]: pip install '\.\[study\]' in a copy of the"
+    install = r"needs xarray, in the extra neurashed\[study\]: pip install '\.\[study\]' in a copy"
     with pytest.raises(Failure, match=f"^{install}") as failed, needs("study"):
         raise ModuleNotFoundError("No module named 'xarray.core'", name="xarray")
     assert failed.value.code == 3
@@ -194,6 +194,7 @@ def completed(script, *words):
     return set(said[:-1])
 
 
+@pytest.mark.long
 @pytest.mark.thorough
 def test_bash_completes_commands_options_and_names(script):
     subprocess.run(["bash", "-n", script], check=True)

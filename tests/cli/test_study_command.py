@@ -65,6 +65,7 @@ iterations = 1
 """
 
 
+@pytest.mark.long
 def test_tuning_that_goes_nowhere_says_so(tmp_path, capsys):
     """|1 - rate|^(1/2) at rate 1: a value, and no slope."""
     file = write(tmp_path, IDLE)

@@ -97,6 +97,7 @@ def test_what_has_no_features_and_no_weights_is_refused():
         from_network(jnp.sum, CORNERS, y, features=features, nodes="filters", fan_in=2)
 
 
+@pytest.mark.long
 def test_maps_of_a_cnn_are_the_derivative_of_its_linear_part():
     cnn = CNN((2, 3), 4, (8, 8), jnp.tanh, key=jax.random.key(1))
     maps, norms = level_maps(cnn), outgoing_norms(cnn)

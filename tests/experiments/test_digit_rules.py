@@ -37,6 +37,7 @@ def task():
     return Task(system, examples, *losses)
 
 
+@pytest.mark.long
 def test_points_are_judged_by_the_models_own_logits(task):
     training = Training(jax.random.key(0), 2, 30, 1)
     exponents = np.random.default_rng(1).normal(size=(2, 9, task.numbers))

@@ -1,8 +1,10 @@
+import pytest
 from PIL import Image, ImageSequence
 
 from experiments import moving_picture
 
 
+@pytest.mark.long
 def test_picture_moves(tmp_path, monkeypatch):
     short = moving_picture.moving_picture(steps=40, frames=2)
     monkeypatch.setattr(moving_picture, "moving_picture", lambda: short)

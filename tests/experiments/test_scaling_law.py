@@ -122,6 +122,7 @@ def test_nothing_is_shared_where_nothing_should_be():
     assert measures.layout(1_000, 3, 0.0).shared == (0, 0, 0)
 
 
+@pytest.mark.long
 def test_law_of_the_features_that_always_fire():
     fires_for = jax.jit(jax.vmap(feature_pathway, in_axes=(None, 0)))
     second = slice(PLAN.widths[0], sum(PLAN.widths[:2]))

@@ -140,6 +140,7 @@ def test_a_systems_last_layer_is_read_off():
     np.testing.assert_allclose(values(found), expected, rtol=3e-4)
 
 
+@pytest.mark.long
 def test_gradients_three_ways():
     with x64(True):
         features, weights, _ = arrays(*random_case())

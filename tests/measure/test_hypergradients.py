@@ -128,6 +128,7 @@ def test_slopes_agree_three_ways():
     assert dict(zip(names, moved.tolist(), strict=True)) == dict.fromkeys(names, True) | still
 
 
+@pytest.mark.long
 def test_counting_measurements_have_slope_zero():
     with x64(True):
         names, point, measured = recorded(True)

@@ -108,6 +108,7 @@ def test_the_state_of_an_ensemble_is_met_with_a_hint():
     assert "state of one seed; for an ensemble's: jax.vmap" in caught.value.__notes__[-1]
 
 
+@pytest.mark.long
 def test_slopes_of_units_and_scales_are_those_of_their_numbers():
     """Two nodes that always fire below one: after T steps from 1 the score is 2 g^(3T)."""
     steps, g = 3, 1.25

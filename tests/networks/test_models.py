@@ -69,6 +69,7 @@ def pool(x):
     return y
 
 
+@pytest.mark.long
 def test_cnn_forward_is_numpy_loop():
     module = with_biases(CNN((2, 3), 4, (4, 8), key=KEY))
     x = np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
@@ -125,6 +126,7 @@ def test_no_hidden_layer_is_the_linear_classifier():
     np.testing.assert_array_equal(module(x), module.readout(x))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [lambda k: MLP(key=k), lambda k: CNN(key=k)])
 def test_jit_vmap_and_grad(make):
     module, x = make(KEY), jax.random.normal(KEY, (2, 8, 8))

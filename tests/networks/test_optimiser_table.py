@@ -24,6 +24,7 @@ def test_every_optimiser_has_a_line():
     assert list(ROWS) == list(optimisers())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", optimisers() if ALL else OF_A_KIND)
 def test_lines_are_as_measured(name):
     found = row(name)

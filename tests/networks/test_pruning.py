@@ -35,6 +35,7 @@ def weights(tree):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if leaf.ndim == 2]
 
 
+@pytest.mark.long
 @pytest.mark.core
 @pytest.mark.parametrize("keep", [0.01, 0.3, 0.5, 1.0])
 def test_magnitude_masks_are_those_of_a_sorted_list(params, keep):
@@ -53,6 +54,7 @@ def test_magnitude_masks_are_those_of_a_sorted_list(params, keep):
     assert all(leaf.all() for leaf in jax.tree.leaves(magnitude_mask(params, 0.01))[1::2])
 
 
+@pytest.mark.long
 @pytest.mark.core
 @pytest.mark.parametrize("scope", ["layer", "global"])
 def test_no_more_is_kept_than_asked(scope):
@@ -128,6 +130,7 @@ def test_random_masks_keep_every_weight_equally_often():
     assert np.abs(share - 5 / 12).max() < 4 * error
 
 
+@pytest.mark.long
 def test_training_with_a_mask_is_descent_in_the_kept_weights(params):
     """Against Optax on the kept weights alone, in vectors of their own."""
     rng = np.random.default_rng(0)

@@ -38,6 +38,7 @@ def accuracy(network, state, examples):
 
 # Test accuracy measured over 32 other seeds: mean and standard deviation between seeds. A mean of
 # 4 seeds more than 5 standard errors below it says that something is broken.
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("make", "rate", "steps", "mean", "deviation"),
     [
@@ -75,6 +76,7 @@ def loss_after_training(optimiser, steps):
     return loss
 
 
+@pytest.mark.long
 def test_hypergradient_three_ways():
     with x64():
         loss = loss_after_training(optax.sgd, 10)

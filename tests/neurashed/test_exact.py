@@ -116,6 +116,7 @@ def tail(q, trials, least, order):
     return float(sum(terms[1:], terms[0]).deriv(order)(Fraction(float(q))))
 
 
+@pytest.mark.long
 def test_slopes_of_survival_at_certainty_too(relative_tolerance):
     q = jnp.asarray([0.0, 0.0, 0.0, 0.3, 0.3, 0.9, 1.0, 1.0, 1.0, 1.0])
     trials = [1, 10, 5, 1, 10, 10, 1, 10, 9, 10]
@@ -175,6 +176,7 @@ def test_what_nearly_cancels_keeps_its_digits(relative_tolerance):
     np.testing.assert_allclose(1 - found, 1 - wanted, rtol=10 * relative_tolerance)
 
 
+@pytest.mark.long
 @pytest.mark.thorough
 def test_survival_phases_meet_at_the_critical_line():
     growth, decay, steps = floats(1.1, 0.95, 4000)
@@ -205,6 +207,7 @@ def test_batch_firing_probability_at_its_limits():
         np.testing.assert_allclose(found, [*wanted, 1.0], rtol=1e-5)
 
 
+@pytest.mark.long
 def test_derivatives_three_ways():
     p, size, growth, decay, steps = map(np.float64, (0.2, 3.0, 1.4, 0.8, 50.0))
     check_three_ways(exact.batch_firing_probability, p, size)

@@ -72,6 +72,7 @@ def test_the_full_batch_is_the_limit(edge_firing):
         np.testing.assert_allclose(covariance, 0, atol=1e-6)
 
 
+@pytest.mark.long
 def test_jit_vmap_and_derivatives():
     graph, inputs = figure1()
     system = Neurashed(graph)

@@ -50,6 +50,7 @@ def laws(system, rules, examples, size, steps):
     return exponents, paths, exact.joint_log_moments(system, rules, examples, size, steps)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("edge_firing", ["batch", "sample"])
 def test_long_training_grows_at_the_exponents(edge_firing):
     system, examples, _ = setting(figure1, edge_firing)
@@ -95,6 +96,7 @@ def brute_force(system, exponents, x, label):
     return np.array(scores), np.array(logits), logits[label] - others
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("figure", [figure1, figure4])
 def test_path_exponents_are_those_of_the_best_path(figure):
     system, examples, inputs = setting(figure)
@@ -106,6 +108,7 @@ def test_path_exponents_are_those_of_the_best_path(figure):
             np.testing.assert_allclose(ours[i], theirs, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.long
 def test_the_late_dominant_feature_of_figure_4():
     # the second node of level 2 is on all four pathways of its class: it outgrows the others
     system, examples, _ = setting(figure4)
@@ -134,6 +137,7 @@ def test_rules_by_level_and_rules_that_do_not_fit():
         exact.growth_exponents(system, Rules(Additive(0.1), Geometric(0.9)), ones)
 
 
+@pytest.mark.long
 def test_derivatives_and_jit():
     graph, inputs = figure1()
 

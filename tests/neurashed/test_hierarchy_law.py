@@ -46,6 +46,7 @@ def _shares(fires, task, level):
     return common.mean(), owned[mine].mean(), owned[~mine].mean(), np.mean(pairs)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "levels"), [("common", 3), ("own", 3), ("other", 3), ("within", 2)]
 )

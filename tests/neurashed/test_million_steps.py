@@ -10,6 +10,7 @@ from nsh.neurashed import figure4, figure4_rules
 from nsh.system import finite_logits, in_common_unit, log_probabilities
 
 
+@pytest.mark.long
 @pytest.mark.optimised
 def test_everything_is_finite_and_the_true_class_is_sure():
     graph, inputs = figure4()

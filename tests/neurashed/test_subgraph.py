@@ -113,6 +113,7 @@ def labels(x):
     return np.zeros(len(x), np.int32)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(8))
 def test_silenced(seed):
     graph, keep, alive, x, state, fired, logits = case(seed)

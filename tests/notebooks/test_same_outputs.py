@@ -87,6 +87,7 @@ def test_pieces_in_which_a_text_arrives_do_not_matter():
     assert differences(notebook("I = 1.845 bits"), pieces) == []
 
 
+@pytest.mark.long
 def test_runs_in_this_python_with_the_project_at_hand(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_ENABLE_X64", "1")
     lines = [

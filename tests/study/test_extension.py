@@ -35,6 +35,7 @@ def stopped_after_two(label, total):
     yield advance
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_figure")
 @pytest.mark.parametrize(
     ("sizes", "progress", "computed"),

@@ -214,6 +214,7 @@ def test_what_code_reads_and_cannot_be_seen_is_listed():
     }
 
 
+@pytest.mark.long
 def test_releases_of_packages_are_met_and_code_may_be_deep():
     names = {"__name__": "somewhere", "load_digits": sklearn.datasets.load_digits}
     exec("def f0(): return load_digits()", names)

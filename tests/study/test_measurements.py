@@ -58,6 +58,7 @@ def seen():
     return now, what, *both(now)
 
 
+@pytest.mark.long
 def test_every_name_gives_the_variables_it_says(seen):
     _, what, found, _ = seen
     variables = what.variables()

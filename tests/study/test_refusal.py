@@ -142,7 +142,8 @@ def test_what_is_no_store_of_a_study_is_refused(tmp_path, content):
 def test_store_says_where_it_comes_from(begun):
     attributes = json.loads((begun / "data.zarr" / "zarr.json").read_text())["attributes"]
     assert json.loads(attributes["configuration"])["seeds"] == 6
-    assert set(json.loads(attributes["versions"])) >= {"neurashed", "jax", "jaxlib", "numpy", "python"}
+    packages = {"neurashed", "jax", "jaxlib", "numpy", "python"}
+    assert set(json.loads(attributes["versions"])) >= packages
     assert isinstance(json.loads(attributes["settings"])["jax_enable_x64"], bool)
     assert "cpu" in attributes["device"]
 

@@ -55,6 +55,7 @@ def test_figure_is_written_beside_the_store(finished):
     assert names == {"data.zarr", "figure.png", "figure.pdf"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chunk", [1, 7, 100])
 @pytest.mark.usefixtures("no_figure")
 def test_numbers_do_not_depend_on_chunks(finished, tmp_path, chunk):
@@ -62,6 +63,7 @@ def test_numbers_do_not_depend_on_chunks(finished, tmp_path, chunk):
     assert_same_bytes(run_study(study, tmp_path), open_study(finished))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_figure")
 def test_file_and_python_give_the_same_store(finished, tmp_path):
     study = read_study(write(tmp_path))
@@ -85,6 +87,7 @@ def test_all_blocks_run_one_program(tmp_path):
     assert len(traced) <= 3  # one compilation, not one for each block
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_figure")
 def test_crash_at_every_synchronisation(tmp_path, monkeypatch):
     study = swelling(seeds=5, chunk=3)
@@ -104,6 +107,7 @@ def flip(path):
 CHUNK = "cross_entropy/c/1/1/0"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_figure")
 @pytest.mark.parametrize("damage", [truncate, flip, lambda path: path.unlink()])
 @pytest.mark.parametrize("name", [CHUNK, "status/c/1/1", "checksum/c/1/1/0"])
@@ -119,6 +123,7 @@ def test_damaged_chunk_is_reported_and_recomputed(finished, tmp_path, damage, na
     assert files(tmp_path) == files(finished)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_figure")
 @pytest.mark.parametrize("name", ["cross_entropy/zarr.json", "seed/c/0", "checksum/zarr.json"])
 @pytest.mark.parametrize("damage", [truncate, lambda path: path.unlink()])

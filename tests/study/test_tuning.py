@@ -58,6 +58,7 @@ def data(tmp_path_factory):
     return run_study(study(), tmp_path_factory.mktemp("tuned"))
 
 
+@pytest.mark.long
 def test_mean_over_seeds_is_tuned_from_every_start(data):
     assert data["objective"].dims == ("rate", "iteration")
     assert data["tuned.rate"].dims == ("rate", "iteration")
@@ -81,11 +82,13 @@ def test_mean_over_seeds_is_tuned_from_every_start(data):
     )
 
 
+@pytest.mark.long
 def test_chunks_change_nothing(data, tmp_path):
     assert study(chunk=100).blocks.counts == (1, 1)
     assert_same_bytes(run_study(study(chunk=100), tmp_path), data)
 
 
+@pytest.mark.long
 def test_every_seed_has_its_own(tmp_path):
     changes = {"per_seed": True, "grid": {}, "hyper": {"rate": 0.3, "drift": 0.2}, "chunk": 3,
                "parameters": ("rate", "drift"), "maximise": True, "iterations": 3}  # fmt: skip
@@ -99,6 +102,7 @@ def test_every_seed_has_its_own(tmp_path):
     assert_same_bytes(run_study(study(**(changes | {"chunk": 100})), tmp_path / "two"), data)
 
 
+@pytest.mark.long
 def test_bounds_hold(tmp_path):
     data = run_study(study(bounds={"rate": (0, 0.5)}, grid={}, iterations=8), tmp_path)
     assert ((data["tuned.rate"] > 0) & (data["tuned.rate"] < 0.5)).all()

@@ -68,6 +68,7 @@ def test_the_problem():
     assert other.loss is softmax_cross_entropy
 
 
+@pytest.mark.long
 def test_grid_over_the_dial_and_tuning_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "save_figure", lambda figure, directory: None)
     study = read_study(write(tmp_path, FILE))

@@ -35,10 +35,6 @@ def on_a_line(values):
     return jnp.asarray(values, float)[:, None] * jnp.array([[0.6, 0.8]])
 
 
-def assert_all_finite(tree):
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
-
-
 class Linear(System):
     """Softmax regression without bias, trained by gradient descent."""
 

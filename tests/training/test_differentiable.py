@@ -55,6 +55,7 @@ def everything_shown(now, example):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "firing"),
     [

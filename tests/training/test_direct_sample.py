@@ -109,6 +109,7 @@ def gains(system, examples, rules, size, steps, seeds, method, seed):
     return np.concatenate([np.asarray(part, np.float64) for part in state], axis=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("size", "edge_firing"), [(1, "batch"), (3, "batch"), (3, "sample")])
 def test_agrees_in_law_with_stepping_and_with_the_moments(size, edge_firing):
     graph, inputs = figure1()
@@ -138,6 +139,7 @@ def test_agrees_in_law_with_stepping_and_with_the_moments(size, edge_firing):
         assert test.pvalue > 1e-4
 
 
+@pytest.mark.long
 def test_a_million_steps_of_figure_4():
     graph, inputs = figure4()
     system = Neurashed(graph, Constant(1.0), Constant(1.0))
@@ -161,6 +163,7 @@ def test_a_million_steps_of_figure_4():
     np.testing.assert_allclose(final[:, 6], steps * 0.75 * np.log(1.022), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_derivatives_by_the_rates():
     graph, inputs = figure1()
 

@@ -118,6 +118,7 @@ def test_ensemble_is_train_over_folded_keys():
         )
 
 
+@pytest.mark.long
 @pytest.mark.optimised
 def test_grid_has_the_same_seeds_for_every_hyperparameter():
     what = neurashed()

@@ -81,6 +81,7 @@ def log_size(run):
     return jnp.mean(run.state.log_amplification**2) + jnp.sum(weights * run.state.log_weight)
 
 
+@pytest.mark.long
 def test_all_modes_agree_with_each_other_and_with_differences():
     with x64(True):
         system, examples = figure4_system()
@@ -95,6 +96,7 @@ def saved_size(run):
     return jnp.sum(run.saved * jnp.asarray(run.steps + 1, run.saved.dtype))
 
 
+@pytest.mark.long
 def test_modes_agree_on_what_is_recorded():
     with x64(True):
         system, examples = figure4_system()
@@ -113,6 +115,7 @@ def make_mlp(key):
     return MLP((3, 4, 2), key=key)
 
 
+@pytest.mark.long
 def test_real_networks():
     with x64(True):
         system, random = Network(make_mlp, optax.sgd), np.random.default_rng(0)

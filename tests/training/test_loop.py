@@ -51,6 +51,7 @@ def more(save, name):
     return pytest.param(save, id=name, marks=pytest.mark.thorough)
 
 
+@pytest.mark.long
 def test_recording_changes_nothing_in_long_runs():
     """Sums are settled after the same steps, wherever recordings fall."""
     rules = Rules(Affine(1.1, 0.01), Geometric(0.9))
@@ -61,6 +62,7 @@ def test_recording_changes_nothing_in_long_runs():
     assert all(eqx.tree_equal(alone, other) for other in recorded)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "save",
     [

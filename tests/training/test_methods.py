@@ -85,6 +85,7 @@ def assert_same(ours, theirs, tolerance):
         )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_methods_agree_on_100_random_graphs_in_float64(case):
     make_rules, reading, batch = CASES[case]
@@ -124,6 +125,7 @@ def figure4_run(rules=None):
 SAMPLERS = [WithReplacement(1), WithReplacement(3), Epochs(3), FullBatch()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
 def test_methods_agree_for_every_sampler(sampler, relative_tolerance):
     options = {"steps": 53, "sampler": sampler, "save": SaveAt(every=10)}
@@ -135,6 +137,7 @@ def test_methods_agree_for_every_sampler(sampler, relative_tolerance):
         assert_same(ours, theirs, 100 * relative_tolerance)
 
 
+@pytest.mark.long
 def test_parallel_in_time_in_blocks_and_at_irregular_times(relative_tolerance):
     rules = Rules(Affine(1.02, 0.013), Affine(0.97, -0.0017))
     options = {"steps": 60, "save": SaveAt(steps=(0, 4, 8, 12, 57))}
@@ -144,6 +147,7 @@ def test_parallel_in_time_in_blocks_and_at_irregular_times(relative_tolerance):
     assert_same((found.state, found.saved), (exact.state, exact.saved), 100 * relative_tolerance)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("samples", [20, 50, 400])
 def test_closed_form_counts_samples_however_many(samples, relative_tolerance):
     """Few are compared, more are scattered, and where there are more than steps, events are."""
@@ -212,6 +216,7 @@ def test_parallel_in_time_serves_any_system_that_composes(relative_tolerance):
     assert_same((found.state, found.saved), (exact.state, exact.saved), 10 * relative_tolerance)
 
 
+@pytest.mark.long
 def test_derivatives_through_composed_maps():
     graph, (_, examples, _) = figure4()[0], figure4_run()
 

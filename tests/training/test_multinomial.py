@@ -78,6 +78,7 @@ def test_two_million_draws_of_a_million(key):
     assert even.pvalue > 1e-3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("p", [1 / 3, 0.25, 0.5])
 def test_another_n_in_each_lane(p, key):
     # among them such that n p, or (n + 1) p, is whole but for rounding
@@ -116,6 +117,7 @@ def test_the_region_of_proposals_covers_the_law():
                 assert np.all(root * abs(end - n * p - 0.5) <= width * (1 + 1e-6))
 
 
+@pytest.mark.long
 def test_multinomial_moments_and_pmf(key):
     p, n, draws = np.array([0.5, 0.1, 0.0, 0.37, 0.03]), 3, 100_000
 

@@ -51,6 +51,7 @@ ONE = Graph.from_nodes(inputs=1, levels=[], classes=[[0]])
 NEVER = Geometric(0.5)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(jax.config.read("jax_enable_x64"), reason="of 32-bit floats")
 def test_a_million_steps_within_rounding_bounds():
     graph, inputs = figure4()

@@ -52,6 +52,7 @@ def missed(run):
     return (jnp.mean(run.state.log_amplification) + 3.0) ** 2
 
 
+@pytest.mark.long
 def test_rules_reach_a_target_and_each_seed_its_own():
     graph, inputs = figure4()
     system = Neurashed(graph)

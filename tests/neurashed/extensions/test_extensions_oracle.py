@@ -190,6 +190,7 @@ def test_random_rates_have_the_law_they_say():
     assert np.abs(correlation).max() < 5 / math.sqrt(DRAWS)
 
 
+@pytest.mark.long
 def test_random_pathways_have_the_law_they_say():
     graph = oracle.random_graph(3, (4, 3), (2,), 0, 2)
     nodes, edges, active, labels = (

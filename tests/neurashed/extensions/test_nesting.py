@@ -43,6 +43,7 @@ def nested(threshold=-math.inf, rate=0.0, per_step=0.0, frozen=0.0, faded=0.0):
     )
 
 
+@pytest.mark.long
 def test_switched_off_it_is_neurashed_to_the_bit_and_each_switch_changes_it(key):
     points = [
         nested(),
@@ -69,6 +70,7 @@ def test_switched_off_it_is_neurashed_to_the_bit_and_each_switch_changes_it(key)
             assert np.all(np.any(own[0] != np.asarray(expected.log_amplification), axis=-1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", [0, 1], ids=["EdgeFiring", "Rewiring"])
 def test_graphs_of_two_levels_have_states_without_numbers(place, key):
     graph = Graph.from_nodes(2, [], [[0, 1]])
@@ -201,6 +203,7 @@ def test_bounds_are_those_of_all_layers():
         np.testing.assert_allclose(found, given, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_derivatives_three_ways():
     """Through soft firing, thinned pathways, noisy rates and a wiring that changes."""
     rng = np.random.default_rng(1)

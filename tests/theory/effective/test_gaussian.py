@@ -60,6 +60,7 @@ def test_steep_functions_of_enormous_variance():
     np.testing.assert_allclose(slope, 2 / np.sqrt(2 * np.pi * K), rtol=rtol)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["tanh", pytest.param("hard_tanh", marks=pytest.mark.thorough), "relu"]
 )

@@ -208,6 +208,7 @@ def test_randomness_comes_from_the_key_where_there_is_noise():
     assert np.all(moved(0, temperature=0.1) != moved(1, temperature=0.1))
 
 
+@pytest.mark.long
 def test_derivatives_by_all_hyperparameters_three_ways():
     def loss(hyper):
         network = tanh_network(start=Symmetric(6), outputs=1)

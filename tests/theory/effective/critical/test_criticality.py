@@ -158,6 +158,7 @@ def shrunk(z):
     return jnp.sign(z) * jax.nn.relu(jnp.abs(z) - 0.5)
 
 
+@pytest.mark.long
 @pytest.mark.core
 @pytest.mark.parametrize(
     ("activation", "c", "sides"), [(lambda z: jax.nn.relu(z - 1), 1.0, 1), (shrunk, 0.5, 2)]

@@ -55,6 +55,7 @@ def test_exact_vertex_at_small_widths():
     assert abs(value - first) > 4 * error  # so the difference shows
 
 
+@pytest.mark.long
 def test_vanishing_kernels_deep():
     depth = 4000
     K, V = vanishing_kernel_asymptotics("tanh", depth, 100)

@@ -162,6 +162,7 @@ def test_means_agree_and_take_skips():
     np.testing.assert_allclose(Theta, 2 + 1.75 * np.arange(6), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_of_kinked_activations_and_by_every_hyperparameter_it_is_differentiable():
     def last(C_b, C_W, lambda_b, lambda_W, x2):
         architecture = Architecture(

@@ -108,6 +108,7 @@ def _same_in_range(found, exact):
     np.testing.assert_array_equal(found[beyond], gone)
 
 
+@pytest.mark.long
 def test_differentiable():
     def both(C_W, gamma, x2):
         architecture = Architecture("tanh", 4, 6, C_W=C_W, gamma=gamma)

@@ -59,6 +59,7 @@ def test_four_different_linear_functions():
         np.testing.assert_allclose(of(jnp.asarray(K)), wick, atol=atol)
 
 
+@pytest.mark.long
 def test_four_nearly_equal_inputs():
     """Kinks away from 0, where nested quadrature was off by 1e-3: against one of K = r + (1-r) I.
 
@@ -85,6 +86,7 @@ def relu_vertex():
     return architecture, np.asarray(four_point_vertex(architecture, jnp.asarray(X)))
 
 
+@pytest.mark.long
 def test_one_input_at_a_time_is_the_recursion(relu_vertex):
     architecture, V = relu_vertex
     for i in range(3):
@@ -132,6 +134,7 @@ def test_equal_and_opposite_inputs():
     np.testing.assert_allclose(V[0, 1, 0, 2], -alone, rtol=1e-3)
 
 
+@pytest.mark.long
 def test_differentiable():
     def of(C_W, x):
         return four_point_vertex(Architecture("relu", 3, (5, 8), C_W=C_W, C_b=0.1), x)

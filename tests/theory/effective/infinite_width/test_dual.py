@@ -88,6 +88,7 @@ def test_agrees_with_quadrature(name):
         np.testing.assert_array_less(gap, np.asarray(found.error) + 3e-6)
 
 
+@pytest.mark.long
 def test_expansion_agrees_with_closed_form():
     activation = leaky_relu(0.2)
     expansion = Expansion(activation, 64)
@@ -132,6 +133,7 @@ def test_truncation_error_is_told():
     assert np.all(np.asarray(many.error) < told)
 
 
+@pytest.mark.long
 def test_slope_is_the_derivative():
     """Price's theorem: d<s_a s_b> / dK_ab = <s'_a s'_b>."""
     arguments = tuple(jnp.asarray(one) for one in ([1.0, 2.0], [1.5, 3.0], [0.7, -0.4]))
@@ -210,6 +212,7 @@ def test_equal_inputs_and_large_variances(name):
     assert np.all(np.asarray(found.error) < 1e-4)
 
 
+@pytest.mark.long
 def test_error_is_neither_far_too_small_nor_far_too_large():
     """Slopes that bend between kinks; a small share of steep slopes; even functions beside 0."""
     kind = found_of("relu", [1.0], [1.0], [0.5]).s.dtype

@@ -125,6 +125,7 @@ def test_symmetric_positive_and_exact_on_the_diagonal(x, residual):
         assert eigenvalues[-1] > 1
 
 
+@pytest.mark.long
 def test_blocks_make_up_the_whole():
     architecture, x = Architecture("relu", DEPTH, **NUMBERS), inputs()
     found = kernels(architecture, x)
@@ -178,6 +179,7 @@ def test_zero_inputs(name, A):
         np.testing.assert_allclose(d_ntk[pair], A * (1 + 3.2 * A), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_errors_are_those_of_each_pair():
     """A chaotic network magnifies rounding: 32 bits against 64, pair by pair."""
     x = inputs(12, 4)[4:12]
@@ -203,6 +205,7 @@ def test_equal_inputs_as_the_diagonal():
     np.testing.assert_allclose(ntk[0, 1], ntk[0, 0], rtol=1e-4)
 
 
+@pytest.mark.long
 def test_derivatives_three_ways():
     x = inputs(12, 5)[4:9].astype(np.float64)
 

@@ -81,6 +81,7 @@ def test_gradient_flow_from_start_to_end():
     np.testing.assert_allclose(steps.test, found.test, atol=2e-3)
 
 
+@pytest.mark.long
 @pytest.mark.core
 def test_training_the_readout_alone_is_bayesian_inference():
     """With NTK = NNGP the spread at the end is the posterior's (Lee et al., section 2.3.1)."""
@@ -97,6 +98,7 @@ def test_training_the_readout_alone_is_bayesian_inference():
     assert thin.covariance is None
 
 
+@pytest.mark.long
 def test_duplicate_inputs_move_together_and_failures_are_data():
     twice = [0, *range(N)]
     train, cross = NTK[np.ix_(twice, twice)], NTK[N:, twice]
@@ -132,6 +134,7 @@ def test_learning_rates_too_large_diverge():
     assert size[2] > 1e4
 
 
+@pytest.mark.long
 def test_a_direction_learned_in_one_step_has_derivatives_before_it():
     def start(rate):
         one = jnp.eye(2)
@@ -143,6 +146,7 @@ def test_a_direction_learned_in_one_step_has_derivatives_before_it():
     np.testing.assert_allclose(slope, [[0, 0], [1, 1], [0, 0]], atol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate", [None, 0.1])
 def test_derivatives_three_ways_also_where_eigenvalues_coincide(rate):
     random = np.random.default_rng(1)
@@ -190,6 +194,7 @@ def test_third_derivative_of_a_direction_learned_in_one_step():
     np.testing.assert_allclose(third, -6, rtol=1e-12)
 
 
+@pytest.mark.long
 def test_one_step_of_rate_one_over_the_eigenvalue():
     """All gone, and still the derivative of ``rate * eigenvalue``."""
 

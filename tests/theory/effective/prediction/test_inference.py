@@ -105,6 +105,7 @@ def test_error_is_what_kernels_off_by_known_amounts_lead_to():
     assert kernel_regression(train, cross, y, kernel_error=pair).status == Status.SOLVED
 
 
+@pytest.mark.long
 def test_error_of_32_bits():
     """Of well and of badly conditioned kernels, by 64 bits."""
     random = np.random.default_rng(0)
@@ -188,6 +189,7 @@ def test_variances_lie_between_zero_and_the_prior(rank, noise, seed):
     assert np.all(np.isfinite(found.mean))
 
 
+@pytest.mark.long
 def test_derivatives_by_hyperparameters_three_ways():
     """Also where jitter is needed: without noise, with a duplicated input."""
     x, y = np.concatenate([X, X[:1], X[:2] + 0.3]), np.concatenate([Y, Y[:1]])

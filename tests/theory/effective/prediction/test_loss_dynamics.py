@@ -35,6 +35,7 @@ def cross_entropy(f, labels):
     return jnp.sum(optax.losses.softmax_cross_entropy_with_integer_labels(f, labels))
 
 
+@pytest.mark.long
 def test_squared_error_is_the_closed_form():
     found = loss_dynamics(squared_error, TRAIN, CROSS, Y, TIMES, **STARTS)
     exact = mse_dynamics(TRAIN, CROSS, Y, TIMES, **STARTS)
@@ -84,6 +85,7 @@ def _slope(f):
     return odds / odds.sum(1, keepdims=True) - np.eye(CLASSES)[LABELS]
 
 
+@pytest.mark.long
 def test_gradient_by_the_kernel():
     weights = RANDOM.normal(size=(TESTS, CLASSES))
 

@@ -88,6 +88,7 @@ def test_exact_moments_of_relu_and_dead_layers():
     np.testing.assert_allclose(narrow.tangent[dead, -1], 1)
 
 
+@pytest.mark.long
 def test_derivatives():
     def means(C_W, x2):
         net = Architecture("tanh", 3, WIDTHS, C_b=0.1, C_W=C_W)

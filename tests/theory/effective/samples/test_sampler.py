@@ -33,6 +33,7 @@ def agree(a, b, errors=4.0):
         assert off < errors * np.hypot(a[name].error, b[name].error), (name, a[name], b[name])
 
 
+@pytest.mark.long
 def test_same_law_as_full_networks():
     full = network_samples(UNEVEN, 0.8, KEY, seeds=2 * CHUNK, chunk=CHUNK)
     found = estimates(exact()) | estimates(
@@ -65,6 +66,7 @@ def test_conditional_means_are_means():
     assert abs(values.mean()) < 4 * values.std() / np.sqrt(len(values))
 
 
+@pytest.mark.long
 def test_reference_values_of_relu():
     """K = 1, lambda_b = 0.5, lambda_W = 1, L = 5: V 20, A 87.5, B 60, D 35, F 20 over n."""
     narrow = Architecture("relu", 5, 48, C_W=2.0, lambda_b=0.5)
@@ -93,6 +95,7 @@ def test_a_seed_is_the_same_in_any_ensemble():
         np.testing.assert_array_equal(other, all_of_it[:130])
 
 
+@pytest.mark.long
 def test_derivative_by_hyperparameters():
     def samples(C_W, lambda_W, x2):
         net = Architecture("tanh", 3, (3, 2), C_b=0.1, C_W=C_W, lambda_W=lambda_W)

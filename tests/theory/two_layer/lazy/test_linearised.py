@@ -110,6 +110,7 @@ def loss(run):
     return jnp.mean((outputs(SYSTEM, run.state)[6:, 0] - 1) ** 2)
 
 
+@pytest.mark.long
 def test_hypergradients():
     examples = SYSTEM.prepare(X, Y)
     how = {"seeds": 1, "steps": STEPS, "sampler": FullBatch()}

@@ -42,6 +42,7 @@ def test_ridge_is_the_minimum_whichever_matrix_is_solved(count):
         assert found.status == Status.SOLVED
 
 
+@pytest.mark.long
 def test_features_tend_to_their_kernel_and_ridge_on_them_to_kernel_ridge():
     exact = feature_kernel("erf", np.concatenate([X, Z]), X)
     limit = kernel_regression(exact[:6], exact[6:], Y, ridge=0.1).mean

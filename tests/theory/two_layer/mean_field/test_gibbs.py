@@ -89,6 +89,7 @@ def test_it_is_where_the_free_energy_is_least():
     np.testing.assert_allclose(level, np.full(level.shape, level[0]), rtol=1e-3)
 
 
+@pytest.mark.long
 def test_derivatives_three_ways_over_a_batch_of_temperatures():
     def moment(T):
         return solved({**HYPER, "temperature": T})[1][0][0]

@@ -116,6 +116,7 @@ def trained_output(start, seeds=None):
     return np.asarray(outputs)[..., 0]
 
 
+@pytest.mark.long
 def test_networks_come_to_the_nodes_limit_as_one_over_root_m():
     limit = trained_output(Quadrature(2**14))
     assert np.abs(limit).max() > 0.5  # learning has gone some way

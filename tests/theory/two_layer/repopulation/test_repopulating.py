@@ -107,6 +107,7 @@ def test_ensembles():
     assert not np.allclose(many.state.particles.u[0], many.state.particles.u[1])
 
 
+@pytest.mark.long
 def test_derivatives_at_fixed_draws():
     start = SYSTEM.init(jax.random.key(1), PLAIN)
 
