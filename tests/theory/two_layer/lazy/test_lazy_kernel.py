@@ -99,7 +99,7 @@ def test_nodes_converge_faster_than_draws_with_a_kink_too():
 def test_own_kernel_is_that_of_jacobians():
     """Of particles of uneven mass: a particle's rate is 1 / (alpha^2 mass)."""
     mass = np.array([0.1, 0.3, 0.25, 0.35])
-    start = FromArrays(RANDOM.normal(size=(4, 2)), RANDOM.normal(size=(4, 3)), mass)
+    particle_init = FromArrays(RANDOM.normal(size=(4, 2)), RANDOM.normal(size=(4, 3)), mass)
     given = network(start=start, outputs=2)
     particles = given.init(KEY, HYPER)
 
@@ -152,7 +152,7 @@ def test_bad_input():
     particles = Particles(jnp.ones((6, 1)), jnp.ones((6, 3)), jnp.ones(6) / 6, jnp.ones(()))
     cases = [
         (lambda: infinite_ntk(network(start=FromArrays(np.ones((2, 1)), np.ones((2, 3)))), X),
-         "start = FromArrays.*must be Independent, Symmetric or Quadrature"),
+         "particle_init = FromArrays.*must be Independent, Symmetric or Quadrature"),
         (lambda: infinite_ntk(net, X[:, :2]), r"x.shape = \(5, 2\): must be \(n, 3\)"),
         (lambda: infinite_ntk(net, X, Z[0]), r"z.shape = \(3,\): must be \(n, 3\)"),
         (lambda: ntk(net, particles, X[:, :2]), r"x.shape = \(5, 2\): must be \(n, 3\)"),
