@@ -8,7 +8,7 @@ JOBS ?= 2
 FULL ?=
 ARGS ?=
 full := $(if $(filter-out 0 no false,$(FULL)),--full)
-CORE := -m "core and not thorough"
+CORE := -m "core and not thorough and not long"
 
 VENV := .venv
 VENV_LOWEST := .venv-lowest

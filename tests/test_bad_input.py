@@ -45,6 +45,7 @@ def test_error_names_place_value_and_allowed(act, place, value, allowed, caplog)
     assert not compiled_programs(caplog)
 
 
+@pytest.mark.long
 def test_the_last_test_would_see_a_compilation(caplog):
     with jax.log_compiles():
         prepared(X[:5], Y[:5])

@@ -89,6 +89,7 @@ def test_bad_bounds(bounds, named):
         to_reals({"a": jnp.array(0.5)}, bounds)
 
 
+@pytest.mark.long
 def test_derivatives_of_unconstrained_training_three_ways():
     with x64(True):
         rules = every_kind()["own weights"]

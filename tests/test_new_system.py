@@ -77,6 +77,7 @@ def measurements(state, examples):
     }
 
 
+@pytest.mark.long
 def test_trains_and_is_measured(examples):
     run = train(SYSTEM, examples, {"learning_rate": 0.1}, KEY, save=SaveAt(every=30), **OPTIONS)
     assert run.status == 0
@@ -94,6 +95,7 @@ def test_trains_and_is_measured(examples):
     assert found["collapse"].nc4 < 0.3
 
 
+@pytest.mark.long
 def test_ensembles_over_seeds_and_learning_rates(examples):
     hyper = hyper_grid(lambda rate: {"learning_rate": rate}, rate=[0.01, 0.1])
     run = ensemble(SYSTEM, examples, hyper, KEY, seeds=5, grid=1, **OPTIONS)

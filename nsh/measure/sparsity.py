@@ -46,7 +46,8 @@ def effective_features(features: Float[Array, "n d"]) -> Float[Array, ""]:
 
 
 @recorded(
-    "surviving_fraction", surviving_fraction=Variable("surviving fraction", "1", differentiable=False)
+    "surviving_fraction",
+    surviving_fraction=Variable("surviving fraction", "1", differentiable=False),
 )
 def surviving_fraction(
     features: Float[Array, "n d"], threshold: float | Float[Array, ""] = 0.01

@@ -16,6 +16,7 @@ print(*sorted(packages() - before - set(sys.stdlib_module_names)))
 """
 
 
+@pytest.mark.long
 @pytest.mark.core
 def test_import_of_nsh_brings_nothing_else():
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy import stats
 from small_graphs import some_graph
 
@@ -41,6 +42,7 @@ def test_padding_changes_nothing_that_fires():
         assert (added == room.lower + room.upper - 1).all()
 
 
+@pytest.mark.long
 def test_repeated_batches_hold_the_distinct_samples_equally_often():
     key, first = jax.random.key(3), jnp.int32(5)
     for distinct in (1, 2, 4):

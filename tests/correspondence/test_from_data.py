@@ -150,6 +150,7 @@ def test_what_fires_in_the_graph_is_what_was_found(found):
     assert 0 < third.mean() < 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tables", [False, True])
 def test_quality_agrees_with_the_model(tables):
     random = np.random.default_rng(2)
@@ -231,6 +232,7 @@ def test_other_data_must_fit():
         quality(graph, np.zeros((3, 2), bool), np.full(3, 7))
 
 
+@pytest.mark.long
 def test_rounding_decides_nothing(monkeypatch):
     """Rounding depends on where arrays lie in memory: the graph must be the same whatever it is."""
     data, random = digits(), np.random.default_rng(0)

@@ -29,6 +29,7 @@ def by_hand():
     )
 
 
+@pytest.mark.long
 def test_a_network_that_is_a_neurashed_graph_gives_that_graph():
     x, y = CORNERS, (CORNERS.sum(1) == 3).astype(int)
     found = from_network(by_hand(), x, y, firing=Above(0.0), fan_in=3, class_edges=4)
@@ -47,6 +48,7 @@ def test_a_network_that_is_a_neurashed_graph_gives_that_graph():
     assert single.agreement[0] == pytest.approx(expected)
 
 
+@pytest.mark.long
 def test_levels_of_any_module_by_co_firing():
     def features(module, x):
         return (x, jnp.stack([x[0] * x[1], x[2]]))

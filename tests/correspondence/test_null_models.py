@@ -53,6 +53,7 @@ def test_where_all_are_wired_to_all_nothing_can_be_swapped():
             assert set(map(tuple, mine.tolist())) == set(map(tuple, theirs.tolist()))
 
 
+@pytest.mark.long
 def test_shuffling_reaches_all_graphs_of_the_same_degrees_equally_often():
     # three nodes, each wired to one of three: 6 graphs
     graph = Graph.from_nodes(3, [[Node([i]) for i in range(3)]], [range(3)])

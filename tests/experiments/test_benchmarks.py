@@ -65,6 +65,7 @@ def test_absent_contenders_are_no_failure():
     assert report.figure([found]).axes
 
 
+@pytest.mark.long
 def test_numpy_and_nsh_train_to_the_same_state():
     sizes = {"samples": 12, "shared": (6, 4, 3), "specific": (3, 2, 1)}
     arrays = ensembles.data(batch=2, **sizes)

@@ -101,6 +101,7 @@ def test_best_so_far_and_what_it_was_found_at():
     np.testing.assert_array_equal(descent.course(np.array([4, 12])), [[3.0, 2.0], [1.0, 0.5]])
 
 
+@pytest.mark.long
 def test_digits_come_in_three_parts_and_none_is_seen_twice():
     parts = split(8)
     sizes = {name: len(labels) for name, labels in parts.labels.items()}

@@ -32,10 +32,7 @@ def letters(figure):
 
 NAMES = [name.removeprefix("experiments.") for name in EXPERIMENTS]
 # one of every theory, of those that compile fast, and those whose data other tests here use
-QUICK = {
-    "criticality", "implicit_regularization", "information_bottleneck", "lazy_to_mean_field",
-    "noisy_descent",
-}  # fmt: skip
+QUICK = {"implicit_regularization", "information_bottleneck", "lazy_to_mean_field"}
 
 
 @pytest.mark.parametrize(

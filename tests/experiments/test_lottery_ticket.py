@@ -11,6 +11,7 @@ from nsh import WithReplacement
 pytestmark = pytest.mark.core
 
 
+@pytest.mark.long
 def test_first_of_a_batch_holds_so_many_samples_of_the_whole_batch():
     key = jax.random.key(0)
     whole, _ = WithReplacement(8).draw(None, jnp.int32(3), 20, key, 100)

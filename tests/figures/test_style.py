@@ -16,6 +16,7 @@ def relative_luminance(name):
     return np.dot(linear, [0.2126, 0.7152, 0.0722])
 
 
+@pytest.mark.long
 def test_pyplot_is_never_imported():
     code = "import sys, nsh.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

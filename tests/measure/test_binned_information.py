@@ -32,6 +32,7 @@ def oracle(features, labels, bins):
     return entropy(rows), entropy(rows) + entropy(labels) - joint
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     n=st.sampled_from([4, 9]), d=st.sampled_from([1, 2]), bins=st.sampled_from([3, 30]),
@@ -70,6 +71,7 @@ def test_growth_and_saturation_are_not_compression():
         np.testing.assert_array_equal(plain, changed)
 
 
+@pytest.mark.long
 def test_vmap_jit_and_chunks_agree(monkeypatch):
     features, labels = normal(0, 2, 12, 3), jnp.arange(12) % 3
     one = [binned_information(f, labels, classes=3, bins=3) for f in features]

@@ -190,6 +190,7 @@ def test_an_impossible_result_is_not_consistent():
     assert not verdict(float("nan"), 0.9)
 
 
+@pytest.mark.long
 def test_gradients_three_ways():
     with x64(True):
         features = normal(0, 5, 3)
@@ -205,6 +206,7 @@ def test_gradients_three_ways():
         check_three_ways(bits, *arguments)
 
 
+@pytest.mark.long
 @pytest.mark.thorough
 def test_a_level_of_a_system():
     system, labels = Linear(classes=3), jnp.arange(6) % 3

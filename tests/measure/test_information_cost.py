@@ -28,6 +28,7 @@ def test_chunks_do_not_change_the_result(monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_seeds_by_vmap_equal_seeds_one_by_one():
     features, labels = normal(0, 3, 8, 2), np.arange(8) % 2
     keys = jax.random.split(jax.random.key(1), 3)

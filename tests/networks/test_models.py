@@ -81,6 +81,7 @@ def test_cnn_forward_is_numpy_loop():
     close(module(jnp.asarray(x, float)), logits)
 
 
+@pytest.mark.long
 def test_an_image_may_come_with_a_channel_or_flat():
     module, image = CNN((2,), 3, (4, 2), key=KEY), jax.random.normal(KEY, (4, 2))
     for x in (image[:, :, None], image[None], image.reshape(-1)):

@@ -72,6 +72,7 @@ def test_linear_network_is_softmax_regression(momentum):
     np.testing.assert_allclose(end.bias, bias, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.thorough
 def test_seeds_and_learning_rates_side_by_side_are_single_runs():
     network = Network(make_mlp, optax.adam)

@@ -210,6 +210,7 @@ def test_modules_may_take_a_key_that_they_do_not_use(make):
     assert len(prepare(x, Y, make).x) == len(X)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("label", [-1, 4])
 @pytest.mark.parametrize("loss", [LOSS, lambda logits, y: -jnp.take(logits, y, mode="clip")])
 def test_a_label_that_is_no_class_is_told_by_the_status(label, loss):

@@ -55,6 +55,7 @@ def after(optimiser, hyper, steps, make: Any = One):
     return found
 
 
+@pytest.mark.long
 def test_rates_keep_their_own_type_beside_parameters_of_16_bits():
     """The first step of Adam is the learning rate, whatever b2 < 1; bfloat16 takes .999 for 1."""
     hyper = {"learning_rate": np.float32(0.125), "b2": np.float32(0.999)}
@@ -131,6 +132,7 @@ def weight(now):
     return now.state.params.w
 
 
+@pytest.mark.long
 def test_optimisers_get_the_loss_that_they_ask_for():
     """On w^2 / 2 from 1, where all that they do is known."""
     # Polyak's step: loss / gradient^2 = 1/2
@@ -162,6 +164,7 @@ def final(run):
     return jnp.sum(run.state.params.w**2)
 
 
+@pytest.mark.long
 def test_tuning_keeps_an_optimiser_sound():
     """One step from 1 to 1 - rate: the best rate is 1. The momentum has no part in it."""
     made, samples = network(optax.sgd)

@@ -73,6 +73,7 @@ def test_no_more_is_kept_than_asked(scope):
     assert magnitude_mask({"W": jnp.ones((10, 100), jnp.bfloat16)}, 0.7, scope)["W"].sum() == 700
 
 
+@pytest.mark.long
 @pytest.mark.core
 @pytest.mark.parametrize("scope", ["layer", "global"])
 def test_pruning_in_rounds(params, scope):

@@ -90,6 +90,7 @@ def test_hypergradient_three_ways():
             np.testing.assert_allclose((up - down) / (2e-5 * value), reverse[name], rtol=1e-5)
 
 
+@pytest.mark.long
 def test_adam_needs_eps_root_for_a_hypergradient():
     """Weights of always-blank pixels have gradient 0, where Adam's square root has no slope."""
     with x64():

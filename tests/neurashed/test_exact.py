@@ -75,6 +75,7 @@ def test_survival_agrees_with_simulation(simulated):
     assert np.all(np.abs(share - survival) <= 4 * error + 1e-6)
 
 
+@pytest.mark.long
 def test_survival_is_the_binomial_tail(relative_tolerance):
     q, steps = np.linspace(0, 1, 21), np.array([1, 7, 60, 1000])
     for growth, decay in [(1.3, 0.8), (1.01, 0.5), (3.0, 0.99), (1.5, 1.0)]:
@@ -90,6 +91,7 @@ def as_decimal(array):
     return [Decimal(float(value)) for value in np.ravel(array)]
 
 
+@pytest.mark.long
 def test_survival_of_long_runs_near_the_critical_line(relative_tolerance):
     # q* near 0, 1/12 and 1; for each T five q within 3 standard deviations of the line
     growth, decay = floats([1.4, 1.022**2.75, 1.00002], [0.9999996, 1.022**-0.25, 0.8])

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.core
 FEW = settings(max_examples=15, deadline=None, derandomize=True)
 
 
+@pytest.mark.long
 @FEW
 @given(count=st.sampled_from([1, 32, 70]), seed=st.integers(0, 99))
 def test_pack_is_undone_by_unpack(count, seed):

@@ -68,6 +68,7 @@ def as_log(x):
         return np.log(x)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sign", ["growth", "decay"])
 @pytest.mark.parametrize("where", WHERE)
 def test_agrees_with_formula(where, sign, relative_tolerance):
@@ -91,6 +92,7 @@ def test_nothing_overflows(kind):
         assert np.all(np.isfinite(moved) | (np.isneginf(moved) & (far < 0)))
 
 
+@pytest.mark.long
 @FEW
 @given(
     kind=st.sampled_from(sorted(KINDS)),
@@ -220,6 +222,7 @@ def test_training_follows_an_optax_schedule(name):
     np.testing.assert_allclose(weights, wanted[:1], atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "make",
     [lambda rate: jax.tree_util.Partial(slowing, rate), Slowing],

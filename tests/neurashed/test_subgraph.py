@@ -125,6 +125,7 @@ def test_silenced(seed):
     np.testing.assert_allclose(got[1], logits, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])  # each is compiled anew
 def test_subgraph(seed):
     graph, keep, alive, x, state, fired, logits = case(seed)

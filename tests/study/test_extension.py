@@ -65,6 +65,7 @@ def test_extended_store_is_that_of_a_study_as_large_from_the_start(
     assert {path.name for path in tmp_path.iterdir()} == {"data.zarr"}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_figure")
 def test_what_is_damaged_is_not_taken_over_and_what_differs_is_refused(
     large, tmp_path, monkeypatch

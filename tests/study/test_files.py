@@ -53,6 +53,7 @@ def test_missing_file_and_bad_bytes(tmp_path):
         read_study(tmp_path / "bytes.toml")
 
 
+@pytest.mark.long
 def test_rules_graphs_and_batches(tmp_path):
     text = """
 seeds = 2

@@ -90,6 +90,7 @@ def test_units_and_axes_reach_the_store(seen):
     np.testing.assert_array_equal(plan.coordinates["level"][1], [1, 2])
 
 
+@pytest.mark.long
 def test_real_targets_stay_real_and_are_no_labels():
     """Targets of -0.5, 0.25, ... were cut to 0, and passed for classes."""
     system = TwoLayer(2, Symmetric(2), outputs=2)

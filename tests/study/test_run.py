@@ -72,6 +72,7 @@ def test_file_and_python_give_the_same_store(finished, tmp_path):
     assert files(tmp_path / "out") == files(finished)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_figure")
 def test_all_blocks_run_one_program(tmp_path):
     def recorded(now):
@@ -137,6 +138,7 @@ def test_damaged_metadata_and_coordinates_are_restored(finished, tmp_path, name,
     assert files(tmp_path) == files(finished)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_figure")
 @pytest.mark.parametrize("number", [1, 3, 9])
 def test_full_disk_says_what_is_saved(finished, tmp_path, monkeypatch, number):
@@ -158,6 +160,7 @@ def test_full_disk_says_what_is_saved(finished, tmp_path, monkeypatch, number):
     assert files(tmp_path) == files(finished)
 
 
+@pytest.mark.long
 def test_diverged_seeds_are_flagged_and_harm_no_other(tmp_path):
     data = run_study(swelling(), tmp_path)
     start, end = data["number"].values[:, 0], data["number"].values[:, -1]

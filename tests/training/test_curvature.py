@@ -27,6 +27,7 @@ ONES = jnp.ones(3)
 GIVEN = (descent.loss, descent.SYSTEM, descent.EXAMPLES)
 
 
+@pytest.mark.long
 def test_curvature_of_gradient_descent_by_its_rate():
     hyper = hyper_grid(descent.hyper, rate=[0.1, 0.3], quartic=[0.0])
     forward = hessian(*GIVEN, hyper, KEY, grid=2, **OPTIONS)
@@ -58,6 +59,7 @@ def log_size(run):
     return jnp.mean(run.state.log_amplification**2)
 
 
+@pytest.mark.long
 def test_product_is_the_change_of_the_gradient():
     with x64(True):
         graph, inputs = figure4()

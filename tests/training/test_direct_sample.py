@@ -69,6 +69,7 @@ def tallies(samples, sampler, steps, seeds=DRAWS, lanes=1000):
     return np.asarray(run.state)
 
 
+@pytest.mark.long
 def test_the_law_of_final_states_by_enumeration():
     samples, size, steps = 3, 2, 4
     batch_law = Counter(

@@ -147,6 +147,7 @@ def test_grid_has_the_same_seeds_for_every_hyperparameter():
         )
 
 
+@pytest.mark.long
 @pytest.mark.core
 def test_grid_of_per_node_rules():
     what = neurashed()
@@ -198,6 +199,7 @@ def test_diverged_members_are_flagged_and_harm_no_other():
         )
 
 
+@pytest.mark.long
 def test_differentiable_over_an_ensemble():
     system, examples, _ = neurashed()
 

@@ -132,6 +132,7 @@ def test_real_networks():
         check_all_agree(*slopes_of(ways, error, system, examples, hyper, **options))
 
 
+@pytest.mark.long
 def test_slopes_of_mean_growth_are_those_of_the_exact_law():
     system, examples = figure4_system()
     fires = np.asarray(unpack(examples.words, 19))
@@ -172,6 +173,7 @@ def test_slope_of_gradient_descent_by_its_rate():
     assert found.gradient["quartic"].shape == (2, 1, 3)
 
 
+@pytest.mark.long
 def test_a_seed_that_runs_away_harms_no_other():
     calm, wild = (descended(hyper=descent.hyper(0.1, q), seeds=32, steps=40) for q in (0.0, 1.5))
     gone = np.asarray(wild.status) == 1
@@ -210,6 +212,7 @@ def test_memory_over_time(way, growth):
     assert short < 16384 * 256 * 4 / 8, "an eighth of all states"
 
 
+@pytest.mark.long
 def test_works_under_jit_and_vmap_and_leaves_integers_alone():
     hyper = descent.hyper() | {"count": jnp.array(3, jnp.int32)}
     plain = descended(hyper=hyper)

@@ -85,6 +85,7 @@ def test_recordings_are_rows_of_the_full_record(save, full):
     assert sparse.status == 0
 
 
+@pytest.mark.long
 def test_the_start_of_a_run_is_given_by_its_key():
     """By its own key, which `train` splits, and for seeds of an ensemble by theirs."""
     model = Neurashed(GRAPH, amplification_init=Uniform(0.1, 10.0))

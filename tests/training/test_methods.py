@@ -207,6 +207,7 @@ class AffineMap(Transition):
         return self.matrix @ state + self.offset
 
 
+@pytest.mark.long
 def test_parallel_in_time_serves_any_system_that_composes(relative_tolerance):
     system, rng = LeastSquares(), np.random.default_rng(0)
     examples = system.prepare(rng.normal(size=(30, 3)), rng.normal(size=30))

@@ -68,6 +68,7 @@ def test_binomial_law(n, p, key):
     assert abs(drawn.mean() - n * p) <= 4 * error
 
 
+@pytest.mark.long
 def test_two_million_draws_of_a_million(key):
     # enough to tell jax.random.binomial in 32-bit floats from the law: its p-values are < 1e-7
     n, p = 10**6, 0.5

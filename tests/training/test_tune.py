@@ -27,6 +27,7 @@ def tuned(hyper=None, **options):
     return tune(hyper=hyper, **given)
 
 
+@pytest.mark.long
 def test_finds_the_best_rate_from_several_starts():
     # w_T = w_0 (1 - 2 rate)^T is 0, for all seeds, at rate 1/2
     hyper = hyper_grid(descent.hyper, rate=[0.1, 0.8], quartic=[0.0])
@@ -72,6 +73,7 @@ def test_rules_reach_a_target_and_each_seed_its_own():
     assert np.all((np.asarray(decay) > 0) & (np.asarray(decay) < 1))
 
 
+@pytest.mark.long
 def test_each_seed_is_tuned_as_if_alone():
     together = tuned(per_seed=True, seeds=3, first_seed=1, lanes=4)
     for seed in range(3):

@@ -56,6 +56,7 @@ def assert_is(ours, exact, tolerance):
     np.testing.assert_allclose(ours, np.log(exact), rtol=0, atol=tolerance)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reading", ["batch", "sample"])
 def test_edges_that_fire(reading, relative_tolerance, key):
     inner = [(d, f) for f in NODES if f[0] > 1 for d in GRAPH.dependents[f]]
@@ -108,6 +109,7 @@ def test_edges_that_fire(reading, relative_tolerance, key):
         )  # fmt: skip
 
 
+@pytest.mark.long
 def test_edges_that_fire_can_be_counted_and_composed(key, relative_tolerance):
     system = EdgeFiring(to_nsh(GRAPH))
     examples = system.prepare(X, np.array(LABELS))

@@ -91,6 +91,7 @@ def test_graphs_of_two_levels_have_states_without_numbers(place, key):
         )
 
 
+@pytest.mark.long
 def test_thinned_steps_compose_and_are_the_same_in_parallel(key, relative_tolerance):
     system = RandomPathways(PLAIN)
     examples, hyper = system.prepare(INPUTS.x, INPUTS.y), RandomPathwaysHyper(RULES, 0.4)
@@ -231,6 +232,7 @@ def test_derivatives_three_ways():
     check_three_ways(run, state, *numbers, tolerance=1e-5)
 
 
+@pytest.mark.long
 def test_edges_can_be_differentiated_by_their_rules():
     system = EdgeFiring(GRAPH)
     words = np.asarray(system.prepare(INPUTS.x, INPUTS.y).words)

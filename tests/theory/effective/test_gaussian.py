@@ -99,6 +99,7 @@ def test_bad_variances(K):
         gaussian(jnp.asarray(K), ACTIVATIONS["tanh"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["tanh", "gelu", "relu", "hard_tanh"])
 def test_susceptibilities_are_derivatives_of_the_recursion(name):
     activation, C_W, K = as_activation(name), 1.7, jnp.asarray(1.3)

@@ -221,6 +221,7 @@ def test_derivatives_by_all_hyperparameters_three_ways():
     check_three_ways(loss, {k: np.float64(v) for k, v in hyper.items()})
 
 
+@pytest.mark.long
 def test_ensembles_repeat_single_runs_and_compile_once(caplog):
     network = TwoLayer(2, Independent(7))
     examples = network.prepare(X, Y[:, 0])

@@ -139,6 +139,7 @@ def test_power_law_of_critical_kernels(activation):
     assert near.order == (1 if activation == "tanh" else 0.5)
 
 
+@pytest.mark.long
 def test_kernel_variance_grows_as_nu():
     critical, depth = found("elu"), 1000
     fluctuation = fluctuations(Architecture("elu", depth, 1, C_W=critical.C_W), 1.0)
@@ -186,6 +187,7 @@ def test_every_kernel_is_critical_where_the_kinks_are_zeros(activation, c, sides
         criticality(activation, K=-1.0)
 
 
+@pytest.mark.long
 @pytest.mark.core
 def test_a_kernel_to_choose_needs_a_family():
     with pytest.raises(ValueError, match=r"K = 1\.0: must be None: only a family"):

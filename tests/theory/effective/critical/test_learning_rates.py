@@ -20,6 +20,7 @@ def network(**more):
     return Architecture("tanh", DEPTH, **{**given, **rates, **more})
 
 
+@pytest.mark.long
 def test_contributions_are_derivatives_of_the_tangent_kernel():
     net = network()
 

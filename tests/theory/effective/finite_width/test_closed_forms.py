@@ -76,6 +76,7 @@ def test_growth_and_ratio():
         effective_complexity(Architecture("relu", 4))
 
 
+@pytest.mark.long
 def test_complexity_is_that_of_the_depth_asked():
     """relu6 differs from ReLU where kernels reach 6: its nu/3 comes after 10^7 layers."""
     K, v, u = 2.0, 0.0, np.linspace(-9, 9, 20_001)

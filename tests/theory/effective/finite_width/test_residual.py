@@ -68,6 +68,7 @@ def test_linear_networks_agree_with_the_closed_recursion():
     )
 
 
+@pytest.mark.long
 def test_tanh_deep_grows_as_the_closed_form_says():
     gamma, depth = 0.6, 400
     C_W = residual_critical_C_W("tanh", gamma)
@@ -79,6 +80,7 @@ def test_tanh_deep_grows_as_the_closed_form_says():
     np.testing.assert_allclose(corrected, naive, rtol=0.03)
 
 
+@pytest.mark.long
 @np.errstate(over="ignore")
 @pytest.mark.parametrize("C_W", [0.05, 30.0])
 def test_far_off_criticality_it_leaves_the_range_of_floats_as_a_number(C_W):

@@ -102,6 +102,7 @@ def test_symmetries(relu_vertex):
     assert np.linalg.eigvalsh((pairs + pairs.T) / 2).min() > -1e-5
 
 
+@pytest.mark.long
 def test_finite_networks(relu_vertex):
     """The covariance of C_b + C_W mean(s_a s_b) with that of c, d, from the widths n and 2n."""
     architecture, V = relu_vertex
@@ -123,6 +124,7 @@ def test_finite_networks(relu_vertex):
     assert np.median(error / np.abs(value)) < 0.05
 
 
+@pytest.mark.long
 def test_equal_and_opposite_inputs():
     """A smooth activation; rows equal and opposite up to sign: V as of one input."""
     x = jnp.asarray([[1.0, 0.5], [1.0, 0.5], [-1.0, -0.5]])

@@ -118,6 +118,7 @@ def two_waves(z):
     return jnp.sin(z) + jnp.sin(1.5 * z)
 
 
+@pytest.mark.long
 def test_truncation_error_is_told():
     K_a, K_b, c = 4.0, 6.0, np.array([0.5, 0.9, 0.99, 0.999])
     arguments = (jnp.full(4, K_a), jnp.full(4, K_b), jnp.asarray(c * np.sqrt(K_a * K_b)))
@@ -257,6 +258,7 @@ def test_no_variance_is_the_limit():
     np.testing.assert_allclose(found.slope, [both, beside, both], rtol=1e-4)
 
 
+@pytest.mark.long
 def test_many_terms():
     """From some 1,200 on, polynomials overflowed and nodes were too few."""
     K = jnp.asarray([9.0, 9.0])

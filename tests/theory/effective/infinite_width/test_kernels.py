@@ -100,6 +100,7 @@ def test_agrees_with_float64(x, name, dual, depth, numbers):
     assert np.all(found.error == 0 if name == "relu" else found.error < 1e-5)
 
 
+@pytest.mark.long
 def test_tanh_agrees_with_quadrature():
     x = inputs(12, 6)[[0, 2, 3, 4, 6, 7, 11]]
     numbers: dict[str, Any] = {"C_b": 0.1, "C_W": 1.5, "lambda_W": 2.0, "gamma": 0.3}
@@ -198,6 +199,7 @@ def test_errors_are_those_of_each_pair():
     assert np.max(error) > 3 * np.min(error)  # not one for all
 
 
+@pytest.mark.long
 def test_equal_inputs_as_the_diagonal():
     """s'' of softsign jumps at 0: the pair of equal inputs was off by 5e-3."""
     x = inputs(12, 4)[[0, 1, 4]]

@@ -25,6 +25,7 @@ def parts(K):
     return K[:N, :N], K[N:, :N], K[N:, N:]
 
 
+@pytest.mark.long
 def test_is_what_gradient_descent_of_a_linear_model_does():
     """And over random initial weights, exactly: outputs are affine in them."""
     train, test = FEATURES[:N], FEATURES[N:]
@@ -55,6 +56,7 @@ def test_is_what_gradient_descent_of_a_linear_model_does():
     np.testing.assert_allclose(found.condition, np.linalg.cond(NTK[:N, :N]), rtol=1e-3)
 
 
+@pytest.mark.long
 def test_gradient_flow_from_start_to_end():
     times = np.array([[0.0, 0.5], [20.0, np.inf]])
     train, cross, _ = parts(NTK)

@@ -41,6 +41,7 @@ def erf_network(x, C_b, C_W, depth=3):
     return K
 
 
+@pytest.mark.long
 def test_agrees_with_scikit_learn():
     known: Any = GaussianProcessRegressor(RBF(0.7), alpha=0.1, optimizer=None)  # pyright: ignore
     mean, covariance = known.fit(X, Y).predict(Z, return_cov=True)
@@ -81,6 +82,7 @@ def test_reports_the_condition_number():
         assert 0.85 / smallest < found.condition < 1.01 / smallest
 
 
+@pytest.mark.long
 def test_error_is_what_kernels_off_by_known_amounts_lead_to():
     random = np.random.default_rng(1)
     x, z = random.normal(size=(40, 3)), random.normal(size=(20, 3))

@@ -49,6 +49,7 @@ def test_squared_error_is_the_closed_form():
     np.testing.assert_array_equal(few.train[1], found.train[1])
 
 
+@pytest.mark.long
 def test_tolerance_and_error_are_those_of_the_outputs():
     """Of a kernel whose eigenvalues are large: an error of its dual is not one of outputs."""
     train, cross, times = 100 * TRAIN, 100 * CROSS, np.array([0.003, 0.03])
@@ -65,6 +66,7 @@ def test_tolerance_and_error_are_those_of_the_outputs():
         assert error < 1e-4 * np.max(np.abs(START))
 
 
+@pytest.mark.long
 def test_cross_entropy_is_what_small_steps_give():
     found = jax.jit(
         lambda start: loss_dynamics(

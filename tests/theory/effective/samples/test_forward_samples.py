@@ -51,6 +51,7 @@ def with_weights(net, seeds):
     return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(7), seeds))
 
 
+@pytest.mark.long
 def test_means_are_those_of_networks_with_weights():
     net = network()
     real = np.asarray(with_weights(net, SEEDS), float)

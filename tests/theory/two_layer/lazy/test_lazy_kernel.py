@@ -134,6 +134,7 @@ def test_own_kernel_is_the_empirical_ntk_and_maps_over_networks():
     np.testing.assert_allclose(together[1], empirical, atol=1e-5)
 
 
+@pytest.mark.long
 def test_derivatives():
     def own(u, theta, x):
         net = network(start=FromArrays(u, theta))

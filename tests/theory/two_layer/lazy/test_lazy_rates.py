@@ -41,6 +41,7 @@ def trained():
     return found, np.asarray(kernel, float), np.asarray(eta), np.asarray(descend(eta))
 
 
+@pytest.mark.long
 def test_modes_contract_at_their_rates(trained):
     found, kernel, eta, course = trained
     values, vectors = np.linalg.eigh(kernel / 5)

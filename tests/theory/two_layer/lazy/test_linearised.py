@@ -47,6 +47,7 @@ def train_all(system, examples, keys, alphas: Any = HYPER["alpha"]):
     return jax.vmap(one)(keys, jnp.broadcast_to(jnp.asarray(alphas, float), keys.shape))
 
 
+@pytest.mark.long
 def test_is_what_the_closed_form_says():
     network = TwoLayer(3, Independent(8), activation="erf")
     system = Linearised(network)

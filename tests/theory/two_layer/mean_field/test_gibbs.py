@@ -124,6 +124,7 @@ def test_second_derivatives():
         np.testing.assert_allclose(seconds[1], (slopes[2] - slopes[0]) / (2 * h), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_classification_with_several_outputs():
     network = TwoLayer(1, Independent(3), outputs=2, activation="tanh", loss=softmax_cross_entropy)
     labels = np.array([0, 0, 1, 1, 0, 1])

@@ -52,6 +52,7 @@ def test_without_data_it_is_ornstein_and_uhlenbecks_process_at_any_alpha():
         np.testing.assert_allclose(found[:, axis], expected, rtol=0.01)  # spacing^2, step
 
 
+@pytest.mark.long
 def test_many_noisy_particles_have_its_moments_on_the_way():
     members = ensemble(
         NETWORK, EXAMPLES, HYPER, jax.random.key(1), seeds=6, steps=40, sampler=FullBatch(),
@@ -69,6 +70,7 @@ def second_moments(now):
     return jnp.array([jnp.mean(now.state.u**2), jnp.mean(now.state.theta**2)])
 
 
+@pytest.mark.long
 def test_derivatives_of_the_course_three_ways():
     grid = Grid((-5.0, -4.0), (5.0, 4.0), (16, 20))
 
@@ -130,6 +132,7 @@ def test_networks_come_to_the_nodes_limit_as_one_over_root_m():
     assert np.all(error / mean < 0.12)  # else the above says little
 
 
+@pytest.mark.long
 def test_the_spread_of_nodes_over_seeds_is_their_error():
     """After training: against Gauss-Hermite nodes, as there are no kinks and two entries."""
     node, weight = np.polynomial.hermite_e.hermegauss(48)

@@ -32,6 +32,7 @@ def course():
     return ran(kept=0.0, jitter=0.0).saved
 
 
+@pytest.mark.long
 def test_between_repopulations_it_is_the_network(course):
     hyper = {name: jnp.asarray(value) for name, value in PLAIN.items()}
     step = jax.jit(lambda p: NETWORK.step(p, EXAMPLES, hyper, jax.random.key(0)))
