@@ -99,7 +99,7 @@ def test_nodes_converge_faster_than_draws_with_a_kink_too():
 def test_own_kernel_is_that_of_jacobians():
     """Of particles of uneven mass: a particle's rate is 1 / (alpha^2 mass)."""
     mass = np.array([0.1, 0.3, 0.25, 0.35])
-    particle_init = FromArrays(RANDOM.normal(size=(4, 2)), RANDOM.normal(size=(4, 3)), mass)
+    start = FromArrays(RANDOM.normal(size=(4, 2)), RANDOM.normal(size=(4, 3)), mass)
     given = network(start=start, outputs=2)
     particles = given.init(KEY, HYPER)
 
