@@ -123,7 +123,7 @@ def _measured(
     to_outputs, to_dntk = jax.random.split(key)
     # small ensembles cost less to sample than to compile: one program for both widths
     padded = 2 * config.width * network.depth if config.seeds < 50_000 else None
-    common: dict[str, Any] = {"padded": padded, "chunk": config.chunk, "advance": advance}
+    common: dict[str, Any] = {"padded": padded, "chunk": config.chunk, "callback": advance}
     found = estimates(
         output_samples(
             network, x2, to_outputs, seeds=config.seeds, outputs=config.outputs, **common

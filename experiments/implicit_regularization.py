@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from experiments.harness.claim import Claim
 from experiments.harness.progress import Progress
 from experiments.harness.statistics import Estimate, over_seeds
-from nsh import Geometric, Neurashed, Rules, SaveAt, WithReplacement, ensemble
+from nsh import Geometric, Neurashed, Rules, SaveAt, TrainingProblem, WithReplacement, ensemble
 from nsh.figures import Features, draw_phase_diagram, grouped_points, new_figure, panel_label, style
 from nsh.measure import (
     accuracy,
@@ -114,10 +114,12 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
     growth = []
     for size in config.batch_sizes:
         with progress(f"neurashed, batch size {size}", config.seeds) as advance:
+            problem = TrainingProblem(
+                system, examples, rules, steps=config.steps, sampler=WithReplacement(size)
+            )
             result = ensemble(
-                system, examples, rules, jax.random.key(config.seed), seeds=config.seeds,
-                steps=config.steps, sampler=WithReplacement(size), advance=advance,
-            )  # fmt: skip
+                problem, jax.random.key(config.seed), seeds=config.seeds, callback=advance
+            )
         growth.append(result.state.log_amplification[:, top] - jnp.log(start.value))
     log_growth = jnp.stack(growth)
     p = exact.firing_fractions(examples, graph.nodes)[top]
@@ -152,12 +154,21 @@ def _networks(config: Config, progress: Progress) -> xr.Dataset:
     measured = {}
     for size in (config.small_batch, config.large_batch):
         with progress(f"digits, batch size {size}", config.network_seeds) as advance:
+            problem = TrainingProblem(
+                system,
+                train,
+                {"learning_rate": config.network_learning_rate},
+                steps=config.network_steps,
+                sampler=WithReplacement(size),
+                save=SaveAt(what, times=(same_epochs, config.network_steps)),
+            )
             result = ensemble(
-                system, train, {"learning_rate": config.network_learning_rate},
-                jax.random.key(config.seed), seeds=config.network_seeds,
-                steps=config.network_steps, sampler=WithReplacement(size), chunk=16,
-                save=SaveAt(what, steps=(same_epochs, config.network_steps)), advance=advance,
-            )  # fmt: skip
+                problem,
+                jax.random.key(config.seed),
+                seeds=config.network_seeds,
+                chunk=16,
+                callback=advance,
+            )
         measured[size] = result.saved
     rows = (measured[config.small_batch], 1), (measured[config.large_batch], 1), (
         measured[config.large_batch], 0)  # fmt: skip

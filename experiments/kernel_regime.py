@@ -27,7 +27,7 @@ from experiments.harness.claim import Claim
 from experiments.harness.progress import Progress
 from experiments.harness.statistics import Estimate, over_seeds
 from experiments.wide_networks import C_W, DEPTH, Descent, Outputs, linearised, targets
-from nsh import SaveAt, ensemble
+from nsh import SaveAt, TrainingProblem, ensemble
 from nsh.figures import PALETTE, band, colour, curves, new_figure, panel_label, reference, style
 from nsh.networks import digits
 from nsh.networks.for_digits import PIXELS
@@ -108,11 +108,18 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
     widths = jnp.asarray(config.widths, float)
     hyper = {"learning_rate": jnp.full_like(widths, n * step), "width": widths}
     with progress("kernel regime", config.seeds * len(config.widths)) as advance:
-        trained = ensemble(
-            system, system.prepare(x[:n], task.labels[:n]), hyper, jax.random.key(config.seed),
-            seeds=config.seeds, steps=config.steps, sampler=FullBatch(), grid=1, advance=advance,
+        problem = TrainingProblem(
+            system,
+            system.prepare(x[:n], task.labels[:n]),
+            hyper,
+            steps=config.steps,
+            sampler=FullBatch(),
             save=SaveAt(Outputs(x), every=config.every),
-        )  # fmt: skip
+            grid_ndim=1,
+        )
+        trained = ensemble(
+            problem, jax.random.key(config.seed), seeds=config.seeds, callback=advance
+        )
     outputs = jnp.asarray(trained.saved)  # [width, seed, time, input, class]
     linear, drift, ntk_error = linearised(
         trained.state, hyper, x, y[:n], ntk, step, config.steps, config.every

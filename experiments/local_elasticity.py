@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from experiments.harness.claim import Claim
 from experiments.harness.progress import Progress
 from experiments.harness.statistics import over_seeds
-from nsh import Neurashed, SaveAt, WithReplacement, ensemble
+from nsh import Neurashed, SaveAt, TrainingProblem, WithReplacement, ensemble
 from nsh.figures import curves, grouped_points, histograms, new_figure, panel_label, style
 from nsh.measure import accuracy, elasticity_contrast, elasticity_matrix, observe
 from nsh.networks import digit_cnn, digit_linear, digit_mlp, digits, subclasses
@@ -105,10 +105,10 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
     every = max(config.late_steps // 12, 1)
     times = sorted({*range(0, config.late_steps, every), config.steps, config.late_steps})
     with progress("elasticity, neurashed", config.seeds) as advance:
-        result = ensemble(
-            system, examples, rules, run_key, seeds=config.seeds, steps=times[-1],
-            save=SaveAt(what, steps=times), advance=advance,
-        )  # fmt: skip
+        problem = TrainingProblem(
+            system, examples, rules, steps=times[-1], save=SaveAt(what, times=times)
+        )
+        result = ensemble(problem, run_key, seeds=config.seeds, callback=advance)
     matrices, accuracies = result.saved
     at = times.index(config.steps)
     *means, _ = _contrast(matrices.reshape(-1, *matrices.shape[2:]), labels, inputs.subclass)
@@ -116,7 +116,7 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
     dims = ("neurashed_seed", "neurashed_step", "pairs")
     found = _as_dataset("neurashed", matrices[:, at], accuracies[:, at], labels, inputs.subclass)
     found["neurashed_over_time"] = dims, over_time, {"units": "1"}
-    found["neurashed_step"] = dims[1], result.steps, {"units": "backpropagations"}
+    found["neurashed_step"] = dims[1], result.times, {"units": "backpropagations"}
     return found
 
 
@@ -140,11 +140,17 @@ def _networks(config: Config, progress: Progress) -> list[xr.Dataset]:
         probes = jax.tree.map(lambda leaf: leaf[chosen], examples)
         what = Elasticity(probes, test, test.y, step_key)
         with progress(f"elasticity, {name}", config.network_seeds) as advance:
+            problem = TrainingProblem(
+                system,
+                examples,
+                {"learning_rate": rate},
+                steps=config.network_steps,
+                sampler=WithReplacement(config.network_batch),
+                save=SaveAt(what, times=(config.network_steps,)),
+            )
             result = ensemble(
-                system, examples, {"learning_rate": rate}, run_key, seeds=config.network_seeds,
-                steps=config.network_steps, sampler=WithReplacement(config.network_batch),
-                save=SaveAt(what, steps=(config.network_steps,)), chunk=16, advance=advance,
-            )  # fmt: skip
+                problem, run_key, seeds=config.network_seeds, chunk=16, callback=advance
+            )
         matrices, accuracies = (leaf[:, 0] for leaf in result.saved)
         found.append(_as_dataset(name, matrices, accuracies, data.train_y[chosen], groups[chosen]))
     return found

@@ -15,7 +15,7 @@ import tyro
 from matplotlib.animation import FuncAnimation, PillowWriter
 
 from experiments.information_bottleneck import Course, LevelInformation
-from nsh import Neurashed, SaveAt, train
+from nsh import Neurashed, SaveAt, TrainingProblem, train
 from nsh.figures import animate_graph
 from nsh.measure import Noise
 from nsh.neurashed import feature_pathway, figure4, figure4_rules
@@ -30,14 +30,18 @@ def moving_picture(steps: int = 2000, frames: int = 50) -> FuncAnimation:
     levels = LevelInformation(
         examples, jnp.asarray(inputs.y), noise_key, Noise(1e-4, 0.05), graph.classes, samples=256
     )
-    run = train(
-        system, examples, figure4_rules(graph), jax.random.fold_in(run_key, 0), steps=steps,
+    problem = TrainingProblem(
+        system,
+        examples,
+        figure4_rules(graph),
+        steps=steps,
         save=SaveAt(Course(levels), every=steps // frames),
-    )  # fmt: skip
+    )
+    run = train(problem, jax.random.fold_in(run_key, 0))
     bits, log_amplification = run.saved
     fired = np.append(feature_pathway(graph, jnp.asarray(inputs.x[0])), inputs.y[0] == np.arange(2))
     return animate_graph(
-        graph, run.steps, log_amplification, fired=fired,
+        graph, run.times, log_amplification, fired=fired,
         curves={"I(level 2; input)": bits.input[:, 1], "I(level 2; label)": bits.label[:, 1]},
         ylabel="information (bits)",
     )  # fmt: skip

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree, UInt32
 
 from experiments.written_batches import Written
-from nsh import Geometric, Neurashed, Rules, SaveAt, train
+from nsh import Geometric, Neurashed, Rules, SaveAt, TrainingProblem, train
 from nsh.neurashed import NeurashedState, Pathways
 
 # those of the paper's Figure 4: features fade that fire in less than 1/12 of the steps
@@ -34,10 +34,15 @@ def trained(
     keys = jax.random.split(jax.random.key(0), len(drawn))
 
     def one(size: Array, words: Array, drawn: Array, key: Array) -> PyTree:
-        run = train(
-            system, Pathways(words), rules, key, steps=len(drawn),
-            sampler=Written(drawn, size), save=SaveAt(every=every),
-        )  # fmt: skip
+        problem = TrainingProblem(
+            system,
+            Pathways(words),
+            rules,
+            steps=len(drawn),
+            sampler=Written(drawn, size),
+            save=SaveAt(every=every),
+        )
+        run = train(problem, key)
         return jax.vmap(lambda state: what(system, state))(run.saved)
 
     def point(place: tuple[Array, Array]) -> dict[str, Array]:

@@ -97,7 +97,9 @@ def require_integer(field: str, value: Any, low: int, high: int | None = None) -
 def require_scalar(field: str, value: Any) -> None:
     """Raise `ValueError` unless a hyperparameter, perhaps traced, is one number."""
     shape = tuple(np.shape(value))  # others would broadcast over whatever axis is as long
-    require(shape == (), f"{field}.shape", shape, "(), a scalar; for a grid of values say grid=1")
+    require(
+        shape == (), f"{field}.shape", shape, "(), a scalar; for a grid of values say grid_ndim=1"
+    )
 
 
 def require_numeric(field: str, value: Any) -> np.ndarray:

@@ -20,7 +20,7 @@ Interval = tuple[float, float]
 REALS: Interval = (-math.inf, math.inf)
 
 
-def to_reals(hyper: PyTree, bounds: PyTree) -> PyTree:
+def unconstrain(hyper: PyTree, bounds: PyTree) -> PyTree:
     """Each floating leaf, on its open interval (low, high), in a coordinate over all reals.
 
     ``log(p - low)``, ``-log(high - p)`` or, with both ends finite,
@@ -33,8 +33,8 @@ def to_reals(hyper: PyTree, bounds: PyTree) -> PyTree:
     return _map(_to_real, hyper, bounds)
 
 
-def from_reals(free: PyTree, bounds: PyTree) -> PyTree:
-    """The inverse of `to_reals`: hyperparameters within their bounds. Differentiable."""
+def constrain(free: PyTree, bounds: PyTree) -> PyTree:
+    """The inverse of `unconstrain`: hyperparameters within their bounds. Differentiable."""
     return _map(_from_real, free, bounds)
 
 

@@ -18,7 +18,7 @@ Two further types are for Systems with more structure. `Scaled` numbers leave th
 floating point, as neurashed's scores do. A `Transition` is a step as a map: where maps compose,
 a run has depth log T. Optional methods (`bounds`, `check`, `events`, ...) have defaults.
 
-Read next: `nsh.training.plan` for what a run is, `nsh.neurashed.pathway_model` and
+Read next: `nsh.training.problem` for what a run is, `nsh.neurashed.pathway_model` and
 `nsh.networks.network` for the two main Systems.
 """
 
@@ -30,6 +30,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
 from nsh._shown import Shown
@@ -122,7 +123,7 @@ class System(eqx.Module):
         """
         raise ValueError(f"{type(self).__name__} has no `events` to count")
 
-    def from_events(
+    def state_from_counts(
         self,
         start: PyTree,  # noqa: ARG002
         counts: Int[Array, " events"],  # noqa: ARG002
@@ -133,7 +134,7 @@ class System(eqx.Module):
 
         Raises `ValueError` if `hyper` does not allow it (or, by default, the system).
         """
-        raise ValueError(f"{type(self).__name__} has no `from_events`")
+        raise ValueError(f"{type(self).__name__} has no `state_from_counts`")
 
     def bounds(self, hyper: PyTree) -> PyTree:  # noqa: ARG002
         """The open interval (low, high) each leaf of `hyper` must stay in: a prefix of `hyper`.
@@ -152,14 +153,24 @@ class System(eqx.Module):
     def check(self, hyper: PyTree, steps: int) -> None:
         """Raise `ValueError` if `hyper` cannot serve for `steps` steps; concrete values only."""
 
+    def check_grid(self, hyper: PyTree, steps: int, shape: tuple[int, ...]) -> None:
+        """Raise `ValueError` if some point of a grid cannot serve for `steps` steps.
+
+        The concrete leaves of `hyper` have `shape` as leading axes. By default `check` is called at
+        every point, with NumPy arrays; a system whose `check` is slow can do better.
+        """
+        host = jax.tree.map(_in_numpy, hyper)
+        for index in np.ndindex(*shape):
+            self.check(jax.tree.map(lambda leaf, index=index: leaf[index], host), steps)
+
     def check_examples(self, examples: PyTree) -> None:
         """Raise `ValueError` for examples that cannot be this system's; by default nothing.
 
         Called before training and by `nsh.measure.observe`; leaves may be traced.
         """
 
-    def healthy(self, state: PyTree) -> Bool[Array, ""]:
-        """Whether a state is one training can go on from: by default, all its numbers finite."""
+    def is_finite(self, state: PyTree) -> Bool[Array, ""]:
+        """Whether all numbers of a state are finite, so that training can go on from it."""
         leaves = [leaf for leaf in jax.tree.leaves(state) if eqx.is_inexact_array(leaf)]
         return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
 
@@ -177,6 +188,11 @@ class System(eqx.Module):
         False by default.
         """
         return jnp.zeros((), bool)
+
+
+def _in_numpy(leaf: Any) -> Any:
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # which only JAX can hold
+    return leaf if is_key else np.asarray(leaf)
 
 
 def in_common_unit(

@@ -51,9 +51,9 @@ def test_the_last_test_would_see_a_compilation(caplog):
         prepared(X[:5], Y[:5])
         trained(steps=2)
         many(steps=2)
-    assert compiled_programs(caplog) == {"pathways_of", "_run", "_members"}
+    assert compiled_programs(caplog) == {"pathways_of", "_train", "_train_some"}
 
 
 def compiled_programs(caplog):
     """Those of the library's, leaving out single operations on arrays."""
-    return set(re.findall(r"Compiling (?:jit\()?(pathways_of|_run|_members)\b", caplog.text))
+    return set(re.findall(r"Compiling (?:jit\()?(pathways_of|_train_some|_train)\b", caplog.text))

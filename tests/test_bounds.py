@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nsh import Additive, Affine, Geometric, Neurashed, PerLevel, Rules, Saturating
-from nsh.bounds import REALS, from_reals, to_reals
+from nsh.bounds import REALS, constrain, unconstrain
 from nsh.neurashed import Constant, figure4
 
 pytestmark = pytest.mark.core
@@ -41,12 +41,12 @@ def every_kind():
 def test_rules_there_and_back(kind):
     rules = every_kind()[kind]
     bounds = BOUNDS(rules)
-    back = from_reals(to_reals(rules, bounds), bounds)
+    back = constrain(unconstrain(rules, bounds), bounds)
     assert jax.tree.structure(back) == jax.tree.structure(rules)
     for found, wanted in zip(jax.tree.leaves(back), jax.tree.leaves(rules), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
     # chain rule, leaf by leaf: each is the other's inverse
-    _, slopes = jax.jvp(lambda r: from_reals(to_reals(r, bounds), bounds), (rules,), (rules,))
+    _, slopes = jax.jvp(lambda r: constrain(unconstrain(r, bounds), bounds), (rules,), (rules,))
     for found, wanted in zip(jax.tree.leaves(slopes), jax.tree.leaves(rules), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
@@ -57,20 +57,20 @@ def test_rules_there_and_back(kind):
 def test_any_real_number_is_a_valid_rule(shift, kind):
     rules = every_kind()[kind]
     bounds = BOUNDS(rules)
-    moved = jax.tree.map(lambda x: x + jnp.asarray(shift, x.dtype), to_reals(rules, bounds))
+    moved = jax.tree.map(lambda x: x + jnp.asarray(shift, x.dtype), unconstrain(rules, bounds))
     if kind != "schedule":  # whose own numbers have no bounds
-        Rules(*vars(from_reals(moved, bounds)).values())
+        Rules(*vars(constrain(moved, bounds)).values())
 
 
 def test_bounds_may_be_a_prefix_and_leave_alone_what_is_no_float():
     hyper = {"rates": (jnp.array(0.5), jnp.array([2.0, 3.0])), "count": 3, "free": jnp.array(-1.0)}
     bounds = {"rates": (0.0, math.inf), "count": (0, 1), "free": REALS}
-    free = to_reals(hyper, bounds)
+    free = unconstrain(hyper, bounds)
     np.testing.assert_allclose(free["rates"][1], np.log([2, 3]), rtol=1e-6)
     assert free["count"] == 3
     assert free["free"] == -1
     assert jax.tree.structure(free) == jax.tree.structure(hyper)
-    assert to_reals(hyper, REALS) == hyper
+    assert unconstrain(hyper, REALS) == hyper
 
 
 @pytest.mark.parametrize(
@@ -86,19 +86,19 @@ def test_bounds_may_be_a_prefix_and_leave_alone_what_is_no_float():
 )
 def test_bad_bounds(bounds, named):
     with pytest.raises(ValueError, match=named):
-        to_reals({"a": jnp.array(0.5)}, bounds)
+        unconstrain({"a": jnp.array(0.5)}, bounds)
 
 
 @pytest.mark.long
 def test_derivatives_of_unconstrained_training_three_ways():
     with x64(True):
         rules = every_kind()["own weights"]
-        free = jax.tree.map(np.asarray, to_reals(rules, BOUNDS(rules)))
+        free = jax.tree.map(np.asarray, unconstrain(rules, BOUNDS(rules)))
 
     def final(free):
         graph, inputs = figure4()
         model, key = Neurashed(graph, Constant(1.0)), jax.random.key(0)
-        rules = from_reals(free, model.bounds(free))
+        rules = constrain(free, model.bounds(free))
         batch = model.prepare(inputs.x[:2], inputs.y[:2])
         state = model.step(model.init(key, rules), batch, rules, key)
         return jnp.sum(jnp.exp(state.log_amplification)) + jnp.sum(jnp.exp(state.log_weight))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from derivatives import check_three_ways
 
-from nsh import Epochs, SaveAt, System, ensemble, hyper_grid, measure, train
+from nsh import Epochs, SaveAt, System, TrainingProblem, ensemble, hyper_grid, measure, train
 
 pytestmark = pytest.mark.core
 
@@ -79,7 +79,8 @@ def measurements(state, examples):
 
 @pytest.mark.long
 def test_trains_and_is_measured(examples):
-    run = train(SYSTEM, examples, {"learning_rate": 0.1}, KEY, save=SaveAt(every=30), **OPTIONS)
+    hyper, save = {"learning_rate": 0.1}, SaveAt(every=30)
+    run = train(TrainingProblem(SYSTEM, examples, hyper, save=save, **OPTIONS), KEY)
     assert run.status == 0
     assert run.saved["weights"].shape == (3, CLASSES, 3)
     found = eqx.filter_jit(measurements)(run.state, examples)
@@ -98,7 +99,8 @@ def test_trains_and_is_measured(examples):
 @pytest.mark.long
 def test_ensembles_over_seeds_and_learning_rates(examples):
     hyper = hyper_grid(lambda rate: {"learning_rate": rate}, rate=[0.01, 0.1])
-    run = ensemble(SYSTEM, examples, hyper, KEY, seeds=5, grid=1, **OPTIONS)
+    problem = TrainingProblem(SYSTEM, examples, hyper, grid_ndim=1, **OPTIONS)
+    run = ensemble(problem, KEY, seeds=5)
     assert run.state["weights"].shape == (2, 5, CLASSES, 3)
     assert run.status.shape == (2, 5)
 
@@ -115,7 +117,8 @@ def test_ensembles_over_seeds_and_learning_rates(examples):
 def test_differentiates_by_its_learning_rate():
     def loss(rate):
         examples = SYSTEM.prepare(X, Y)
-        state = train(SYSTEM, examples, {"learning_rate": rate}, KEY, **OPTIONS).state
+        problem = TrainingProblem(SYSTEM, examples, {"learning_rate": rate}, **OPTIONS)
+        state = train(problem, KEY).state
         logits = measure.observe(SYSTEM, state, examples).logits
         return measure.cross_entropy(logits, jnp.asarray(Y))
 

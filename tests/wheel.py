@@ -28,9 +28,8 @@ for name in ("matplotlib", "sklearn", "xarray", "zarr", "tyro", "networkx", "dif
 graph, inputs = figure4()
 system = nsh.Neurashed(graph)
 examples = system.prepare(inputs.x, inputs.y)
-run = nsh.ensemble(
-    system, examples, figure4_rules(graph), jax.random.key(0), seeds=16, steps=100
-)  # fmt: skip
+problem = nsh.TrainingProblem(system, examples, figure4_rules(graph), steps=100)
+run = nsh.ensemble(problem, jax.random.key(0), seeds=16)
 assert not run.status.any()
 
 with contextlib.redirect_stdout(io.StringIO()) as printed:

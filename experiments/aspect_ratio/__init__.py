@@ -24,7 +24,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 from experiments.aspect_ratio.claims import claims
 from experiments.aspect_ratio.deep import C_W, OfDepth, deep_network
 from experiments.harness.progress import Progress
-from nsh import SaveAt, WithReplacement, ensemble
+from nsh import SaveAt, TrainingProblem, WithReplacement, ensemble
 from nsh.activations import as_activation
 from nsh.figures import colour, new_figure, panel_label, style
 from nsh.figures.style import INK, MARKERS
@@ -100,11 +100,15 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
                     jax.random.split(keys[0], config.networks),
                 )  # fmt: skip
                 rate = config.step_size / float(typical.Theta[layers])
-                result = ensemble(
-                    network, examples, {"learning_rate": rate, "layers": float(layers)}, keys[1],
-                    seeds=config.seeds, steps=config.steps, sampler=WithReplacement(config.batch),
-                    save=SaveAt(what, steps=(config.steps,)),
-                )  # fmt: skip
+                problem = TrainingProblem(
+                    network,
+                    examples,
+                    {"learning_rate": rate, "layers": float(layers)},
+                    steps=config.steps,
+                    sampler=WithReplacement(config.batch),
+                    save=SaveAt(what, times=(config.steps,)),
+                )
+                result = ensemble(problem, keys[1], seeds=config.seeds)
                 accuracies, decisions = (np.asarray(leaf)[:, 0] for leaf in result.saved)
                 row = {
                     "outputs": _relative_variance(np.asarray(variance)[:, None]),

@@ -16,7 +16,7 @@ from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from experiments.harness.results import device
 from experiments.written_batches import Written
-from nsh import Geometric, Neurashed, Rules, WithReplacement, ensemble, train
+from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement, ensemble, train
 from nsh.neurashed import Constant, figure4, figure4_rules, random_hierarchy, unpack
 from nsh.training import ClosedForm, Method
 
@@ -138,20 +138,18 @@ def ours(
     sampler = WithReplacement(batch)
 
     def run(system: Any, examples: Any, rules: Any, key: Any) -> Any:
-        return ensemble(
-            system, examples, rules, key,
-            seeds=seeds, steps=steps, sampler=sampler, method=method,
-        ).state  # fmt: skip
+        problem = TrainingProblem(system, examples, rules, steps=steps, sampler=sampler)
+        return ensemble(problem, key, seeds=seeds, method=method).state
 
     def check() -> Data:
         indices = jnp.asarray(data["check_indices"], jnp.int32)
         known = Neurashed(system.graph, Constant(1.0), Constant(1.0))
 
         def one(indices: Any) -> Any:
-            return train(
-                known, examples, rules, jax.random.key(0),
-                steps=len(indices), sampler=Written(indices), method=method,
-            ).state  # fmt: skip
+            problem = TrainingProblem(
+                known, examples, rules, steps=len(indices), sampler=Written(indices)
+            )
+            return train(problem, jax.random.key(0), method=method).state
 
         final = jax.vmap(one, in_axes=1)(indices)
         return {

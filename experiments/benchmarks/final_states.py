@@ -12,7 +12,7 @@ from experiments.benchmarks.ensembles import task
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from experiments.harness.results import device
-from nsh import ensemble
+from nsh import TrainingProblem, ensemble
 from nsh.training import ClosedForm, DirectSample, Sequential
 
 __all__ = ["cases", "device"]
@@ -73,8 +73,7 @@ def ours(_: Data, *, method: str, seeds: int, steps: int) -> Work:
     system, examples, rules = task()
 
     def run(rules: Any, key: Any) -> Any:
-        return ensemble(
-            system, examples, rules, key, seeds=seeds, steps=steps, method=METHODS[method]
-        ).state
+        problem = TrainingProblem(system, examples, rules, steps=steps)
+        return ensemble(problem, key, seeds=seeds, method=METHODS[method]).state
 
     return compiled(run, rules, jax.random.key(0))

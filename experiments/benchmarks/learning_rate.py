@@ -15,6 +15,7 @@ from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from experiments.harness.results import device
+from nsh import TrainingProblem
 from nsh.networks import MLP, LabelledExamples, Network
 from nsh.training import FullBatch, Sequential, hypergradient, train
 
@@ -106,16 +107,19 @@ def ours(data: Data, *, mode: Any, inputs: int, hidden: int, steps: int, **_: in
         return jnp.mean(loss(logits, examples.y))
 
     def forward(examples: LabelledExamples, hyper: Any) -> Any:
-        return final_loss(
-            examples, train(system, examples, hyper, key, steps=steps, sampler=FullBatch())
-        )
+        problem = TrainingProblem(system, examples, hyper, steps=steps, sampler=FullBatch())
+        return final_loss(examples, train(problem, key))
 
     def gradient(examples: LabelledExamples, hyper: Any) -> Any:
+        problem = TrainingProblem(system, examples, hyper, steps=steps, sampler=FullBatch())
         return hypergradient(
-            lambda run: final_loss(examples, run), system, examples, hyper, key,
-            seeds=1, steps=steps, sampler=FullBatch(), mode=mode,
+            lambda run: final_loss(examples, run),
+            problem,
+            key,
+            seeds=1,
+            mode=mode,
             method=Sequential("sqrt") if mode == "reverse" else None,
-        ).gradient["log_rate"][0]  # fmt: skip
+        ).gradient["log_rate"][0]
 
     if mode is None:
         return compiled(forward, examples, hyper)

@@ -16,7 +16,7 @@ from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from experiments.harness.results import device
 from experiments.written_batches import Written
-from nsh import WithReplacement, ensemble, train
+from nsh import TrainingProblem, WithReplacement, ensemble, train
 from nsh.networks import MLP, Network, digits
 
 __all__ = ["cases", "device"]
@@ -98,9 +98,8 @@ def ours(data: Data, *, widths: Any, batch: int, seeds: int, steps: int, **_: in
     hyper, sampler = {"learning_rate": jnp.asarray(RATE)}, WithReplacement(batch)
 
     def run(examples: Any, hyper: Any, key: Any) -> Any:
-        return ensemble(
-            system, examples, hyper, key, seeds=seeds, steps=steps, sampler=sampler
-        ).state
+        problem = TrainingProblem(system, examples, hyper, steps=steps, sampler=sampler)
+        return ensemble(problem, key, seeds=seeds).state
 
     def check() -> Data:
         results = [_checked(data, widths, examples, seed) for seed in range(CHECKED_SEEDS)]
@@ -122,10 +121,10 @@ def _checked(data: Data, widths: tuple[int, ...], examples: Any, seed: int) -> D
         module = eqx.tree_at(place, module, jnp.asarray(data[f"check_{name}"][seed]))
     indices = jnp.asarray(data["check_indices"][:, seed], jnp.int32)
     system = Network(lambda _: module, optax.sgd)
-    final = train(
-        system, examples, {"learning_rate": RATE}, jax.random.key(0),
-        steps=len(indices), sampler=Written(indices),
-    )  # fmt: skip
+    problem = TrainingProblem(
+        system, examples, {"learning_rate": RATE}, steps=len(indices), sampler=Written(indices)
+    )
+    final = train(problem, jax.random.key(0))
     trained = system.module(final.state)
     return {
         name: np.asarray(place(trained)) for place, name in zip(where, names, strict=True)

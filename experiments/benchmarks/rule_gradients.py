@@ -15,7 +15,16 @@ from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from experiments.harness.results import device
 from experiments.written_batches import Written
-from nsh import Affine, Geometric, Neurashed, Rules, SaveAt, WithReplacement, ensemble
+from nsh import (
+    Affine,
+    Geometric,
+    Neurashed,
+    Rules,
+    SaveAt,
+    TrainingProblem,
+    WithReplacement,
+    ensemble,
+)
 from nsh.measure import effective_number
 from nsh.neurashed import Constant
 from nsh.training import Sequential, hypergradient
@@ -115,13 +124,13 @@ def few(
         return jnp.mean(run.saved)
 
     def forward(examples: Any, rules: Any, key: Any) -> Any:
-        run = ensemble(system, examples, rules, key, seeds=seeds, steps=steps, save=save)
+        problem = TrainingProblem(system, examples, rules, steps=steps, save=save)
+        run = ensemble(problem, key, seeds=seeds)
         return jax.vmap(jnp.mean)(run.saved)
 
     def gradient(examples: Any, rules: Any, key: Any) -> Any:
-        found = hypergradient(
-            mean, system, examples, rules, key, seeds=seeds, steps=steps, save=save
-        )
+        problem = TrainingProblem(system, examples, rules, steps=steps, save=save)
+        found = hypergradient(mean, problem, key, seeds=seeds)
         return found.value, found.gradient
 
     function = gradient if differentiate else forward
@@ -144,18 +153,22 @@ def many(data: Data, *, mode: Any, steps: int, batch: int, **sizes: Any) -> Work
         return Rules(growth, decay, Geometric(1.06), Geometric(0.99))
 
     def forward(examples: Any, rates: Any, key: Any) -> Any:
-        run = ensemble(
-            system, examples, rules(rates), key,
-            seeds=1, steps=steps, sampler=WithReplacement(batch), lanes=1,
-        )  # fmt: skip
+        problem = TrainingProblem(
+            system, examples, rules(rates), steps=steps, sampler=WithReplacement(batch)
+        )
+        run = ensemble(problem, key, seeds=1, vmap_size=1)
         return jax.vmap(effective_number)(run.state.log_amplification)
 
     def slope(system: Any, examples: Any, rates: Any, key: Any, steps: int, sampler: Any) -> Any:
+        problem = TrainingProblem(system, examples, rules(rates), steps=steps, sampler=sampler)
         return hypergradient(
-            final_number, system, examples, rules(rates), key,
-            seeds=1, steps=steps, sampler=sampler, mode=mode,
+            final_number,
+            problem,
+            key,
+            seeds=1,
+            mode=mode,
             method=Sequential("sqrt") if mode == "reverse" else None,
-        ).gradient  # fmt: skip
+        ).gradient
 
     def gradient(examples: Any, rates: Any, key: Any) -> Any:
         return slope(system, examples, rates, key, steps, WithReplacement(batch))

@@ -12,7 +12,7 @@ from experiments.benchmarks.ensembles import task
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from experiments.harness.results import device
-from nsh import Affine, Geometric, Rules, SaveAt, WithReplacement, train
+from nsh import Affine, Geometric, Rules, SaveAt, TrainingProblem, WithReplacement, train
 from nsh.training import ParallelInTime, Sequential
 
 __all__ = ["cases", "device"]
@@ -78,9 +78,14 @@ def ours(
     save = SaveAt(lambda now: now.state.log_amplification, every=every)
 
     def run(examples: Any, rules: Any, key: Any) -> Any:
-        return train(
-            system, examples, rules, key, steps=steps, save=save,
-            sampler=WithReplacement(batch if shared else 1), method=METHODS[method],
-        ).saved  # fmt: skip
+        problem = TrainingProblem(
+            system,
+            examples,
+            rules,
+            steps=steps,
+            sampler=WithReplacement(batch if shared else 1),
+            save=save,
+        )
+        return train(problem, key, method=METHODS[method]).saved
 
     return compiled(run, examples, RULES[rules], jax.random.key(0))

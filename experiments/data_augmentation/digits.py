@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from experiments.written_batches import Written, draws
-from nsh import Geometric, Neurashed, Rules, System, train
+from nsh import Geometric, Neurashed, Rules, System, TrainingProblem, train
 from nsh.correspondence.from_data import from_data
 from nsh.measure import elasticity, observe
 from nsh.networks import Network, digit_cnn, digit_mlp, digits
@@ -180,10 +180,14 @@ def _trained(
 
     def one(member: tuple[Array, Array]) -> tuple[Measured, PyTree]:
         views, seed = member
-        run = train(
-            system, jax.tree.map(lambda leaf: leaf[views], examples), hyper, keys[seed],
-            steps=drawn.shape[1], sampler=Written(drawn[seed]),
-        )  # fmt: skip
+        problem = TrainingProblem(
+            system,
+            jax.tree.map(lambda leaf: leaf[views], examples),
+            hyper,
+            steps=drawn.shape[1],
+            sampler=Written(drawn[seed]),
+        )
+        run = train(problem, keys[seed])
         kept = run.state if isinstance(run.state, NeurashedState) else None
         return measure(system, run.state, hyper, test, labels, keys[seed]), kept
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 
 from experiments.digit_rules.task import LEVEL_RATES, Loss, Task, exponents_of, per_level
 from experiments.harness.progress import Advance
-from nsh import Rules, WithReplacement, train
+from nsh import Rules, TrainingProblem, WithReplacement, train
 from nsh.training import ClosedForm, Run, hypergradient, tune
 
 RANGE = float(np.log(10))
@@ -44,10 +44,14 @@ class Training(NamedTuple):
 
     def run(self, task: Task, exponents: Float[Array, " numbers"], key: Key[Array, ""]) -> Run:
         """One run with rates of each node."""
-        return train(
-            task.system, task.examples, task.per_node(exponents, self.steps), key,
-            steps=self.steps, sampler=WithReplacement(self.batch), method=ClosedForm(),
-        )  # fmt: skip
+        problem = TrainingProblem(
+            task.system,
+            task.examples,
+            task.per_node(exponents, self.steps),
+            steps=self.steps,
+            sampler=WithReplacement(self.batch),
+        )
+        return train(problem, key, method=ClosedForm())
 
 
 class Descent(NamedTuple):
@@ -77,12 +81,22 @@ def descend(
         ones = per_level(np.zeros(LEVEL_RATES), steps)
     else:
         ones = task.per_node(jnp.zeros(task.numbers), steps)
+    problem = TrainingProblem(
+        task.system, task.examples, ones, steps=steps, sampler=WithReplacement(training.batch)
+    )
     tuned = tune(
-        task.validation, task.system, task.examples, ones, training.key, seeds=training.seeds,
-        steps=steps, sampler=WithReplacement(training.batch), method=ClosedForm(),
-        mode="closed form", optimiser=optax.adam(rate), iterations=iterations, per_seed=True,
-        lanes=1, advance=advance,
-    )  # fmt: skip
+        task.validation,
+        problem,
+        training.key,
+        seeds=training.seeds,
+        method=ClosedForm(),
+        mode="closed form",
+        optimiser=optax.adam(rate),
+        iterations=iterations,
+        per_seed=True,
+        vmap_size=1,
+        callback=advance,
+    )
     exponents = exponents_of(tuned.hypers, steps)
     if kind == "level":
         exponents = task.spread(exponents)
@@ -136,11 +150,17 @@ def slopes(
         along = np.concatenate([task.spread(np.eye(LEVEL_RATES)), random])
         points = step * np.concatenate([np.zeros((1, task.numbers)), along, -along])
         rules = jax.vmap(lambda point: task.per_node(point, training.steps))(jnp.asarray(points))
-        found = hypergradient(
-            task.validation, task.system, task.examples, rules, training.key,
-            seeds=training.seeds, steps=training.steps, grid=1, lanes=1,
+        problem = TrainingProblem(
+            task.system,
+            task.examples,
+            rules,
+            steps=training.steps,
             sampler=WithReplacement(training.batch),
-        )  # fmt: skip
+            grid_ndim=1,
+        )
+        found = hypergradient(
+            task.validation, problem, training.key, seeds=training.seeds, vmap_size=1
+        )
         _, higher, lower = np.split(np.asarray(found.value), [1, len(along) + 1])
         differences = (higher - lower) / (2 * step)
         at_start = jax.tree.map(lambda leaf: leaf[0], (found.gradient, rules))

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from experiments.written_batches import Written, draws
-from nsh import Geometric, Neurashed, Rules, System, train
+from nsh import Geometric, Neurashed, Rules, System, TrainingProblem, train
 from nsh.correspondence.from_data import from_data
 from nsh.measure import observe
 from nsh.networks import digit_mlp, digits
@@ -139,10 +139,14 @@ def _recalls(
 
     def trained(member: tuple[Array, Array]) -> PyTree:
         chosen, seed = member
-        return train(
-            system, jax.tree.map(lambda leaf: leaf[chosen], examples), hyper, keys[seed],
-            steps=drawn.shape[1], sampler=Written(drawn[seed]),
-        ).state  # fmt: skip
+        problem = TrainingProblem(
+            system,
+            jax.tree.map(lambda leaf: leaf[chosen], examples),
+            hyper,
+            steps=drawn.shape[1],
+            sampler=Written(drawn[seed]),
+        )
+        return train(problem, keys[seed]).state
 
     numbers = jnp.repeat(jnp.arange(seeds), cases)
     states = jax.lax.map(trained, (index.reshape(-1, samples), numbers), batch_size=2 * cases)

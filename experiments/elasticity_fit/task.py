@@ -11,7 +11,16 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PyTree
 
-from nsh import Geometric, Neurashed, PerLevel, Rules, SaveAt, WithReplacement, ensemble
+from nsh import (
+    Geometric,
+    Neurashed,
+    PerLevel,
+    Rules,
+    SaveAt,
+    TrainingProblem,
+    WithReplacement,
+    ensemble,
+)
 from nsh.correspondence.from_data import from_data
 from nsh.measure import elasticity_matrix
 from nsh.networks import digit_mlp, digits, subclasses
@@ -82,13 +91,15 @@ class Task(NamedTuple):
         config, (run_key, step_key) = self.config, self.keys
         system = digit_mlp(config.hidden, "relu")
         what = Elasticity(system.prepare(self.x[self.probes], self.y[self.probes]), step_key)
-        run = ensemble(
-            system, system.prepare(self.x[: self.trained], self.y[: self.trained]),
-            {"learning_rate": config.learning_rate}, run_key,
-            seeds=config.fit_seeds + config.seeds, steps=config.steps, sampler=self.sampler,
-            lanes=1,  # sooner compiled
-            save=SaveAt(what, steps=(config.steps,)),
-        )  # fmt: skip
+        problem = TrainingProblem(
+            system,
+            system.prepare(self.x[: self.trained], self.y[: self.trained]),
+            {"learning_rate": config.learning_rate},
+            steps=config.steps,
+            sampler=self.sampler,
+            save=SaveAt(what, times=(config.steps,)),
+        )
+        run = ensemble(problem, run_key, seeds=config.fit_seeds + config.seeds, vmap_size=1)
         return np.asarray(run.saved[:, 0])
 
     def system(self, graph: Graph | None = None) -> Neurashed:
@@ -110,15 +121,20 @@ class Task(NamedTuple):
     def neurashed(self, system: Neurashed, rules: Rules) -> np.ndarray:
         """Elasticity [seeds, judged, judged] with these rules, for the seeds that judge."""
         config, (run_key, step_key) = self.config, self.keys
-        run = ensemble(
-            system, self.examples(system, slice(self.trained)), rules, run_key,
-            seeds=config.seeds, first_seed=config.fit_seeds, steps=config.steps,
-            sampler=self.sampler, lanes=1,
+        problem = TrainingProblem(
+            system,
+            self.examples(system, slice(self.trained)),
+            rules,
+            steps=config.steps,
+            sampler=self.sampler,
             save=SaveAt(
                 Elasticity(self.examples(system, self.probes[self.fitted :]), step_key),
-                steps=(config.steps,),
+                times=(config.steps,),
             ),
-        )  # fmt: skip
+        )
+        run = ensemble(
+            problem, run_key, seeds=config.seeds, first_seed=config.fit_seeds, vmap_size=1
+        )
         return np.asarray(run.saved[:, 0])
 
     def fit(self, system: Neurashed, target: np.ndarray, optimiser: Any) -> Tuned:
@@ -128,13 +144,23 @@ class Task(NamedTuple):
         """
         config, (run_key, step_key) = self.config, self.keys
         what = Elasticity(self.examples(system, self.probes[: self.fitted]), step_key)
+        problem = TrainingProblem(
+            system,
+            self.examples(system, slice(self.trained)),
+            self.start(),
+            steps=config.steps,
+            sampler=self.sampler,
+            save=SaveAt(what, times=(config.steps,)),
+        )
         return tune(
-            Distance(jnp.asarray(target, float)), system,
-            self.examples(system, slice(self.trained)), self.start(), run_key,
-            seeds=config.tune_seeds, steps=config.steps, sampler=self.sampler,
-            save=SaveAt(what, steps=(config.steps,)), optimiser=optimiser,
-            iterations=config.iterations, lanes=1,
-        )  # fmt: skip
+            Distance(jnp.asarray(target, float)),
+            problem,
+            run_key,
+            seeds=config.tune_seeds,
+            optimiser=optimiser,
+            iterations=config.iterations,
+            vmap_size=1,
+        )
 
 
 def make_task(config: Any) -> Task:

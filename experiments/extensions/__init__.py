@@ -42,7 +42,7 @@ from experiments.extensions.claims import claims
 from experiments.extensions.figure import figure
 from experiments.extensions.ways import UpTo, Way, edges, extensions
 from experiments.harness.progress import Progress
-from nsh import Geometric, Rules, SaveAt, ensemble
+from nsh import Geometric, Rules, SaveAt, TrainingProblem, ensemble
 from nsh.measure import (
     Noise,
     effective_features,
@@ -163,9 +163,10 @@ def _final(
     """After training: effective features of level 2, and mean elasticities within and across."""
     run_key, update_key = jax.random.split(key)
     silent = Pathways(jnp.concatenate([examples.words, jnp.zeros_like(examples.words[:1])]))
-    states = ensemble(
-        way.system, silent, way.hyper, run_key, seeds=seeds, steps=steps, sampler=sampler, grid=1
-    ).state
+    problem = TrainingProblem(
+        way.system, silent, way.hyper, steps=steps, sampler=sampler, grid_ndim=1
+    )
+    states = ensemble(problem, run_key, seeds=seeds).state
 
     def one(state: PyTree, hyper: PyTree, key: Key[Array, ""]) -> tuple[Array, Array]:
         level2 = observe(way.system, state, examples).features[-1]
@@ -227,6 +228,5 @@ def _watched(
     way: Way, examples: Pathways, save: SaveAt, key: Key[Array, ""], seeds: int, steps: int
 ) -> tuple[Float[Array, "way seed time"], Float[Array, "way seed time"]]:
     """What is recorded along the runs."""
-    return ensemble(
-        way.system, examples, way.hyper, key, seeds=seeds, steps=steps, save=save, grid=1
-    ).saved
+    problem = TrainingProblem(way.system, examples, way.hyper, steps=steps, save=save, grid_ndim=1)
+    return ensemble(problem, key, seeds=seeds).saved

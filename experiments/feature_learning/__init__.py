@@ -43,7 +43,7 @@ from experiments.feature_learning.figure import figure
 from experiments.feature_learning.measures import contrast, outputs, watch
 from experiments.harness.progress import Progress
 from experiments.wide_networks import targets
-from nsh import SaveAt, ensemble
+from nsh import SaveAt, TrainingProblem, ensemble
 from nsh.networks import digits
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.theory.effective.prediction.dynamics import mse_dynamics
@@ -171,15 +171,20 @@ def _trained(config: Config, task: str, data: Data, seed: int) -> tuple[Particle
     system, n, count = _system(config, task), data.train, len(config.alphas)
     steps, rate = getattr(config, f"{task}_steps"), getattr(config, f"{task}_rate")
     hyper = {"alpha": jnp.asarray(config.alphas), "learning_rate": jnp.full(count, rate)}
-    result = ensemble(
-        system, system.prepare(data.x[:n], data.y[:n]), hyper, jax.random.key(config.seed),
-        seeds=1, first_seed=seed, steps=steps, sampler=FullBatch(), grid=1, lanes=1,
+    problem = TrainingProblem(
+        system,
+        system.prepare(data.x[:n], data.y[:n]),
+        hyper,
+        steps=steps,
+        sampler=FullBatch(),
         save=SaveAt(every=steps // config.times),
-    )  # fmt: skip
+        grid_ndim=1,
+    )
+    result = ensemble(problem, jax.random.key(config.seed), seeds=1, first_seed=seed, vmap_size=1)
     states = jax.tree.map(lambda leaf: np.asarray(leaf)[:, 0], result.saved)
     ntk = _ntk(data.x)
     kernel = mse_dynamics(
-        ntk[:n, :n], ntk[:, :n], data.y[:n], result.steps, learning_rate=rate / n
+        ntk[:n, :n], ntk[:, :n], data.y[:n], result.times, learning_rate=rate / n
     ).test
     course = ("alpha", f"{task}_step")
     both = (
@@ -190,7 +195,7 @@ def _trained(config: Config, task: str, data: Data, seed: int) -> tuple[Particle
     for name, dims, f in both:
         for part, error in _errors(np.asarray(f), data).items():
             found[f"{task}_{name}{part}"] = dims, error
-    at = {f"{task}_step": (f"{task}_step", np.asarray(result.steps), {"units": "steps"})}
+    at = {f"{task}_step": (f"{task}_step", np.asarray(result.times), {"units": "steps"})}
     return states, xr.Dataset(found, at)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import xarray as xr
 
 from nsh.study.files import atomic, save_figure
-from nsh.study.provenance import device, versions
+from nsh.study.fingerprint import device, versions
 
 __all__ = [
     "atomic",

@@ -21,7 +21,7 @@ from experiments.harness.claim import Claim
 from experiments.harness.progress import Progress
 from experiments.harness.statistics import over_seeds
 from experiments.information_bottleneck.figure import explore, figure
-from nsh import Neurashed, SaveAt, WithReplacement, ensemble
+from nsh import Neurashed, SaveAt, TrainingProblem, WithReplacement, ensemble
 from nsh.measure import Information, Noise, information, observe
 from nsh.networks import digit_mlp, digits
 from nsh.networks.for_digits import CLASSES
@@ -120,13 +120,16 @@ def _neurashed(config: Config, reading: str, progress: Progress) -> xr.Dataset:
     noise, labels = Noise(config.noise_fixed, config.noise_relative), jnp.asarray(inputs.y)
     what = LevelInformation(examples, labels, noise_key, noise, 2, config.samples)
     with progress(f"neurashed, {reading} 7th node", config.seeds) as advance:
-        result = ensemble(
-            system, examples, figure4_rules(graph), run_key, seeds=config.seeds,
-            steps=config.steps, save=SaveAt(Course(what), every=max(config.steps // 100, 1)),
-            chunk=256, advance=advance,
-        )  # fmt: skip
+        problem = TrainingProblem(
+            system,
+            examples,
+            figure4_rules(graph),
+            steps=config.steps,
+            save=SaveAt(Course(what), every=max(config.steps // 100, 1)),
+        )
+        result = ensemble(problem, run_key, seeds=config.seeds, chunk=256, callback=advance)
     bits, amplification = result.saved
-    course = np.full((len(result.steps), 20), np.nan)  # as many nodes as the reading with more
+    course = np.full((len(result.times), 20), np.nan)  # as many nodes as the reading with more
     final = course[-1].copy()
     course[:, : graph.nodes] = amplification[0]
     final[: graph.nodes] = np.asarray(result.state.log_amplification).mean(0)
@@ -146,12 +149,15 @@ def _network(config: Config, activation: str, progress: Progress) -> xr.Dataset:
     noise = Noise(config.noise_fixed, config.noise_relative)
     what = LevelInformation(some, some.y, noise_key, noise, CLASSES, config.network_samples)
     with progress(f"digits, {activation} network", config.network_seeds) as advance:
-        result = ensemble(
-            system, examples, {"learning_rate": config.network_learning_rate}, run_key,
-            seeds=config.network_seeds, steps=config.network_steps,
+        problem = TrainingProblem(
+            system,
+            examples,
+            {"learning_rate": config.network_learning_rate},
+            steps=config.network_steps,
             sampler=WithReplacement(config.network_batch),
-            save=SaveAt(what, every=max(config.network_steps // 40, 1)), chunk=16, advance=advance,
-        )  # fmt: skip
+            save=SaveAt(what, every=max(config.network_steps // 40, 1)),
+        )
+        result = ensemble(problem, run_key, seeds=config.network_seeds, chunk=16, callback=advance)
     return _as_dataset(result, "network_")
 
 
@@ -163,7 +169,7 @@ def _as_dataset(result: Run, prefix: str) -> xr.Dataset:
     for name in FIELDS:
         dataset[prefix + name].attrs["units"] = "1" if name in FLAGS else "bit"
     dataset[prefix + "status"] = dims[0], np.asarray(result.status), {"units": "1"}
-    steps = (dims[1], np.asarray(result.steps), {"units": "backpropagations"})
+    steps = (dims[1], np.asarray(result.times), {"units": "backpropagations"})
     return dataset.assign_coords({dims[1]: steps, dims[2]: np.arange(dataset.sizes[dims[2]]) + 1})
 
 

@@ -32,7 +32,7 @@ from scipy.stats import norm, qmc
 
 from experiments.harness.progress import Progress
 from experiments.lazy_to_mean_field.claims import MEASURED, claims, slope_over
-from nsh import train
+from nsh import TrainingProblem, train
 from nsh.figures import band, colour, new_figure, panel_label, style
 from nsh.theory.effective.prediction.dynamics import mse_dynamics
 from nsh.theory.two_layer import Examples, FromArrays, Independent, Particles, TwoLayer
@@ -166,10 +166,14 @@ def _trained(config: Config, task: Task, starts: Array, alpha: Array) -> tuple[S
 
 
 def _descended(config: Config, task: Task, system: TwoLayer, hyper: dict[str, Any]) -> Particles:
-    return train(
-        system, Examples(task.learned, task.y[:, None]), hyper, jax.random.key(0),
-        steps=config.steps, sampler=FullBatch(),
-    ).state  # fmt: skip
+    problem = TrainingProblem(
+        system,
+        Examples(task.learned, task.y[:, None]),
+        hyper,
+        steps=config.steps,
+        sampler=FullBatch(),
+    )
+    return train(problem, jax.random.key(0)).state
 
 
 def _look(task: Task, system: TwoLayer, state: Particles) -> Seen:

@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from experiments.harness.progress import Progress
-from nsh import Geometric, Neurashed, Rules, WithReplacement
+from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement
 from nsh.measure import accuracy, brier_score, observe
 from nsh.neurashed import (
     Graph,
@@ -125,7 +125,8 @@ def fitted(
         prepared = pathways_of(graph, class_ends(graph), x, trial.inputs.y, "sample")
         examples, test = Pathways(prepared.words[:TRAIN]), Pathways(prepared.words[TRAIN:])
         sampler = FirstOf(largest, used=used)
-        state = train(system, examples, rules, key, steps=steps, sampler=sampler).state
+        problem = TrainingProblem(system, examples, rules, steps=steps, sampler=sampler)
+        state = train(problem, key).state
         logits, labels = observe(system, state, test).logits, trial.inputs.y[TRAIN:]
         return Trained(
             state.log_amplification, exact.firing_fractions(examples, graph.nodes),

@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Key, PyTree
 
 from experiments.harness.progress import Progress
-from nsh import WithReplacement
+from nsh import TrainingProblem, WithReplacement
 from nsh.measure import accuracy, cross_entropy, observe
 from nsh.networks import Network, NetworkState, digit_mlp, digits
 from nsh.networks.pruning import Pruned, magnitude_mask, masked, random_mask
@@ -48,7 +48,8 @@ class Lab(eqx.Module):
             mask, start, key = given
             system, hyper = Pruned(self.network, mask, start), {"learning_rate": self.rate}
             sampler = WithReplacement(self.batch)
-            run = train(system, self.train, hyper, key, steps=steps, sampler=sampler)
+            problem = TrainingProblem(system, self.train, hyper, steps=steps, sampler=sampler)
+            run = train(problem, key)
             return self.judged(run.state.params)
 
         return jax.lax.map(one, (mask, start, keys), batch_size=8)

@@ -28,6 +28,7 @@ from jaxtyping import Array
 from experiments.harness.progress import Progress
 from experiments.noisy_descent.claims import MOMENTS, claims
 from experiments.noisy_descent.figure import figure
+from nsh import TrainingProblem
 from nsh.theory.two_layer import Examples, Independent, Particles, TwoLayer
 from nsh.theory.two_layer.mean_field.entropy import entropy
 from nsh.theory.two_layer.mean_field.fokker_planck import fokker_planck
@@ -112,11 +113,18 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
     hypers = {name: jnp.full(2, value) for name, value in task.hyper.items()}
     hypers["learning_rate"] = jnp.asarray(config.rates)
     with progress("noisy descent", 2 * config.seeds) as advance:
-        trained = ensemble(
-            task.network, task.examples, hypers, jax.random.key(config.seed), seeds=config.seeds,
-            steps=config.steps, sampler=FullBatch(), grid=1, lanes=4, advance=advance,
+        problem = TrainingProblem(
+            task.network,
+            task.examples,
+            hypers,
+            steps=config.steps,
+            sampler=FullBatch(),
             save=SaveAt(Seen(task.network, task.examples, config.sample), every=every),
-        )  # fmt: skip
+            grid_ndim=1,
+        )
+        trained = ensemble(
+            problem, jax.random.key(config.seed), seeds=config.seeds, vmap_size=4, callback=advance
+        )
     seen, end = trained.saved, jax.tree.map(lambda leaf: leaf[1], trained.state)
     found = jax.jit(lambda seen, end: _measured(task, seen, end))(seen, end)
     goal = theory["gibbs_output"]

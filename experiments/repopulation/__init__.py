@@ -26,7 +26,7 @@ from experiments.repopulation.claims import claims
 from experiments.repopulation.figure import figure
 from experiments.repopulation.generalisation_gap import Sizes, generalisation_gap
 from experiments.repopulation.taught_networks import Silent, outputs, taught, teacher
-from nsh import SaveAt, ensemble
+from nsh import SaveAt, TrainingProblem, ensemble
 from nsh.theory.two_layer import (
     Repopulating,
     approximation_bound,
@@ -160,17 +160,22 @@ def _trained(
         "jitter": jnp.array([0.0, 0.0, 0.0, config.jitter]),
     }
     with progress(f"{trained} trained, width {width}", len(WAYS) * config.seeds) as advance:
-        ran = ensemble(
+        problem = TrainingProblem(
             Repopulating(network, config.every),
             network.prepare(task.x[: task.train], task.y[: task.train]),
-            hyper, jax.random.key(config.seed + 1), seeds=config.seeds, steps=config.steps,
-            sampler=FullBatch(), save=SaveAt(Course(task), every=config.record), grid=1,
-            advance=advance,
-        )  # fmt: skip
+            hyper,
+            steps=config.steps,
+            sampler=FullBatch(),
+            save=SaveAt(Course(task), every=config.record),
+            grid_ndim=1,
+        )
+        ran = ensemble(
+            problem, jax.random.key(config.seed + 1), seeds=config.seeds, callback=advance
+        )
     dims, plain = ("way", "seed", "step"), {"units": "1"}
     found = xr.Dataset(
         {f"{trained}_{name}": (dims, np.asarray(v), plain) for name, v in ran.saved.items()},
-        {"way": list(WAYS), "step": ("step", np.asarray(ran.steps), {"units": "steps"})},
+        {"way": list(WAYS), "step": ("step", np.asarray(ran.times), {"units": "steps"})},
     )
     return found, jax.tree.map(lambda leaf: leaf[1, 0], ran.state.particles)
 

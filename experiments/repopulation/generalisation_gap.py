@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Array, Key
 
 from experiments.repopulation.taught_networks import Silent, outputs, taught, teacher
-from nsh import train
+from nsh import TrainingProblem, train
 from nsh.theory.two_layer import (
     clipped_squared_error,
     empirical_rademacher,
@@ -60,7 +60,8 @@ def generalisation_gap(sizes: Sizes, key: Key[Array, ""]) -> xr.Dataset:
     def trained(key: Key[Array, ""], index: Array) -> tuple[Array, Array, Array]:
         x, y = data(key, most)
         examples = Examples(x[index], y[index][:, None])
-        ran = train(network, examples, hyper, key, steps=sizes.steps, sampler=FullBatch())
+        problem = TrainingProblem(network, examples, hyper, steps=sizes.steps, sampler=FullBatch())
+        ran = train(problem, key)
 
         def loss(x: Array, y: Array) -> Array:
             return jnp.mean(clipped_squared_error(outputs(network, ran.state, x), y, LARGEST))

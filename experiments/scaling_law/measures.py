@@ -124,7 +124,9 @@ def see(
     top = graph.node_slice(len(graph.widths))
 
     def one(count: Int[Array, " sets"]) -> Seen:
-        state = system.from_events(start, count @ events, jnp.sum(count, dtype=jnp.int32), rules)
+        state = system.state_from_counts(
+            start, count @ events, jnp.sum(count, dtype=jnp.int32), rules
+        )
         scores = jax.vmap(lambda example: system.log_scores(state, example)[top])(types)
         growth = state.log_amplification - start.log_amplification
         return Seen(growth, state.log_weight, scores)

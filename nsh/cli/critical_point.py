@@ -16,7 +16,7 @@ from nsh._checks import nearest
 from nsh.activations import ACTIVATIONS, Activation, as_activation
 from nsh.activations.gaussian import gaussian
 from nsh.figures import KernelProfile, criticality_figure
-from nsh.study import own
+from nsh.study import tables
 from nsh.study.files import save_figure
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality, criticality
@@ -59,11 +59,11 @@ def named(name: str) -> Activation:
             raise UnknownActivation(_must(name, allowed) + nearest(name.lower(), ACTIVATIONS))
         return ACTIVATIONS[name]
     try:
-        function = own.imported(name, Path.cwd())
+        function = tables.import_own(name, Path.cwd())
     except ValueError as problem:
         raise UnknownActivation(_must(name, "a function to be imported", problem)) from problem
     try:
-        with own.explained(f"{name} fails"):
+        with tables.handle_errors(f"{name} fails"):
             if callable(function):  # first, so that an error names its place in that file
                 jax.eval_shape(function, jnp.zeros(()))
             return as_activation(function)

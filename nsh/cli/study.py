@@ -62,9 +62,9 @@ def _run(asked: StudyCommand) -> int:
         from nsh import study
         from nsh.cli.caching import programs_kept
         from nsh.cli.stopping import stoppable
-        from nsh.study import own
-        from nsh.study.outcome import in_words, is_tuned
+        from nsh.study import tables
         from nsh.study.progress import shown_on, silent
+        from nsh.study.summary import in_words, is_tuned
 
     out = Path("results") / asked.file.stem if asked.out is None else asked.out
     shown = contextlib.nullcontext(silent) if asked.quiet else shown_on(sys.stderr)
@@ -78,7 +78,7 @@ def _run(asked: StudyCommand) -> int:
         warnings.showwarning = lambda message, *_, **__: report(f"{message}")
         try:
             described = study.read_study(asked.file)
-            with own.explained("code of your own fails"):
+            with tables.handle_errors("code of your own fails"):
                 dataset = study.run_study(
                     described, directory(out), progress=watched, report=report
                 )

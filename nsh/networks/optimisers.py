@@ -119,7 +119,7 @@ def check_runs(
     if complaint is None:
         return
     for name, shape in arrays.items():
-        scalar = "(), a scalar, for this optimiser; for a grid of values say grid=1"
+        scalar = "(), a scalar, for this optimiser; for a grid of values say grid_ndim=1"
         require(False, f"hyper[{name!r}].shape", shape, scalar)
     allowed = (
         "an Optax optimiser that steps by the parameters, the gradient and the loss of a batch "

@@ -5,7 +5,7 @@ which nodes fire for each sample, as bits in packed words. A step is then short:
 mini-batch are united, factors that fire grow by g+, and the others shrink by g-.
 
 This has three uses. `step` takes one step. `transition` gives it as a map that composes.
-`events` and `from_events` count how often each factor fires: with geometric rules the counts
+`events` and `state_from_counts` count how often each factor fires: with geometric rules the counts
 decide the state. Factors stay logarithms throughout, because scores grow exponentially.
 
 Read next: `model` (the paper's model), `rule` and `rules` (g+ and g-), `scores`.
@@ -167,7 +167,7 @@ class PathwayModel(System):
         """Pack which nodes (and classes) fire, then, from a new word on, which edges."""
         return jnp.concatenate(self._split(self._union(batch)))
 
-    def from_events(
+    def state_from_counts(
         self,
         start: NeurashedState,
         counts: Int[Array, " events"],
@@ -219,7 +219,7 @@ class PathwayModel(System):
         terms = state.log_weight + scores[self.graph.class_sources]
         return _scaled(segment_logsumexp(terms, self.graph.class_targets, self.graph.classes))
 
-    def healthy(self, state: NeurashedState) -> Bool[Array, ""]:
+    def is_finite(self, state: NeurashedState) -> Bool[Array, ""]:
         """No NaN and no +inf; an amplification factor of 0 (log -inf) is allowed."""
         logs = jnp.concatenate([state.log_amplification, state.log_weight])
         return jnp.all(logs < jnp.inf)
@@ -252,6 +252,18 @@ class PathwayModel(System):
         for name, rule in zip(("growth", "decay"), hyper.for_weights(), strict=True):
             if rule is getattr(hyper, name):
                 self._check_shared(rule, name)
+
+    def check_grid(self, hyper: Rules, steps: int, shape: tuple[int, ...]) -> None:
+        """See `System.check_grid`: all points at once, unless parameters are schedules."""
+        first = (0,) * len(shape)
+        self.check(jax.tree.map(lambda leaf: np.asarray(leaf)[first], hyper), steps)
+        rules = {name: rule for name, rule in vars(hyper).items() if rule is not None}
+        given = [list(parameters(rule).values()) for rule in rules.values()]
+        if any(callable(v) or np.ndim(v) != np.ndim(vs[0]) for vs in given for v in vs):
+            super().check_grid(hyper, steps, shape)
+            return
+        for name, rule in rules.items():
+            check_rule(rule, name, growing="growth" in name, steps=steps)
 
     def _union(self, batch: Pathways) -> UInt32[Array, " words"]:
         """Unite what fires in a mini-batch, which must have been prepared for this."""

@@ -7,28 +7,34 @@ resumes it, `open_study` gives its data.
 from nsh._extras import extra
 
 with extra("study", "nsh.study"):
-    from nsh.study.catalogue import CATALOGUE, measurement
     from nsh.study.file import read_study
-    from nsh.study.measurement import Labelled, Measurement, View
-    from nsh.study.record import Measurements, measurements
+    from nsh.study.measurements import (
+        MEASUREMENTS,
+        MeasuredExamples,
+        Measurement,
+        MeasurementContext,
+        Measurements,
+        measurement,
+        measurements,
+    )
     from nsh.study.run import open_study, run_study
     from nsh.study.store import StoreRefused
     from nsh.study.study import Study, Tune, hyper_names
     from nsh.study.summary import draw
-    from nsh.study.systems import Problem
+    from nsh.study.systems import SystemAndData
     from nsh.study.tables import StudyFileError
 
 __all__ = [
-    "CATALOGUE",
-    "Labelled",
+    "MEASUREMENTS",
+    "MeasuredExamples",
     "Measurement",
+    "MeasurementContext",
     "Measurements",
-    "Problem",
     "StoreRefused",
     "Study",
     "StudyFileError",
+    "SystemAndData",
     "Tune",
-    "View",
     "draw",
     "hyper_names",
     "measurement",

@@ -59,12 +59,12 @@ def digest(code: types.CodeType) -> str:
 def reads(code: types.CodeType, package: str) -> Iterator[Read | Import]:
     """List what code, and the functions in it, read by name; `package`: where it stands."""
     steps = _instructions(code)
-    for place, step in enumerate(steps):
+    for i, step in enumerate(steps):
         if step.opname in GLOBALS:
-            after = itertools.takewhile(lambda s: s.opname in ATTRIBUTES, steps[place + 1 :])
+            after = itertools.takewhile(lambda s: s.opname in ATTRIBUTES, steps[i + 1 :])
             yield Read(step.argval, tuple(s.argval for s in after))
         elif step.opname == "IMPORT_NAME":
-            level, names = steps[place - 2].argval, steps[place - 1].argval
+            level, names = steps[i - 2].argval, steps[i - 1].argval
             module = importlib.util.resolve_name("." * level + step.argval, package)
             yield Import(module, () if names is None or "*" in names else tuple(names))
     for inner in code.co_consts:
@@ -99,32 +99,32 @@ def is_installed_module(module: types.ModuleType) -> bool:
     return is_installed(_file(module))
 
 
-def is_of_package(kind: type) -> bool:
+def is_of_package(cls: type) -> bool:
     """Whether a class is one of an installed package or nsh, or is made by one."""
-    if has_installed_name(kind):
+    if has_installed_name(cls):
         return True
-    own = [v for v in vars(kind).values() if isinstance(v, types.FunctionType)]
-    of_package = is_installed_module(sys.modules.get(kind.__module__, NOWHERE))
+    own = [v for v in vars(cls).values() if isinstance(v, types.FunctionType)]
+    of_package = is_installed_module(sys.modules.get(cls.__module__, NOWHERE))
     return of_package and all(is_installed(v.__code__.co_filename) for v in own)
 
 
-def body(kind: type) -> Iterator[tuple[str, Any]]:
+def body(cls: type) -> Iterator[tuple[str, Any]]:
     """List what a class adds to its bases, but for what Python and `dataclasses` put there."""
-    for name, value in vars(kind).items():
+    for name, value in vars(cls).items():
         hidden = name[:2] == "__" or name == "_abc_impl"
         if isinstance(value, METHODS) if hidden else not isinstance(value, BY_PYTHON):
             code = getattr(value, "__code__", None)
             if name not in GENERATED or code is None or code.co_filename != "<string>":
                 yield name, value
-    for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
+    for field in dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ():
         if field.default_factory is not dataclasses.MISSING:
             yield f"{field.name}, made by", field.default_factory
 
 
 def slots(value: Any) -> dict[str, Any]:
     """List what an object keeps in slots."""
-    kinds = [kind for kind in type(value).__mro__ if "__slots__" in vars(kind)]
-    names = {name for kind in kinds for name in np.atleast_1d(vars(kind)["__slots__"]).tolist()}
+    classes = [cls for cls in type(value).__mro__ if "__slots__" in vars(cls)]
+    names = {name for cls in classes for name in np.atleast_1d(vars(cls)["__slots__"]).tolist()}
     return {n: getattr(value, n) for n in names if n[:2] != "__" and hasattr(value, n)}
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from nsh.study.identity import differences
+from nsh.study.fingerprint import differences
 from nsh.study.layout import Layout, layout
-from nsh.study.members import train_members
-from nsh.study.store import CONFIGURATION, IDENTITY, LEFT, Store, StoreRefused
+from nsh.study.store import CONFIGURATION, FINGERPRINT, LEFT, Store, StoreRefused
 from nsh.study.study import Study
 
 AXES, CHUNK, SEEDS = "grid", "chunk", "seeds"
@@ -24,44 +23,44 @@ CALLED = {
     "code": "other code",
 }
 WHY_NOT = {
-    "steps": "no states are kept, so no run can be made longer",
+    "problem.steps": "no states are kept, so no run can be made longer",
     SEEDS: "seeds can be added, not removed, and not where the mean over all of them is tuned",
     AXES: "values can be added, not removed",
 }
 
 
 def opened(
-    study: Study, store: Store, identity: Mapping[str, Any], notes: Mapping[str, Any]
+    study: Study, store: Store, fingerprint: Mapping[str, Any], notes: Mapping[str, Any]
 ) -> list[str]:
     """Make the store, check the one that is there or extend it; what happened to it, in words.
 
-    `identity`: JSON that must be equal in a store already there, but for more seeds, more values
+    `fingerprint`: JSON that must be equal in a store already there, but for more seeds, more values
     on the grid and other chunks; else `StoreRefused`. `notes`: further attributes.
     """
     store.recover()
     if not store.path.exists():
-        store.create(identity, notes)
+        store.create(fingerprint, notes)
         return []
-    there, here = store.identity(), dict(identity)
+    there, here = store.fingerprint(), dict(fingerprint)
     configuration = here[CONFIGURATION]
     here[CONFIGURATION] = overlap(study, there[CONFIGURATION], configuration)
-    for name in IDENTITY:
+    for name in FINGERPRINT:
         if found := differences(there[name], here[name]):
             raise StoreRefused(_refusal(store, CALLED[name], found))
     if here[CONFIGURATION] == configuration:
-        damaged = store.repair(identity, notes)
+        damaged = store.repair(fingerprint, notes)
         return [f"{store.path / name} was damaged and has been restored" for name in damaged]
     old = Store(store.path, layout(smaller(study, there[CONFIGURATION])))
-    old.repair(identity, notes)
+    old.repair(fingerprint, notes)
     known, damaged = old.known()
-    with store.replaced(identity, notes) as new:
+    with store.replaced(fingerprint, notes) as new:
         copy(old, known, new)
     lost = [f"{old.layout.words(block)}: damaged in {store.path}" for block in damaged]
     return [*lost, f"extended, with {known.sum()} runs that were there"]
 
 
 def _refusal(store: Store, called: str, found: list[str]) -> str:
-    reasons = {re.split(r"[.:\[]", line)[0] for line in found} & WHY_NOT.keys()
+    reasons = {name for name in WHY_NOT if any(re.match(rf"{name}\b", line) for line in found)}
     why = "".join(f"; {WHY_NOT[name]}" for name in sorted(reasons))
     shown = "; ".join(found[:5]) + ("; ..." if len(found) > 5 else "")
     return f"{store.path} was begun with {called}: {shown}{why}; {LEFT}"
@@ -86,34 +85,6 @@ def overlap(study: Study, there: Mapping[str, Any], here: Mapping[str, Any]) -> 
     return found
 
 
-def train_missing(
-    study: Study, store: Store, block: tuple[int, ...], known: np.ndarray
-) -> dict[str, np.ndarray]:
-    """A block's arrays, of which the members that are `known` [*block] are kept as they are.
-
-    Those that are missing are trained as the smallest product of grid values and seeds that holds
-    them. Raises `StoreRefused` if what is known and computed again comes out as something else.
-    """
-    plan, region = store.layout, store.layout.blocks.region(block)
-    axes = range(known.ndim)
-    within = [np.flatnonzero(~known.all(axis=tuple(a for a in axes if a != axis))) for axis in axes]
-    within[-1] = np.arange(within[-1][0], within[-1][-1] + 1)
-    starts = [part.start for part in region]
-    chosen = [(start + places).tolist() for start, places in zip(starts, within, strict=True)]
-    found = train_members(study, chosen[:-1], first_seed=chosen[-1][0], seeds=len(chosen[-1]))
-    there = store.members(dict(zip(plan.member_dims, region, strict=True)))
-    arrays, fresh = (
-        merged(plan, known.shape, there, found, within, chosen)
-        for chosen in (~known, np.ones_like(known))
-    )
-    if (plan.digest(fresh) != plan.digest(arrays)).any():
-        raise StoreRefused(
-            f"{store.path}: runs that are there came out otherwise when they were computed again; "
-            f"{LEFT}"
-        )
-    return arrays
-
-
 def smaller(study: Study, there: Mapping[str, Any]) -> Study:
     """The study that a store was begun with, of which `study` is an extension."""
     grid = {axis: there[AXES][axis] for axis in study.grid}
@@ -122,15 +93,15 @@ def smaller(study: Study, there: Mapping[str, Any]) -> Study:
 
 def copy(old: Store, known: np.ndarray, new: Store) -> None:
     """Write the members of `old` that are `known` into an empty store with more room."""
-    places = {dim: _places(old.layout, new.layout, dim) for dim in new.layout.member_dims}
+    positions = {dim: _positions(old.layout, new.layout, dim) for dim in new.layout.member_dims}
     for block in new.layout.blocks:
         region = new.layout.blocks.region(block)
         within = [
-            np.flatnonzero(places[dim][part] >= 0)
+            np.flatnonzero(positions[dim][part] >= 0)
             for dim, part in zip(new.layout.member_dims, region, strict=True)
         ]
         before = [
-            places[dim][part][chosen]
+            positions[dim][part][chosen]
             for dim, part, chosen in zip(new.layout.member_dims, region, within, strict=True)
         ]
         there = np.zeros([part.stop - part.start for part in region], bool)
@@ -148,7 +119,7 @@ def merged(
     within: list[np.ndarray],
     chosen: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """A block's arrays: `arrays` at the places `within` that are `chosen`, `under` elsewhere.
+    """A block's arrays: `arrays` at the positions `within` that are `chosen`, `under` elsewhere.
 
     Where there is nothing under it stands what the store has for members not computed yet.
     """
@@ -161,15 +132,15 @@ def merged(
         whole[...] = under.get(name, whole)
         # arrays without an axis of seeds belong to all of them together
         gone = tuple(axis for axis in range(chosen.ndim) if axis not in axes)
-        places = np.ix_(*(within[axis] for axis in axes))
-        mask = np.asarray(chosen.any(axis=gone))[places]
+        positions = np.ix_(*(within[axis] for axis in axes))
+        mask = np.asarray(chosen.any(axis=gone))[positions]
         mask = mask.reshape(*mask.shape, *(1,) * len(inner))
-        whole[places] = np.where(mask, arrays[name], whole[places])
+        whole[positions] = np.where(mask, arrays[name], whole[positions])
         found[name] = whole
     return found
 
 
-def _places(old: Layout, new: Layout, dim: str) -> np.ndarray:
-    """Where on an axis of the old store each place of the new one is; -1: nowhere."""
-    known = {value: place for place, value in enumerate(old.coordinates[dim][1].tolist())}
+def _positions(old: Layout, new: Layout, dim: str) -> np.ndarray:
+    """Where on an axis of the old store each position of the new one is; -1: nowhere."""
+    known = {value: i for i, value in enumerate(old.coordinates[dim][1].tolist())}
     return np.array([known.get(value, -1) for value in new.coordinates[dim][1].tolist()])

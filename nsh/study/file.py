@@ -17,14 +17,34 @@ from nsh._checks import MOST_KEY, require, require_integer
 from nsh.measure.recorded import ATTRIBUTE
 from nsh.networks import Network
 from nsh.neurashed import Neurashed, Rules
-from nsh.study import own
-from nsh.study.catalogue import CATALOGUE, made_from
-from nsh.study.measurement import TEST, Measurement, View
-from nsh.study.record import measurements
+from nsh.study.measurements import (
+    MEASUREMENTS,
+    TEST,
+    Measurement,
+    MeasurementContext,
+    made_from,
+    measurements,
+)
 from nsh.study.study import Study, Tune, hyper_names
-from nsh.study.systems import SYSTEMS, OptimiserName, Problem
-from nsh.study.tables import Choice, Place, construct, load, numbers, require_takes
-from nsh.training import Method, Sampler, SaveAt, Sequential, WithReplacement
+from nsh.study.systems import SYSTEMS, OptimiserName, SystemAndData
+from nsh.study.tables import (
+    Field,
+    Registry,
+    construct,
+    handle_errors,
+    import_path,
+    load,
+    numbers,
+    require_takes,
+)
+from nsh.training import (
+    Method,
+    Sampler,
+    SaveAt,
+    Sequential,
+    TrainingProblem,
+    WithReplacement,
+)
 
 ELSEWHERE = ("grid", "hyper", "batches", "record", "system")
 
@@ -43,8 +63,8 @@ def own_measurement(function: Callable[..., Any], options: Mapping[str, Any]) ->
     require_takes(function, None, **options)
     name = getattr(function, "__name__", "recorded")
 
-    def measured(view: View) -> dict[str, Array]:
-        found = function(view.now, **options)
+    def measured(context: MeasurementContext) -> dict[str, Array]:
+        found = function(context.snapshot, **options)
         try:
             arrays = found if isinstance(found, dict) else {name: found}
             return {key: jnp.asarray(value) for key, value in arrays.items()}
@@ -55,23 +75,23 @@ def own_measurement(function: Callable[..., Any], options: Mapping[str, Any]) ->
     return Measurement(measured, {})
 
 
-MEASUREMENTS = Choice(CATALOGUE, {TEST: on_test_set}, own_measurement)
+MEASUREMENT_NAMES = Registry(MEASUREMENTS, {TEST: on_test_set}, own_measurement)
 
 
 @dataclasses.dataclass(frozen=True)
 class RecordTable:
     """[record]: what, and after which steps; of only the first so many `examples`."""
 
-    what: tuple[Annotated[Measurement, MEASUREMENTS], ...]
+    what: tuple[Annotated[Measurement, MEASUREMENT_NAMES], ...]
     every: int | None = None
-    steps: tuple[int, ...] | None = None
+    times: tuple[int, ...] | None = None
     examples: int | None = None
 
     def __post_init__(self):
         require(len(self.what) > 0, "what", [], "a list of measurements")
-        one = (self.every is None) != (self.steps is None)
-        require(one, "every", self.every, "given, or `steps` in its place")
-        SaveAt(every=self.every, steps=self.steps)
+        one = (self.every is None) != (self.times is None)
+        require(one, "every", self.every, "given, or `times` in its field")
+        SaveAt(every=self.every, times=self.times)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +122,7 @@ class TuneTable:
 class StudyTable:
     """A study file."""
 
-    system: Annotated[Problem, SYSTEMS]
+    system: Annotated[SystemAndData, SYSTEMS]
     record: RecordTable
     seeds: int
     steps: int
@@ -125,66 +145,71 @@ def read_study(path: str | Path) -> Study:
     `StudyFileError` (a `ValueError`) naming file, line, field, value and what is allowed.
     """
     path = Path(path)
-    values, place = load(path)
-    with own.looking_in(path.parent):
-        table: StudyTable = construct(StudyTable, values, place)
-    problem = table.system
-    hyper = _hyper(problem, table.hyper, place / "hyper")
+    values, root = load(path)
+    with import_path(path.parent):
+        table: StudyTable = construct(StudyTable, values, root)
+    task = table.system
+    hyper = _hyper(task, table.hyper, root / "hyper")
     grid = dict(_flat(table.grid, ""))
     for name in grid:
         if name not in hyper_names(hyper):
-            raise (place / "grid").unknown(name, hyper_names(hyper))
+            raise (root / "grid").unknown(name, hyper_names(hyper))
     try:
-        with own.explained("code of your own fails"):
-            examples = problem.system.prepare(problem.x, problem.y)
+        with handle_errors("code of your own fails"):
+            examples = task.system.prepare(task.x, task.y)
     except ValueError as complaint:
-        raise (place / "system").of(complaint) from complaint
+        raise (root / "system").of(complaint) from complaint
     try:
         what = measurements(
-            table.record.what, problem.system, problem.x, problem.y,
-            test=problem.test, examples=table.record.examples, key=table.key,
+            table.record.what, task.system, task.x, task.y,
+            test=task.test, examples=table.record.examples, key=table.key,
         )  # fmt: skip
     except ValueError as complaint:
-        raise (place / "record").of(complaint) from complaint
+        raise (root / "record").of(complaint) from complaint
     try:
-        with own.explained("code of your own fails"):
-            return Study(
-                system=problem.system,
-                examples=examples,
-                hyper=hyper,
-                save=SaveAt(what, every=table.record.every, steps=table.record.steps),
-                seeds=table.seeds,
+        with handle_errors("code of your own fails"):
+            save = SaveAt(what, every=table.record.every, times=table.record.times)
+            problem = TrainingProblem(
+                task.system,
+                examples,
+                hyper,
                 steps=table.steps,
-                grid=grid,
                 sampler=table.batches,
+                save=save,
+            )
+            return Study(
+                problem,
+                seeds=table.seeds,
+                grid=grid,
                 method=table.method,
                 tune=None if table.tune is None else table.tune.value(),
                 key=table.key,
                 chunk=table.chunk,
             )
     except ValueError as complaint:
-        in_file = ValueError(re.sub("^save[.]", "record.", str(complaint)))
-        raise place.of(in_file, ELSEWHERE) from complaint
+        text = str(complaint).replace("save.fn", "record.what")
+        in_file = ValueError(re.sub("^save[.]", "record.", text))
+        raise root.of(in_file, ELSEWHERE) from complaint
 
 
-def _hyper(problem: Problem, given: dict[str, Any], place: Place) -> PyTree:
+def _hyper(task: SystemAndData, given: dict[str, Any], field: Field) -> PyTree:
     """The system's hyperparameters: rules, an optimiser's arguments, or a user's own."""
-    if isinstance(problem.system, Neurashed):
-        return problem.hyper if not given and problem.hyper else construct(Rules, given, place)
-    if isinstance(problem.system, Network):
-        allowed = list(inspect.signature(problem.system.optimiser).parameters)
+    if isinstance(task.system, Neurashed):
+        return task.hyper if not given and task.hyper else construct(Rules, given, field)
+    if isinstance(task.system, Network):
+        allowed = list(inspect.signature(task.system.optimiser).parameters)
         for name in given:
             if name not in allowed:
-                raise place.unknown(name, allowed)
-    values = _numbers(given, place)
-    if isinstance(problem.hyper, dict):
-        return problem.hyper | values
-    return problem.hyper if not given and problem.hyper is not None else values
+                raise field.unknown(name, allowed)
+    values = _numbers(given, field)
+    if isinstance(task.hyper, dict):
+        return task.hyper | values
+    return task.hyper if not given and task.hyper is not None else values
 
 
-def _numbers(given: dict[str, Any], place: Place) -> dict[str, Any]:
+def _numbers(given: dict[str, Any], field: Field) -> dict[str, Any]:
     return {
-        name: (_numbers if isinstance(value, dict) else numbers)(value, place / name)
+        name: (_numbers if isinstance(value, dict) else numbers)(value, field / name)
         for name, value in given.items()
     }
 

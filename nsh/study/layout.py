@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from nsh.measure import Variable
-from nsh.study.blocks import Blocks
-from nsh.study.study import Study
+from nsh.study.study import Blocks, Study
 
 STATUS, NOT_COMPUTED = "status", -1
 FLAGS = {
@@ -76,8 +75,8 @@ def layout(study: Study) -> Layout:
     """Lay out the arrays of everything that a study computes."""
     member_dims = (*study.grid, "seed")
     shape = (*study.grid_shape, study.seeds)
-    times = study.save.times(study.steps)
-    known = getattr(study.save.what, "variables", dict)()
+    times = study.problem.times
+    known = getattr(study.problem.save.fn, "variables", dict)()
     arrays = {STATUS: ArraySpec(member_dims, shape, np.dtype(np.int32), FLAGS)}
     for name, leaf in study.recorded().items():
         inner = tuple(f"{name}_{axis}" for axis in range(len(leaf.shape)))
@@ -116,7 +115,7 @@ def _tuned(study: Study) -> dict[str, ArraySpec]:
     seeds = (study.seeds,) if tune.per_seed else ()
     shape = (*study.grid_shape, *seeds, tune.iterations + 1)
     dtype = np.dtype(study.recorded()[tune.objective].dtype)
-    known = getattr(study.save.what, "variables", dict)()
+    known = getattr(study.problem.save.fn, "variables", dict)()
     variable = known.get(tune.objective, Variable(tune.objective, "1"))
     attributes = {"long_name": f"final {variable.long_name}", "units": variable.units}
     all_dims = (*study.grid, "seed", "iteration")

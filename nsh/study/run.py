@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import xarray as xr
+from jaxtyping import Array, Float
 
 from nsh._checks import require
-from nsh.study.description import Description
-from nsh.study.extension import opened, train_missing
+from nsh.study.extension import merged, opened
 from nsh.study.files import locked, save_figure
-from nsh.study.layout import CHECKSUM, layout
-from nsh.study.members import train_block
+from nsh.study.fingerprint import Description, device, fingerprint
+from nsh.study.layout import CHECKSUM, OBJECTIVE, STATUS, TUNED, TUNING_STATUS, Layout, layout
 from nsh.study.progress import Progress, silent
-from nsh.study.provenance import device, device_kind, settings, versions
-from nsh.study.reading import readable
-from nsh.study.store import Store
-from nsh.study.study import Study
+from nsh.study.store import LEFT, Store, StoreRefused, readable
+from nsh.study.study import Study, hyper_names
 from nsh.study.summary import draw
+from nsh.training import Run, SaveAt, TrainingProblem, ensemble, tune
 
 STORE = "data.zarr"
 
@@ -64,7 +66,7 @@ def run_study(
             report(f"{directory} cannot be locked here: let no other run work on it")
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         description = Description()
-        begun_with = identity(study, description)
+        begun_with = fingerprint(study, description)
         for name, kind in description.unseen.items():
             report(f"cannot be checked for changes: {name} ({kind})")
         for message in opened(study, store, begun_with, {"device": device(), "started_utc": now}):
@@ -104,15 +106,122 @@ def open_study(directory: str | Path) -> xr.Dataset:
     return dataset[sorted(map(str, dataset.data_vars.keys() - {CHECKSUM}))]
 
 
-def identity(study: Study, description: Description | None = None) -> dict[str, Any]:
-    """Describe what must be the same for two runs to give the same bits and the same store."""
-    description = Description() if description is None else description
-    # the order of the axes is that of the arrays
-    configuration = description.of(study) | {"axes": list(study.grid)}
+def train_block(study: Study, plan: Layout, block: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """All arrays of a block, the axes of its members first.
+
+    Blocks that are cut short are trained at full size, so that one program serves all.
+    """
+    region, size = plan.blocks.region(block), plan.blocks.size
+    # the last value stands in for those beyond the end of an axis
+    axes = [
+        [min(part.start + i, part.stop - 1) for i in range(length)]
+        for part, length in zip(region[:-1], size[:-1], strict=True)
+    ]
+    found = train_members(study, axes, first_seed=region[-1].start, seeds=size[-1])
+    kept = tuple(slice(part.stop - part.start) for part in region)
     return {
-        "settings": settings(),
-        "versions": versions() | description.releases,
-        "device_kind": device_kind(),
-        "configuration": configuration,
-        "code": description.code,
+        name: array[kept if "seed" in plan.arrays[name].dims else kept[:-1]]
+        for name, array in found.items()
     }
+
+
+def train_members(
+    study: Study, axes: Sequence[Sequence[int]], *, first_seed: int, seeds: int
+) -> dict[str, np.ndarray]:
+    """All arrays of some points along each axis of the grid, for some seeds in a row."""
+    problem, found = study.on_grid(axes), {}
+    if study.tune is not None:
+        problem, found = _tune(study, problem, first_seed=first_seed, seeds=seeds)
+    found |= _train(study, problem, first_seed=first_seed, seeds=seeds)
+    return {name: np.asarray(array) for name, array in jax.device_get(found).items()}
+
+
+def _train(
+    study: Study, problem: TrainingProblem, *, first_seed: int, seeds: int
+) -> dict[str, Any]:
+    """Train some seeds; hyperparameters [*grid, ...], or [*grid, seeds, ...] if tuned so."""
+    key, grid = jax.random.key(study.key), len(study.grid)
+
+    def arrays(run: Run) -> dict[str, Any]:
+        return {STATUS: run.status, **(run.saved or {})}
+
+    if study.tune is None or not study.tune.per_seed:
+        run = ensemble(problem, key, seeds=seeds, first_seed=first_seed, method=study.method)
+        return arrays(run)
+    runs = []
+    for i in range(seeds):
+        own = jax.tree.map(lambda leaf, i=i: leaf[(slice(None),) * grid + (i,)], problem.hyper)
+        alone = dataclasses.replace(problem, hyper=own, grid_ndim=grid)
+        run = ensemble(
+            alone, key, seeds=1, first_seed=first_seed + i, method=study.method, vmap_size=1
+        )
+        runs.append(arrays(run))
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=grid), *runs)
+
+
+def _tune(
+    study: Study, problem: TrainingProblem, *, first_seed: int, seeds: int
+) -> tuple[TrainingProblem, dict[str, Any]]:
+    """The problem at the tuned hyperparameters, and how they and the objective went."""
+    how = study.tune
+    assert how is not None
+    names, structure = hyper_names(problem.hyper), jax.tree.structure(problem.hyper)
+    objective = _Objective(how.objective, -1.0 if how.maximise else 1.0)
+    at_end = SaveAt(problem.save.fn, times=(problem.steps,))
+    tuned = tune(
+        objective,
+        dataclasses.replace(problem, save=at_end),
+        jax.random.key(study.key),
+        seeds=seeds,
+        first_seed=first_seed,
+        optimiser=how.optimiser,
+        iterations=how.iterations,
+        per_seed=how.per_seed,
+        tuned=jax.tree.unflatten(structure, [name in how.parameters for name in names]),
+        bounds=study.bounds(),
+    )
+    went = dict(zip(names, jax.tree.leaves(tuned.hypers), strict=True))
+    parameters = {TUNED + name: went[name] for name in how.parameters}
+    values = objective.sign * tuned.values
+    arrays = {OBJECTIVE: values, TUNING_STATUS: tuned.status, **parameters}
+    grid_ndim = problem.grid_ndim + how.per_seed
+    return dataclasses.replace(problem, hyper=tuned.hyper, grid_ndim=grid_ndim), arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class _Objective:
+    """Compared by value, so that all blocks share one program."""
+
+    name: str
+    sign: float
+
+    def __call__(self, run: Run) -> Float[Array, ""]:
+        return self.sign * run.saved[self.name][-1]
+
+
+def train_missing(
+    study: Study, store: Store, block: tuple[int, ...], known: np.ndarray
+) -> dict[str, np.ndarray]:
+    """A block's arrays, of which the members that are `known` [*block] are kept as they are.
+
+    Those that are missing are trained as the smallest product of grid values and seeds that holds
+    them. Raises `StoreRefused` if what is known and computed again comes out as something else.
+    """
+    plan, region = store.layout, store.layout.blocks.region(block)
+    axes = range(known.ndim)
+    within = [np.flatnonzero(~known.all(axis=tuple(a for a in axes if a != axis))) for axis in axes]
+    within[-1] = np.arange(within[-1][0], within[-1][-1] + 1)
+    starts = [part.start for part in region]
+    chosen = [(start + positions).tolist() for start, positions in zip(starts, within, strict=True)]
+    found = train_members(study, chosen[:-1], first_seed=chosen[-1][0], seeds=len(chosen[-1]))
+    there = store.members(dict(zip(plan.member_dims, region, strict=True)))
+    arrays, fresh = (
+        merged(plan, known.shape, there, found, within, chosen)
+        for chosen in (~known, np.ones_like(known))
+    )
+    if (plan.digest(fresh) != plan.digest(arrays)).any():
+        raise StoreRefused(
+            f"{store.path}: runs that are there came out otherwise when they were computed again; "
+            f"{LEFT}"
+        )
+    return arrays

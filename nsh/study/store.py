@@ -7,16 +7,16 @@ byte for byte that of an uninterrupted run. Three rules make this true.
   so nobody sees half a store. A replacement, as by an extension, works in the same way.
 - A block of members is one chunk of each array. Its data go to the disk first, its checksum
   after them. So a block with a right checksum is whole, and any other is computed again.
-- A store knows what it belongs to. Its attributes hold the identity of the study: configuration,
+- A store knows what it belongs to. Its attributes hold the fingerprint of the study: configuration,
   code, versions, settings of JAX, kind of device. Another study is refused and changes nothing.
 
-The methods follow a store's life. `create`, `replaced` and `recover` make it. `identity` says what
-began it, `known` which blocks are whole. `write` adds a block, `members` reads results, and
-`repair` restores metadata. `layout` describes the arrays, and `blocks` says which members form a
-block.
+The methods follow a store's life. `create`, `replaced` and `recover` make it. `fingerprint` says
+what began it, `known` which blocks are whole. `write` adds a block, `members` reads results, and
+`repair` restores metadata. `layout` describes the arrays, and `Blocks` says which members form a
+block. Users open a store by `readable`, which notices an extension.
 
-Read next: `run`, which writes blocks in turn, `identity` for what a study is, `extension` for
-more seeds or grid values, and `reading` for what users open.
+Read next: `run`, which writes blocks in turn, `fingerprint` for what a study is, and `extension`
+for more seeds or grid values.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.storage import LocalStore, WrapperStore
 
 from nsh.study.files import atomic, sync
-from nsh.study.identity import canonical
+from nsh.study.fingerprint import canonical
 from nsh.study.layout import BYTES, CHECKSUM, NOT_COMPUTED, STATUS, Arrays, ArraySpec, Layout
 
 ROOT = "zarr.json"
@@ -42,7 +43,7 @@ FORMAT = 2
 """Number of the stores' format: what their attributes, arrays and checksums mean."""
 # must be the same for a study to resume a store; the rest may follow from what comes first
 CONFIGURATION = "configuration"
-IDENTITY = ("settings", "versions", "device_kind", CONFIGURATION, "code")
+FINGERPRINT = ("settings", "versions", "device_kind", CONFIGURATION, "code")
 PARTIAL = "*.partial"
 
 
@@ -65,16 +66,16 @@ class Store:
     path: Path
     layout: Layout
 
-    def create(self, identity: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
-        """Make the store with no member in it. `notes`: attributes besides the identity."""
-        with self._template(identity, notes) as template:
+    def create(self, fingerprint: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+        """Make the store with no member in it. `notes`: attributes besides the fingerprint."""
+        with self._template(fingerprint, notes) as template:
             template.path.replace(self.path)
             sync([self.path], self.path.parent)
 
     @contextlib.contextmanager
-    def replaced(self, identity: Mapping[str, Any], notes: Mapping[str, Any]) -> Iterator[Store]:
+    def replaced(self, fingerprint: Mapping[str, Any], notes: Mapping[str, Any]) -> Iterator[Store]:
         """An empty store to be filled, which takes the place of the one there if all goes well."""
-        with self._template(identity, notes) as template:
+        with self._template(fingerprint, notes) as template:
             yield template
             sync((path for path in template.path.rglob("*") if path.is_file()), template.path)
             self.path.replace(self._aside)
@@ -90,7 +91,7 @@ class Store:
             else:
                 self._aside.replace(self.path)
 
-    def identity(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """Read what the existing store was begun with.
 
         Raises `StoreRefused` if it has another format, or is no store of a study.
@@ -99,7 +100,7 @@ class Store:
             attributes = json.loads((self.path / ROOT).read_text())["attributes"]
             written = attributes.get("format", 1 if CONFIGURATION in attributes else None)
             if written in (None, FORMAT):
-                return {name: json.loads(attributes[name]) for name in IDENTITY}
+                return {name: json.loads(attributes[name]) for name in FINGERPRINT}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
             raise StoreRefused(
                 f"{self.path} is there, but is not the store of a study, or its {ROOT} is damaged "
@@ -125,12 +126,12 @@ class Store:
                 known[region] = arrays[STATUS] != NOT_COMPUTED
         return known, damaged
 
-    def members(self, places: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """All arrays of some members, by their places along each axis."""
+    def members(self, positions: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """All arrays of some members, by their positions along each axis."""
         return {
             name: np.asarray(
                 zarr.open_array(self.path / name, mode="r").oindex[
-                    tuple(places.get(dim, slice(None)) for dim in spec.dims)
+                    tuple(positions.get(dim, slice(None)) for dim in spec.dims)
                 ]
             )
             for name, spec in self.layout.arrays.items()
@@ -142,7 +143,7 @@ class Store:
         The checksum written before, if any, is taken back first.
         """
         sums = (1,) * len(block)
-        place = {dim: slice(i, i + 1) for dim, i in zip(self.layout.block_dims, block, strict=True)}
+        at = {dim: slice(i, i + 1) for dim, i in zip(self.layout.block_dims, block, strict=True)}
         dims = (*self.layout.block_dims, "byte")
         self._chunk(CHECKSUM, block).unlink(missing_ok=True)
         named = {name: (self.layout.arrays[name].dims, array) for name, array in arrays.items()}
@@ -150,7 +151,7 @@ class Store:
             self._write(xr.Dataset(group), region)
         sync((self._chunk(name, block) for name in arrays), self.path)
         digest = self.layout.digest(arrays).reshape(*sums, BYTES)
-        self._write(xr.Dataset({CHECKSUM: (dims, digest)}), place)
+        self._write(xr.Dataset({CHECKSUM: (dims, digest)}), at)
         sync([self._chunk(CHECKSUM, block)], self.path)
 
     def _by_region(
@@ -170,12 +171,12 @@ class Store:
     def _chunk(self, name: str, block: tuple[int, ...]) -> Path:
         """File of an array's only chunk in a block."""
         if name == CHECKSUM:
-            place = (*block, 0)
+            index = (*block, 0)
         else:
             dims = self.layout.arrays[name].dims
             numbers = dict(zip(self.layout.member_dims, block, strict=True))
-            place = tuple(numbers.get(dim, 0) for dim in dims)
-        return self.path.joinpath(name, "c", *map(str, place))
+            index = tuple(numbers.get(dim, 0) for dim in dims)
+        return self.path.joinpath(name, "c", *map(str, index))
 
     def _checksum(self, block: tuple[int, ...]) -> np.ndarray | None:
         """A block's checksum, zeros if it has none; None if it cannot be read."""
@@ -202,12 +203,12 @@ class Store:
         except Exception:  # whatever a codec says to bytes that it has not written
             return None
 
-    def repair(self, identity: Mapping[str, Any], notes: Mapping[str, Any]) -> list[str]:
+    def repair(self, fingerprint: Mapping[str, Any], notes: Mapping[str, Any]) -> list[str]:
         """Put back damaged metadata and coordinates, and name them; no half-written file stays."""
         for leftover in self.path.rglob(PARTIAL):
             leftover.unlink()
         damaged = []
-        with self._template(identity, notes) as template:
+        with self._template(fingerprint, notes) as template:
             for right in sorted(path for path in template.path.rglob("*") if path.is_file()):
                 name = right.relative_to(template.path)
                 here, content = self.path / name, right.read_bytes()
@@ -224,12 +225,14 @@ class Store:
         return self.path.with_name(f".{self.path.name}.old")
 
     @contextlib.contextmanager
-    def _template(self, identity: Mapping[str, Any], notes: Mapping[str, Any]) -> Iterator[Store]:
+    def _template(
+        self, fingerprint: Mapping[str, Any], notes: Mapping[str, Any]
+    ) -> Iterator[Store]:
         """A store with no block written, on the disk beside the place where it belongs."""
         template = self.path.with_name(f".{self.path.name}.new")
         shutil.rmtree(template, ignore_errors=True)  # of a run that was killed
         try:
-            attributes = {name: canonical(identity[name]) for name in IDENTITY}
+            attributes = {name: canonical(fingerprint[name]) for name in FINGERPRINT}
             attributes |= {"format": FORMAT, **notes}
             group = zarr.create_group(template, zarr_format=3, attributes=attributes)
             blocks = self.layout.blocks
@@ -258,3 +261,40 @@ def _create(group: zarr.Group, name: str, spec: ArraySpec, chunks: tuple[int, ..
         dimension_names=spec.dims, attributes=dict(spec.attributes),
         config={"write_empty_chunks": True},
     )  # fmt: skip
+
+
+class AsOpened(WrapperStore[LocalStore]):
+    """The store in a directory, readable as long as it is the one that was opened.
+
+    An extension puts another store into its place: what is read from it would be of other seeds
+    and grid values than those that were read before. Raises `StoreRefused` then.
+    """
+
+    _store: LocalStore
+
+    def __init__(self, store: LocalStore):
+        super().__init__(store)
+        self._opened = self._now()
+
+    async def get(self, *arguments: Any, **options: Any) -> Any:
+        """What is at a key, looked up before it is known to be of the same store."""
+        found = await super().get(*arguments, **options)
+        if self._now() != self._opened:
+            raise StoreRefused(
+                f"{self._store.root} has been extended, or replaced, since it was opened: open it "
+                "again by open_study"
+            )
+        return found
+
+    def _now(self) -> tuple[int, int] | None:
+        """What tells the store that is there from any other: its root is written once."""
+        try:
+            there = (self._store.root / ROOT).stat()
+        except OSError:
+            return None
+        return there.st_ino, there.st_mtime_ns
+
+
+def readable(path: Path) -> AsOpened:
+    """The store at `path`, for reading alone."""
+    return AsOpened(LocalStore(path, read_only=True))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -12,15 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, Key, PyTree
 
 from nsh._checks import MOST, MOST_KEY, nearest, require, require_all, require_integer
-from nsh.bounds import REALS, intervals, to_reals
-from nsh.study.blocks import Blocks
-from nsh.system import System
-from nsh.training import Method, Sampler, SaveAt, Sequential, Snapshot, WithReplacement
-from nsh.training.loop import checked_method, make_plan
-from nsh.training.plan import as_arrays
+from nsh.bounds import REALS, intervals, unconstrain
+from nsh.training import Method, Sequential, Snapshot, TrainingProblem
+from nsh.training.problem import check_method
 
 LEAST_BLOCK, BLOCKS, MOST_BYTES = 64, 32, 2**26
 
@@ -56,46 +54,42 @@ class Tune:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Study:
-    """Many seeds of one system, for all points of a grid of hyperparameters.
+    """Many seeds of one training problem, for all points of a grid of hyperparameters.
 
-    `examples`: from `system.prepare`. `hyper`: the hyperparameters, of which `grid` varies some:
-    their names (as `hyper_names` gives them, such as ``"growth.factor"``) with lists of values.
-    `save`: what to record and when; its `what` gives a dict of arrays by name, such as
-    `measurements`. `key`: the seeds are those of ``jax.random.key(key)``. `chunk`: about how many
-    members (grid points x seeds) are trained and written together; by default a 32nd of all, but
-    at least 64 (unless tuned) and at most 64 MB of results. It changes no number, only the
-    store's layout.
+    `problem`: what is trained, at one point. `grid`: some of its hyperparameters by name (as
+    `hyper_names` gives them, such as ``"growth.factor"``), with lists of values. The problem's
+    `save` records a dict of arrays by name, such as `measurements`. `key`: the seeds are those of
+    ``jax.random.key(key)``. `chunk`: about how many members (grid points x seeds) are trained and
+    written together; by default a 32nd of all, but at least 64 (unless tuned) and at most 64 MB of
+    results. It changes no number, only the store's layout.
 
     Raises `ValueError` on anything that cannot be run, for every point of the grid.
     """
 
-    system: System
-    examples: PyTree
-    hyper: PyTree
-    save: SaveAt
+    problem: TrainingProblem
     seeds: int
-    steps: int
     grid: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    sampler: Sampler = dataclasses.field(default_factory=WithReplacement)
     method: Method = dataclasses.field(default_factory=Sequential)
     tune: Tune | None = None
     key: int = 0
     chunk: int | None = None
 
     def __post_init__(self):
+        require(
+            isinstance(self.problem, TrainingProblem) and self.problem.grid_ndim == 0,
+            "problem", self.problem, "an nsh.TrainingProblem at one point: `grid` varies it",
+        )  # fmt: skip
         require_integer("seeds", self.seeds, 1, MOST)
-        require_integer("steps", self.steps, 0, MOST)
         require_integer("key", self.key, 0, MOST_KEY)
-        object.__setattr__(self, "hyper", jax.tree.map(_as_jax, as_arrays(self.hyper)))
-        object.__setattr__(self, "grid", _checked_grid(self.grid, self.hyper))
-        for index in np.ndindex(self.grid_shape):
-            plan = self._plan(self.point(index))
-        checked_method(self.method, plan)
+        hyper = jax.tree.map(_as_jax, self.problem.hyper)
+        object.__setattr__(self, "problem", self.problem.at(hyper))
+        object.__setattr__(self, "grid", _checked_grid(self.grid, hyper))
+        whole = self.on_grid([range(n) for n in self.grid_shape])
+        check_method(self.method, whole.first_point)
         recorded = self.recorded()
         if self.tune is not None:
             _check_tune(self.tune, self, recorded)
-            for index in np.ndindex(self.grid_shape):
-                to_reals(self.point(index), self.bounds())
+            unconstrain(whole.hyper, self.bounds())
         names = [*self.grid, *recorded]
         reserved = {
             "seed", "step", "status", "objective", "tuning_status", "iteration", "checksum",
@@ -119,25 +113,23 @@ class Study:
         together = self.tune is not None and not self.tune.per_seed
         return Blocks.of(shape, self.chunk, whole=int(together))
 
-    def point(self, index: tuple[int, ...]) -> PyTree:
-        """The hyperparameters at one point of the grid."""
-        values = [axis[i] for axis, i in zip(self.grid.values(), index, strict=True)]
-        return with_values(self.hyper, dict(zip(self.grid, map(np.asarray, values), strict=True)))
-
-    def points(self, axes: Sequence[Sequence[int]]) -> PyTree:
-        """The hyperparameters at the product of some indices along each axis, as leading axes."""
+    def on_grid(self, axes: Sequence[Sequence[int]]) -> TrainingProblem:
+        """The problem on the product of some indices along each axis of the grid, checked."""
         shape = tuple(map(len, axes))
         chosen = [np.asarray(v)[list(i)] for v, i in zip(self.grid.values(), axes, strict=True)]
         spread = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (*shape, *jnp.shape(leaf))), self.hyper
+            # by NumPy, for which nothing is compiled
+            lambda leaf: jnp.asarray(np.broadcast_to(leaf, (*shape, *np.shape(leaf)))),
+            self.problem.hyper,
         )
         values = np.meshgrid(*chosen, indexing="ij")
-        return with_values(spread, dict(zip(self.grid, values, strict=True)))
+        hyper = with_values(spread, dict(zip(self.grid, values, strict=True)))
+        return dataclasses.replace(self.problem, hyper=hyper, grid_ndim=len(shape))
 
     def leaf(self, name: str) -> jax.Array:
         """The hyperparameter with this name, at one point of the grid."""
-        point = self.point((0,) * len(self.grid))
-        return jax.tree.leaves(point)[hyper_names(point).index(name)]
+        hyper = self.problem.hyper
+        return jax.tree.leaves(hyper)[hyper_names(hyper).index(name)]
 
     def bounds(self) -> PyTree:
         """The open intervals in which hyperparameters are tuned: those given, or the system's own.
@@ -146,41 +138,85 @@ class Study:
         """
         tune = self.tune
         assert tune is not None
-        names, structure = hyper_names(self.hyper), jax.tree.structure(self.hyper)
-        known = dict(zip(names, intervals(self.hyper, self.system.bounds(self.hyper)), strict=True))
+        hyper, system = self.problem.hyper, self.problem.system
+        names, structure = hyper_names(hyper), jax.tree.structure(hyper)
+        known = dict(zip(names, intervals(hyper, system.bounds(hyper)), strict=True))
         known |= {name: (float(low), float(high)) for name, (low, high) in tune.bounds.items()}
         chosen = [known[name] if name in tune.parameters else REALS for name in names]
         return jax.tree.unflatten(structure, chosen)
 
     def recorded(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shape and type of what is recorded at one step of one member, by name."""
-        if not self.save.times(self.steps):
+        problem = self.problem
+        if not problem.times:
             return {}
 
-        def first(key: Any, hyper: PyTree) -> Any:
-            state = self.system.init(key, hyper)
-            return self.save.what(Snapshot(self.system, state, hyper, jnp.zeros((), jnp.int32)))
+        def first(key: Key[Array, ""]) -> Any:
+            state = problem.system.init(key, problem.hyper)
+            step = jnp.zeros((), jnp.int32)
+            return problem.save.fn(Snapshot(problem.system, state, problem.hyper, step))
 
-        hyper = self.point((0,) * len(self.grid))
-        found = eqx.filter_eval_shape(first, jax.random.key(0), hyper)
+        found = eqx.filter_eval_shape(first, jax.random.key(0))
         allowed = "a function of a Snapshot that gives a dict of arrays by name"
         named = isinstance(found, dict) and all(isinstance(name, str) for name in found)
-        require(named, "save.what", self.save.what, allowed)
+        require(named, "save.fn", problem.save.fn, allowed)
         for name, leaf in found.items():
             plain = isinstance(leaf, jax.ShapeDtypeStruct) and np.dtype(leaf.dtype).kind in "biufc"
-            require(plain, f"save.what(...)[{name!r}]", leaf, "an array of plain numbers")
+            require(plain, f"save.fn(...)[{name!r}]", leaf, "an array of plain numbers")
         return found
-
-    def _plan(self, hyper: PyTree) -> Any:
-        return make_plan(self.system, self.examples, hyper, self.steps, self.sampler, self.save)
 
     def _default_chunk(self) -> int:
         members = math.prod(self.grid_shape) * self.seeds
         arrays = self.recorded().values()
         size = sum(math.prod(a.shape) * np.dtype(a.dtype).itemsize for a in arrays)
-        fitting = MOST_BYTES // max(size * len(self.save.times(self.steps)), 1)
+        fitting = MOST_BYTES // max(size * len(self.problem.times), 1)
         least = LEAST_BLOCK if self.tune is None else 1  # tuning takes its time with each
         return max(1, min(max(least, math.ceil(members / BLOCKS)), fitting))
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """Members [*grid, seeds] cut into blocks of one `size`, those at the ends being cut short.
+
+    Each block is one chunk of every array in the store, so that writing one touches no other.
+    """
+
+    shape: tuple[int, ...]
+    size: tuple[int, ...]
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], members: int, whole: int = 0) -> Blocks:
+        """Blocks of about `members`: all along the last axes, then some, then one at a time.
+
+        The last `whole` axes are never cut.
+        """
+        size, left = [], max(members, 1)
+        for axis, length in enumerate(reversed(shape)):
+            size.append(length if axis < whole else min(length, left))
+            left = max(left // length, 1) if size[-1] == length else 1
+        return cls(shape, tuple(reversed(size)))
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of blocks along each axis."""
+        return tuple(math.ceil(n / s) for n, s in zip(self.shape, self.size, strict=True))
+
+    def __len__(self) -> int:
+        return math.prod(self.counts)
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        return itertools.product(*map(range, self.counts))
+
+    def region(self, block: tuple[int, ...]) -> tuple[slice, ...]:
+        """The members of a block."""
+        return tuple(
+            slice(i * s, min((i + 1) * s, n))
+            for i, s, n in zip(block, self.size, self.shape, strict=True)
+        )
+
+    def members(self, block: tuple[int, ...]) -> int:
+        """Number of members of a block."""
+        return math.prod(part.stop - part.start for part in self.region(block))
 
 
 def hyper_names(hyper: PyTree) -> list[str]:
@@ -192,9 +228,9 @@ def hyper_names(hyper: PyTree) -> list[str]:
 def with_values(hyper: PyTree, values: Mapping[str, Any]) -> PyTree:
     """`hyper` with some of its leaves, by name, replaced by numbers of their types."""
     leaves, structure = jax.tree.flatten(hyper)
-    for place, name in enumerate(hyper_names(hyper)):
+    for i, name in enumerate(hyper_names(hyper)):
         if name in values:
-            leaves[place] = jnp.asarray(values[name], leaves[place].dtype)
+            leaves[i] = jnp.asarray(values[name], leaves[i].dtype)
     return jax.tree.unflatten(structure, leaves)
 
 
@@ -219,7 +255,7 @@ def _checked_grid(grid: Any, hyper: PyTree) -> dict[str, tuple[float, ...]]:
 
 
 def _check_tune(tune: Tune, study: Study, recorded: Mapping[str, Any]) -> None:
-    names = hyper_names(study.hyper)
+    names = hyper_names(study.problem.hyper)
     for name in tune.parameters:
         allowed = f"names of hyperparameters: {', '.join(names)}{nearest(name, names)}"
         require(name in names, "tune.parameters", name, allowed)
@@ -227,7 +263,7 @@ def _check_tune(tune: Tune, study: Study, recorded: Mapping[str, Any]) -> None:
     allowed = f"the name of a recorded scalar: {', '.join(scalars) or 'there is none'}"
     allowed += nearest(tune.objective, scalars)
     require(tune.objective in scalars, "tune.objective", tune.objective, allowed)
-    known = getattr(study.save.what, "variables", dict)()
+    known = getattr(study.problem.save.fn, "variables", dict)()
     smooth = [n for n in scalars if n not in known or known[n].differentiable]
     allowed = f"of a slope that is not 0: {', '.join(smooth) or 'nothing recorded is'}"
     require(tune.objective in smooth, "tune.objective", tune.objective, allowed)

@@ -1,4 +1,4 @@
-"""The summary figure of a study: every recorded quantity, with error bands over seeds."""
+"""How a study went: one line, and a figure of every recorded quantity with error bands."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from nsh.figures import band, new_figure, style
 from nsh.figures.style import INK, WIDTHS, colour
 from nsh.study.layout import OBJECTIVE, TUNED, TUNING_STATUS
-from nsh.study.measurement import STANDARD_ERROR
-from nsh.training import DIVERGED
+from nsh.study.measurements import STANDARD_ERROR
+from nsh.training import RunStatus
 
 MOST_PANELS, MOST_CURVES, MOST_OVER_TIME = 24, 8, 6
 WIDE = 100  # ratio of largest to smallest from which a logarithmic axis is better
@@ -46,7 +46,7 @@ def draw(dataset: xr.Dataset) -> Figure:
     starts = [dim for dim in dataset["status"].dims if f"{TUNED}{dim}" in dataset]
     dataset = dataset.rename({dim: f"first {dim}" for dim in starts})
     axes = [str(dim) for dim in dataset["status"].dims if dim != "seed"]
-    diverged = dataset["status"] == DIVERGED
+    diverged = dataset["status"] == RunStatus.DIVERGED
     recorded = _recorded(dataset)
     names, left_out = recorded[:MOST_PANELS], recorded[MOST_PANELS:]
     columns = {0: 1, 1: 1, 2: 2, 4: 2}.get(len(names), 3)
@@ -62,8 +62,8 @@ def draw(dataset: xr.Dataset) -> Figure:
     legend_columns = _legend_columns(entries, width)
     height += 0.14 * math.ceil(len(entries) / legend_columns)
     with style():
-        figure, places = new_figure(rows, columns, width=width, height=height)
-        used, empty = places.ravel()[: len(names)], places.ravel()[len(names) :]
+        figure, grid = new_figure(rows, columns, width=width, height=height)
+        used, empty = grid.ravel()[: len(names)], grid.ravel()[len(names) :]
         for panel, ax in zip(panels, used, strict=True):
             _draw(ax, panel, entries)
         for ax in empty:
@@ -88,7 +88,7 @@ def _recorded(dataset: xr.Dataset) -> list[str]:
 
 def _title(dataset: xr.Dataset, panels: int, left_out: list[str]) -> str:
     status = dataset["status"]
-    bad = int((status == DIVERGED).sum())
+    bad = int((status == RunStatus.DIVERGED).sum())
     seeds = f"{status.sizes['seed']} seeds"
     points = status.size // status.sizes["seed"]
     what = seeds if points == 1 else f"{points} grid points × {seeds}"
@@ -165,7 +165,7 @@ def _seeds(array: xr.DataArray, dim: str) -> np.ndarray:
 def _entries(panels: list[Panel]) -> dict[str, str]:
     """The colours of all curves that share a panel with others, by label: one for each label."""
     labels = [label for panel in panels if len(panel.groups) > 1 for label in panel.groups]
-    return {label: colour(place) for place, label in enumerate(dict.fromkeys(labels))}
+    return {label: colour(i) for i, label in enumerate(dict.fromkeys(labels))}
 
 
 def _draw(ax: Axes, panel: Panel, colours: dict[str, str]) -> None:
@@ -218,3 +218,21 @@ def _legend_columns(entries: dict[str, str], width: str) -> int:
     """As many as there is room for: a letter is some 0.055 inches wide."""
     longest = max(map(len, entries), default=0)
     return max(1, min(len(entries), int(WIDTHS[width] / (0.055 * longest + 0.4))))
+
+
+def in_words(dataset: xr.Dataset) -> str:
+    """Runs, those that diverged and, of a study that tunes, gradients that were not finite."""
+    status = dataset["status"]
+    said = f"{status.size} runs, {int((status == RunStatus.DIVERGED).sum())} of them diverged"
+    if TUNING_STATUS in dataset:
+        found = dataset[TUNING_STATUS]
+        lost = int((found == RunStatus.GRADIENT_NOT_FINITE).sum())
+        said += f"; {lost} of {found.size} gradients were not finite" if lost else ""
+    if not is_tuned(dataset):
+        said = f"nothing was tuned: no run has a finite gradient; {said}"
+    return said
+
+
+def is_tuned(dataset: xr.Dataset) -> bool:
+    """False for a study that tunes and had no finite gradient at all."""
+    return TUNING_STATUS not in dataset or bool((dataset[TUNING_STATUS] == RunStatus.HEALTHY).any())

@@ -17,7 +17,7 @@ from nsh._checks import require, require_integer
 from nsh.networks import Network, digit_cnn, digit_linear, digit_mlp, digits
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.neurashed import Initializer, Neurashed, Rules, Task
-from nsh.study.tables import Choice, require_takes
+from nsh.study.tables import Registry, require_takes
 from nsh.system import System
 from nsh.theory import two_layer as two_layer_theory
 from nsh.theory.two_layer import Symmetric, TwoLayer, softmax_cross_entropy, squared_error
@@ -26,7 +26,7 @@ LOSSES = {"squared_error": squared_error, "softmax_cross_entropy": softmax_cross
 OptimiserName = Literal["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion"]
 
 
-class Problem(NamedTuple):
+class SystemAndData(NamedTuple):
     """A system with training data, perhaps test data, and hyperparameters to start from."""
 
     system: System
@@ -82,7 +82,7 @@ def _graphs() -> dict[str, Callable[..., Wired]]:
     return {name: graph_with_inputs(make) for name, make in tasks.items()}
 
 
-GRAPHS = Choice(_graphs())
+GRAPHS = Registry(_graphs())
 
 
 def neurashed(
@@ -91,12 +91,12 @@ def neurashed(
     edge_firing: Literal["batch", "sample"] = "batch",
     amplification_init: Initializer | None = None,
     weight_init: Initializer | None = None,
-) -> Problem:
+) -> SystemAndData:
     """Neurashed on a graph with inputs."""
     inits = {"amplification_init": amplification_init, "weight_init": weight_init}
     given = {name: value for name, value in inits.items() if value is not None}
     system = Neurashed(graph.graph, edge_firing=edge_firing, **given)
-    return Problem(system, *graph.train, graph.test, graph.rules)
+    return SystemAndData(system, *graph.train, graph.test, graph.rules)
 
 
 def mlp(
@@ -104,7 +104,7 @@ def mlp(
     hidden: tuple[int, ...] = (128, 128),
     activation: str = "tanh",
     optimiser: OptimiserName = "sgd",
-) -> Problem:
+) -> SystemAndData:
     """A fully connected network on the digits."""
     return _on_digits(digit_mlp(hidden, activation, getattr(optax, optimiser)))
 
@@ -114,12 +114,12 @@ def cnn(
     channels: tuple[int, ...] = (8, 16),
     activation: str = "relu",
     optimiser: OptimiserName = "sgd",
-) -> Problem:
+) -> SystemAndData:
     """A convolutional network on the digits."""
     return _on_digits(digit_cnn(channels, activation, getattr(optax, optimiser)))
 
 
-def linear(*, optimiser: OptimiserName = "sgd") -> Problem:
+def linear(*, optimiser: OptimiserName = "sgd") -> SystemAndData:
     """A linear softmax classifier on the digits."""
     return _on_digits(digit_linear(getattr(optax, optimiser)))
 
@@ -130,7 +130,7 @@ def two_layer(
     activation: str = "relu",
     trained: Literal["both", "u", "theta"] = "both",
     loss: Literal["squared_error", "softmax_cross_entropy"] = "squared_error",
-) -> Problem:
+) -> SystemAndData:
     """A two-layer network with the dial alpha on the digits: see `TwoLayer`.
 
     `hyper`: alpha and
@@ -150,27 +150,27 @@ def two_layer(
     mean = data.train_x.mean(0)
     norm = np.sqrt(np.mean(np.sum((data.train_x - mean) ** 2, axis=(1, 2))))
     train, test = (data.train_x - mean) / norm, (data.test_x - mean) / norm
-    return Problem(system, train, data.train_y, (test, data.test_y))
+    return SystemAndData(system, train, data.train_y, (test, data.test_y))
 
 
-def own_system(function: Callable[..., Any], options: Mapping[str, Any]) -> Problem:
-    """Call a user's function, which returns a `Problem` or a tuple of its fields."""
+def own_system(function: Callable[..., Any], options: Mapping[str, Any]) -> SystemAndData:
+    """Call a user's function, which returns a `SystemAndData` or a tuple of its fields."""
     require_takes(function, **options)
     found = function(**options)
-    fitting = isinstance(found, tuple) and 3 <= len(found) <= len(Problem._fields)
+    fitting = isinstance(found, tuple) and 3 <= len(found) <= len(SystemAndData._fields)
     name = getattr(function, "__name__", "function")
     require(fitting, f"{name}()", found, "a tuple: system, x, y, (test x, test y), hyper")
-    problem = Problem(*found)
+    problem = SystemAndData(*found)
     require(isinstance(problem.system, System), f"{name}()[0]", problem.system, "an nsh.System")
     return problem
 
 
-SYSTEMS = Choice(
+SYSTEMS = Registry(
     {"neurashed": neurashed, "mlp": mlp, "cnn": cnn, "linear": linear, "two_layer": two_layer},
     user=own_system,
 )
 
 
-def _on_digits(system: Network) -> Problem:
+def _on_digits(system: Network) -> SystemAndData:
     data = digits()
-    return Problem(system, data.train_x, data.train_y, (data.test_x, data.test_y))
+    return SystemAndData(system, data.train_x, data.train_y, (data.test_x, data.test_y))

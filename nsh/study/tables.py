@@ -8,10 +8,12 @@ import functools
 import importlib
 import inspect
 import re
+import sys
 import tomllib
+import traceback
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import numpy as np
 from jaxtyping import AbstractArray, Array
 
 from nsh._checks import nearest
-from nsh.study import own
+from nsh.study.code import is_installed
 
 WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
@@ -33,7 +35,7 @@ class StudyFileError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice:
+class Registry:
     """Names that a file may use for a thing: a string, or a table of `name` and options.
 
     `make`: by name, functions of the options. `prefixes`: what to do with the thing if the name
@@ -51,14 +53,14 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class Field:
     """A field of a file, by the names that lead to it."""
 
     file: str
     lines: Mapping[str, int]
     path: tuple[str, ...] = ()
 
-    def __truediv__(self, name: str) -> Place:
+    def __truediv__(self, name: str) -> Field:
         return dataclasses.replace(self, path=(*self.path, name))
 
     def __str__(self) -> str:
@@ -98,14 +100,14 @@ class Place:
         if field is None:
             return self.error(f"{self}: {text}" if self.path else text)
         names = re.sub(r"\[['\"]?([^\]'\"]*)['\"]?\]", r".\1", field[1])
-        places = [(self / names, 0), *((self / table / names, 1) for table in also)]
+        fields = [(self / names, 0), *((self / table / names, 1) for table in also)]
         # a line that is only the other table's says nothing
-        best, _ = max(places, key=lambda pair: pair[0].nearest_line()[0] - pair[1])
+        best, _ = max(fields, key=lambda pair: pair[0].nearest_line()[0] - pair[1])
         return best.error(f"{self}.{text}" if self.path else text)
 
 
-def load(path: Path) -> tuple[dict[str, Any], Place]:
-    """The tables of a TOML file, and the place that they are at."""
+def load(path: Path) -> tuple[dict[str, Any], Field]:
+    """The tables of a TOML file, and the field that they are at."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as problem:
@@ -115,7 +117,7 @@ def load(path: Path) -> tuple[dict[str, Any], Place]:
     except UnicodeDecodeError as problem:
         raise StudyFileError(f"{path}: cannot be read: {problem}") from problem
     try:
-        return tomllib.loads(text), Place(str(path), line_numbers(text))
+        return tomllib.loads(text), Field(str(path), line_numbers(text))
     except tomllib.TOMLDecodeError as problem:
         what, _, where = str(problem).partition(" (at ")
         where = where.removesuffix(")") or "line 1"
@@ -136,109 +138,109 @@ def line_numbers(text: str) -> dict[str, int]:
 
 
 def construct(
-    function: Callable[..., Any], table: Any, place: Place, also: Iterable[str] = ()
+    function: Callable[..., Any], table: Any, field: Field, also: Iterable[str] = ()
 ) -> Any:
     """``function(**table)``, each value checked against the annotation of its parameter.
 
     `also`: further keys that are known here, to be named where one is unknown.
     """
     if not isinstance(table, dict):
-        raise place.wrong(table, "a table")
+        raise field.wrong(table, "a table")
     parameters = inspect.signature(function).parameters
     hints = typing.get_type_hints(function, include_extras=True)
     for name in table:
         if name not in parameters:
-            raise place.unknown(name, [*parameters, *also])
+            raise field.unknown(name, [*parameters, *also])
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in table:
-            raise place.error(f"{place / name}: missing, and needed")
-    values = {n: convert(value, hints.get(n, Any), place / n) for n, value in table.items()}
+            raise field.error(f"{field / name}: missing, and needed")
+    values = {n: convert(value, hints.get(n, Any), field / n) for n, value in table.items()}
     try:
         return function(**values)
     except StudyFileError:
         raise
     except ValueError as problem:
-        raise place.of(problem) from problem
+        raise field.of(problem) from problem
 
 
-def convert(value: Any, hint: Any, place: Place) -> Any:
+def convert(value: Any, hint: Any, field: Field) -> Any:
     """A value of TOML as what an annotation asks for."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        return choose(arguments[1], value, place)
+        return choose(arguments[1], value, field)
     if origin in (typing.Union, types.UnionType):
         plain = [a for a in arguments if a is not type(None) and not _is_array(a)]
-        return _one_of(value, plain, place)
+        return _one_of(value, plain, field)
     if origin is typing.Literal:
         if value not in arguments:
             allowed = ", ".join(map(repr, arguments))
-            raise place.wrong(value, f"one of {allowed}{nearest(str(value), arguments)}")
+            raise field.wrong(value, f"one of {allowed}{nearest(str(value), arguments)}")
         return value
     if origin in (tuple, Sequence):
         if not isinstance(value, list):
-            raise place.wrong(value, "a list")
-        return tuple(convert(v, arguments[0], place / str(i)) for i, v in enumerate(value))
+            raise field.wrong(value, "a list")
+        return tuple(convert(v, arguments[0], field / str(i)) for i, v in enumerate(value))
     if hint in WORDS:
         right = isinstance(value, (int, float) if hint is float else hint)
         if not right or (isinstance(value, bool) and hint is not bool):
-            raise place.wrong(value, WORDS[hint])
+            raise field.wrong(value, WORDS[hint])
         return hint(value)
     if hint is dict or origin is dict:
         if not isinstance(value, dict):
-            raise place.wrong(value, "a table")
+            raise field.wrong(value, "a table")
         return value
     if hint is Any or _is_array(hint):
-        return numbers(value, place)
+        return numbers(value, field)
     if inspect.isabstract(hint):
-        return choose(kinds_of(hint), value, place)
-    return construct(hint, value, place)
+        return choose(subclasses_of(hint), value, field)
+    return construct(hint, value, field)
 
 
-def numbers(value: Any, place: Place) -> Array:
+def numbers(value: Any, field: Field) -> Array:
     """A number, or a list of them, as an array."""
     try:
         plain = np.asarray(value).dtype.kind in "iuf"
     except ValueError:  # lists of different lengths
         plain = False
     if not plain:
-        raise place.wrong(value, "a number or a list of numbers")
+        raise field.wrong(value, "a number or a list of numbers")
     return jnp.asarray(value, float)
 
 
-def choose(choice: Choice, value: Any, place: Place) -> Any:
+def choose(choice: Registry, value: Any, field: Field) -> Any:
     """Make what a name, or a table of name and options, stands for."""
     options = dict(value) if isinstance(value, dict) else {"name": value}
     if "name" not in options:
-        raise place.error(f"{place}: needs a name, one of {', '.join(choice.make)}")
+        raise field.error(f"{field}: needs a name, one of {', '.join(choice.make)}")
     name = options.pop("name")
     if not isinstance(name, str):
-        raise (place / "name").wrong(name, "a string")
+        raise (field / "name").wrong(name, "a string")
     if choice.user is not None and ":" in name:
-        function = _imported(name, place)
+        function = _imported(name, field)
         try:
-            with own.explained(f"{name} fails"):
+            with handle_errors(f"{name} fails"):
                 return choice.user(function, options)
         except ValueError as problem:
-            raise place.of(problem) from problem
+            raise field.of(problem) from problem
     prefix = next((p for p in choice.prefixes if name.startswith(p)), "")
     plain = name.removeprefix(prefix)
     if plain not in choice.make:
         users = ' or "module:function"' if choice.user is not None else ""
         allowed = f"one of {', '.join(choice.make)}{users}{nearest(name, choice.make)}"
-        raise place.wrong(name, allowed)
+        raise field.wrong(name, allowed)
     around = [
         choice.around[key]
         for key in choice.around
-        if convert(options.pop(key, False), bool, place / key)
+        if convert(options.pop(key, False), bool, field / key)
     ]
-    made = construct(choice.make[plain], options, place, choice.around)
+    made = construct(choice.make[plain], options, field, choice.around)
     for outer in around:
         made = outer(made)
     return choice.prefixes[prefix](made) if prefix else made
 
 
 @functools.cache
-def kinds_of(base: type) -> Choice:
+def subclasses_of(base: type) -> Registry:
     """The public subclasses of an abstract class, by their names in snake case.
 
     They are those in `__all__` of the package that the class is defined in. A kind whose one field
@@ -249,7 +251,7 @@ def kinds_of(base: type) -> Choice:
     public = {snake_case(name): getattr(package, name) for name in package.__all__}
     kinds = {name: kind for name, kind in public.items() if _is_kind(kind, base)}
     around = {n: k for n, k in kinds.items() if list(typing.get_type_hints(k).values()) == [base]}
-    return Choice({n: k for n, k in kinds.items() if n not in around}, around=around)
+    return Registry({n: k for n, k in kinds.items() if n not in around}, around=around)
 
 
 def snake_case(name: str) -> str:
@@ -273,26 +275,81 @@ def _is_array(hint: Any) -> bool:
     return inspect.isclass(hint) and issubclass(hint, AbstractArray)
 
 
-def _one_of(value: Any, hints: list[Any], place: Place) -> Any:
+def _one_of(value: Any, hints: list[Any], field: Field) -> Any:
     *others, last = hints
     for hint in others:
         with contextlib.suppress(StudyFileError):
-            return convert(value, hint, place)
+            return convert(value, hint, field)
     if others and not isinstance(value, list | dict):
-        raise place.wrong(value, " or ".join(WORDS.get(hint, "a list") for hint in hints))
-    return convert(value, last, place)
+        raise field.wrong(value, " or ".join(WORDS.get(hint, "a list") for hint in hints))
+    return convert(value, last, field)
 
 
-def _imported(name: str, place: Place) -> Callable[..., Any]:
+def _imported(name: str, field: Field) -> Callable[..., Any]:
     try:
-        found = own.imported(name, Path(place.file).parent)
+        found = import_own(name, Path(field.file).parent)
     except ValueError as problem:
-        raise place.wrong(name, f"a function that can be imported, but: {problem}") from problem
+        raise field.wrong(name, f"a function that can be imported, but: {problem}") from problem
     if not callable(found):
-        raise place.wrong(name, "a function")
+        raise field.wrong(name, "a function")
     return found
 
 
 def _plain(key: str) -> str:
     """A dotted key without quotes and spaces."""
     return ".".join(part.strip("\"'") for part in re.findall(KEY, key))
+
+
+def import_own(name: str, folder: Path) -> Any:
+    """Import ``module:name`` from `folder` or from Python's path.
+
+    Raises `ValueError` that says what stands in the way.
+    """
+    module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(f"{module!r} is no name of a module, such as package.module")
+    with import_path(folder), handle_errors(f"{module} fails"):
+        try:
+            found = importlib.import_module(module)
+        except ImportError as problem:
+            raise ValueError(f"{problem}") from problem
+    if not hasattr(found, attribute):
+        raise ValueError(f"module {module!r} has no attribute {attribute!r}")
+    return getattr(found, attribute)
+
+
+@contextlib.contextmanager
+def import_path(folder: Path) -> Iterator[None]:
+    """Imports look in `folder` first."""
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        yield
+    finally:
+        sys.path.pop(0)
+
+
+@contextlib.contextmanager
+def handle_errors(what: str) -> Iterator[None]:
+    """An error from a user's own code as a `ValueError`, with the field it comes from.
+
+    What is one already says enough; other errors, those of the disk too, are none of that code.
+    """
+    try:
+        yield
+    except (ValueError, OSError):
+        raise
+    except Exception as problem:
+        field = _place(problem)
+        if not field:
+            raise
+        text = str(problem).partition("\n")[0]
+        raise ValueError(f"{what}: {type(problem).__name__}: {text} ({field})") from problem
+
+
+def _place(problem: Exception) -> str:
+    """The last line of code outside Python and installed packages that led to it; or nothing."""
+    if isinstance(problem, SyntaxError):
+        return f"{problem.filename}, line {problem.lineno}"
+    frames = traceback.extract_tb(problem.__traceback__)
+    own = [frame for frame in frames if not is_installed(frame.filename)]
+    return f"{own[-1].filename}, line {own[-1].lineno}" if own else ""

@@ -6,29 +6,23 @@ from nsh.training.curvature import Curvature, hessian, hessian_vector_product
 from nsh.training.direct_sample import DirectSample
 from nsh.training.ensemble import ensemble, hyper_grid
 from nsh.training.hypergradient import Hypergradient, hypergradient
-from nsh.training.loop import Run, start, train
-from nsh.training.method import Method
 from nsh.training.parallel_in_time import ParallelInTime
-from nsh.training.plan import (
-    DIVERGED,
-    GRADIENT_NOT_FINITE,
-    HEALTHY,
-    STALLED,
+from nsh.training.problem import (
     Keys,
-    Outcome,
-    Plan,
+    Method,
+    Result,
+    Run,
+    RunStatus,
     SaveAt,
     Snapshot,
+    TrainingProblem,
 )
 from nsh.training.sensitivity import SeedMean, mean_over_seeds, sensitivity
 from nsh.training.sequential import Sequential
+from nsh.training.train import start, train
 from nsh.training.tune import Tuned, tune
 
 __all__ = [
-    "DIVERGED",
-    "GRADIENT_NOT_FINITE",
-    "HEALTHY",
-    "STALLED",
     "ClosedForm",
     "Curvature",
     "DirectSample",
@@ -37,15 +31,16 @@ __all__ = [
     "Hypergradient",
     "Keys",
     "Method",
-    "Outcome",
     "ParallelInTime",
-    "Plan",
+    "Result",
     "Run",
+    "RunStatus",
     "Sampler",
     "SaveAt",
     "SeedMean",
     "Sequential",
     "Snapshot",
+    "TrainingProblem",
     "Tuned",
     "WithReplacement",
     "ensemble",

@@ -23,9 +23,9 @@ def count_bits(words: UInt32[Array, "n words"]) -> Int[Array, " bits"]:
         planes = _sum([p[:size] for p in planes], [p[size:] for p in planes])
     shifts = jnp.arange(WORD, dtype=jnp.uint32)[None]
     total = jnp.zeros((words.shape[1], WORD), jnp.int32)
-    for place, plane in enumerate(planes):
+    for digit, plane in enumerate(planes):
         bits = (plane[0][:, None] >> shifts) & jnp.uint32(1)
-        total += bits.astype(jnp.int32) << place
+        total += bits.astype(jnp.int32) << digit
     return total.reshape(-1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import equinox as eqx
 import jax
@@ -11,12 +11,18 @@ from jaxtyping import Array, Bool, Key, PyTree
 
 from nsh._checks import require, require_key
 from nsh._shown import Shown
-from nsh.system import System
-from nsh.training.derivatives import Differentiated, Objective, Slopes
-from nsh.training.differentiable import Differentiable, differentiable, judged
+from nsh.training.derivatives import (
+    DerivativeOptions,
+    DifferentiableEnsemble,
+    DifferentiableRun,
+    Objective,
+    ValueAndGrad,
+    combined_status,
+    differentiable,
+)
 from nsh.training.hypergradient import Hypergradient
 from nsh.training.modes import Choice
-from nsh.training.plan import HEALTHY, as_arrays
+from nsh.training.problem import RunStatus, TrainingProblem, as_arrays
 
 
 class Curvature(Shown):
@@ -31,75 +37,72 @@ class Curvature(Shown):
     second: PyTree
 
     @property
-    def usable(self) -> Bool[Array, "*members"]:
+    def valid(self) -> Bool[Array, "*members"]:
         """Seeds with a healthy run and finite value and derivatives."""
-        return judged(self.first.value, self.second, self.first.status) == HEALTHY
+        return (
+            combined_status(self.first.value, self.second, self.first.status) == RunStatus.HEALTHY
+        )
 
 
 def hessian(
     objective: Objective,
-    system: System,
-    examples: PyTree,
-    hyper: PyTree,
+    problem: TrainingProblem,
     key: Key[Array, ""],
-    **options: Any,
+    **options: Unpack[DerivativeOptions],
 ) -> Curvature:
     """``d^2 objective / d hyper^2`` of every seed: forward mode over the mode of `hypergradient`.
 
     For few hyperparameters: costs P Hessian-vector products. `options` are those of
-    `hypergradient`, `seeds` and `steps` among them. Mean over seeds with standard error:
-    ``mean_over_seeds(found.second, found.usable)``. Differentiable; raises `ValueError` on bad
+    `hypergradient`, `seeds` among them. Mean over seeds with standard error:
+    ``mean_over_seeds(found.second, found.valid)``. Differentiable; raises `ValueError` on bad
     input.
     """
     require_key(key)
-    ensemble = differentiable(objective, system, examples, hyper, **options)
+    ensemble = differentiable(objective, problem, **options)
     return _curvature(*_hessian(ensemble, key))
 
 
 def hessian_vector_product(
     objective: Objective,
-    system: System,
-    examples: PyTree,
-    hyper: PyTree,
+    problem: TrainingProblem,
     vector: PyTree,
     key: Key[Array, ""],
-    **options: Any,
+    **options: Unpack[DerivativeOptions],
 ) -> Curvature:
     """``(d^2 objective / d hyper^2) vector`` of every seed, at about twice a hypergradient's cost.
 
-    `vector`: like `hyper`, grid axes included. Options, mean and errors as in `hessian`. A
-    Hessian is never formed, so that `hyper` may be large.
+    `vector`: like the hyperparameters, grid axes included. Options, mean and errors as in
+    `hessian`. A Hessian is never formed, so that the hyperparameters may be many.
     """
     require_key(key)
-    ensemble = differentiable(objective, system, examples, hyper, **options)
-    vector, hyper = (eqx.filter(_arrays(tree), eqx.is_inexact_array) for tree in (vector, hyper))
+    ensemble = differentiable(objective, problem, **options)
+    like = [jax.tree.map(jnp.asarray, as_arrays(tree)) for tree in (vector, problem.hyper)]
+    vector, hyper = (eqx.filter(tree, eqx.is_inexact_array) for tree in like)
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (hyper, vector)]
     require(shapes[0] == shapes[1], "vector", vector, f"like hyper, of {shapes[0]}")
-    like = jax.tree.map(lambda v, h: v.reshape(h.shape).astype(h.dtype), vector, ensemble.varied)
-    return _curvature(*_product(ensemble, like, key))
+    flat = jax.tree.map(lambda v, h: v.reshape(h.shape).astype(h.dtype), vector, ensemble.trainable)
+    return _curvature(*_product(ensemble, flat, key))
 
 
-def _curvature(slopes: Slopes, second: PyTree, choice: Choice) -> Curvature:
-    value, gradient, status = slopes
-    status = judged(value, gradient, status)
-    return Curvature(Hypergradient(value, gradient, status, choice.mode, choice.why), second)
-
-
-def _arrays(tree: PyTree) -> PyTree:
-    return jax.tree.map(jnp.asarray, as_arrays(tree))
+def _curvature(first: ValueAndGrad, second: PyTree, choice: Choice) -> Curvature:
+    status = combined_status(*first)
+    gradient = Hypergradient(first.value, first.gradient, status, choice.mode, choice.why)
+    return Curvature(gradient, second)
 
 
 @eqx.filter_jit
-def _hessian(ensemble: Differentiable, key: Key[Array, ""]) -> tuple[Slopes, Array, Choice]:
+def _hessian(
+    ensemble: DifferentiableEnsemble, key: Key[Array, ""]
+) -> tuple[ValueAndGrad, Array, Choice]:
     choice = ensemble.choice()
-    found = ensemble.map(Differentiated.hessian, choice, key)
-    return *ensemble.layout.shaped(found), choice
+    found = ensemble.map(DifferentiableRun.hessian, choice, key)
+    return *ensemble.members.unflatten_grid(found), choice
 
 
 @eqx.filter_jit
 def _product(
-    ensemble: Differentiable, vector: PyTree, key: Key[Array, ""]
-) -> tuple[Slopes, PyTree, Choice]:
+    ensemble: DifferentiableEnsemble, vector: PyTree, key: Key[Array, ""]
+) -> tuple[ValueAndGrad, PyTree, Choice]:
     choice = ensemble.choice()
-    found = ensemble.map(Differentiated.along, choice, key, vector)
-    return *ensemble.layout.shaped(found), choice
+    found = ensemble.map(DifferentiableRun.hessian_vector_product, choice, key, vector)
+    return *ensemble.members.unflatten_grid(found), choice

@@ -10,9 +10,8 @@ from jaxtyping import Array, Key
 from nsh._checks import require_integer
 from nsh.training.binomial import LARGEST_N
 from nsh.training.closed_form import events_of, require_countable
-from nsh.training.method import Method
 from nsh.training.multinomial import multinomial
-from nsh.training.plan import Keys, Outcome, Plan
+from nsh.training.problem import Keys, Method, Result, TrainingProblem
 
 
 class DirectSample(Method):
@@ -20,30 +19,30 @@ class DirectSample(Method):
 
     The start is that of any method with the same key; the T mini-batches are not drawn. How often
     each distinct mini-batch came up is Multinomial(T, p), hence how often each event happened
-    (`System.events`), hence the final state (`System.from_events`). Time and memory grow with the
-    number of distinct mini-batches, not with T.
+    (`System.events`), hence the final state (`System.state_from_counts`). Time and memory grow
+    with the number of distinct mini-batches, not with T.
 
     For systems whose steps can be counted instead of taken (as `ClosedForm`) and samplers with a
-    law (`Sampler.law`): single samples, or mini-batches of any size drawn from few samples. Final
-    states only. Differentiable in the hyperparameters: the counts do not depend on them.
+    `Sampler.distribution`: single examples, or mini-batches of any size drawn from few examples.
+    Final states only. Differentiable in the hyperparameters: the counts do not depend on them.
     """
 
-    instead: ClassVar[str] = "ClosedForm() (any mini-batches, recordings too) or Sequential()"
+    alternative: ClassVar[str] = "ClosedForm() (any mini-batches, recordings too) or Sequential()"
 
-    def require_fit(self, plan: Plan) -> None:
+    def check_supported(self, problem: TrainingProblem) -> None:
         """Raise `ValueError` if something is recorded, order matters, or there are many batches."""
-        if plan.times:
+        if problem.times:
             raise ValueError("it gives final states only, and `save` records before the end")
-        require_integer("steps", plan.steps, 0, LARGEST_N)
-        plan.sampler.law(plan.samples)
-        require_countable(plan)
+        require_integer("steps", problem.steps, 0, LARGEST_N)
+        problem.sampler.distribution(problem.num_examples)
+        require_countable(problem)
 
-    def run(self, plan: Plan, key: Key[Array, ""]) -> Outcome:
+    def run(self, problem: TrainingProblem, key: Key[Array, ""]) -> Result:
         """See `Method.run`."""
         keys = Keys.of(key)
-        start, _ = plan.start(keys)
-        batches, p = plan.sampler.law(plan.samples)
-        drawn = multinomial(keys.batches, jnp.asarray(plan.steps, jnp.int32), p)
-        counts = drawn @ events_of(plan, jnp.asarray(batches))
-        state = plan.system.from_events(start, counts, plan.steps, plan.hyper)
-        return Outcome(state, None, plan.status(state))
+        start, _ = problem.start(keys)
+        batches, p = problem.sampler.distribution(problem.num_examples)
+        drawn = multinomial(keys.batches, jnp.asarray(problem.steps, jnp.int32), p)
+        counts = drawn @ events_of(problem, jnp.asarray(batches))
+        state = problem.system.state_from_counts(start, counts, problem.steps, problem.hyper)
+        return Result(state, None, problem.status(state))

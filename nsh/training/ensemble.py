@@ -11,149 +11,132 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key, PyTree
 
 from nsh._checks import (
     MOST,
     is_concrete,
+    plain_integer,
     require,
     require_integer,
     require_key,
     require_numeric,
 )
-from nsh.system import System
-from nsh.training.batches import Sampler
-from nsh.training.layout import Layout
-from nsh.training.loop import Run, as_run, checked_method, make_plan
-from nsh.training.members import Device, shares
-from nsh.training.method import Method
-from nsh.training.plan import Outcome, Plan, SaveAt, as_arrays
+from nsh.training.problem import Method, Result, Run, TrainingProblem, as_run, check_method
+from nsh.training.sequential import Sequential
 
-# within 1.7 times the best on 2 CPU cores (experiments/benchmarks/lanes.py), and few enough for
+# a Device, which type checkers know as a variable
+Device = Any
+MemberFunction = Callable[[PyTree, PyTree, Key[Array, ""]], PyTree]
+AXIS = "members"
+
+# within 1.7 times the best on 2 CPU cores (experiments/benchmarks/vmap_size.py), and few enough for
 # small ensembles to be shared out among devices
-TINY_STATE_BYTES, TINY_LANES, LANES = 1024, 64, 8
+TINY_STATE_BYTES, VMAP_SIZE_OF_TINY, VMAP_SIZE = 1024, 64, 8
 
 
 def ensemble(
-    system: System,
-    examples: PyTree,
-    hyper: PyTree,
+    problem: TrainingProblem,
     key: Key[Array, ""],
     *,
     seeds: int,
-    steps: int,
-    sampler: Sampler | None = None,
-    save: SaveAt | None = None,
-    method: Method | None = None,
-    grid: int = 0,
     first_seed: int = 0,
-    lanes: int | None = None,
+    method: Method = Sequential(),  # noqa: B008, an immutable value
+    vmap_size: int | None = None,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
-    advance: Callable[[int], Any] | None = None,
+    callback: Callable[[int], object] | None = None,
 ) -> Run:
     """Train many seeds, for many hyperparameters: `train`, with leading axes [*grid, seeds].
 
     Seed i starts from ``fold_in(key, i)``: it is bitwise the same whatever `seeds`, `chunk` and
     `devices` are, and the same for every hyperparameter.
 
-    `grid`: number of leading axes of the leaves of `hyper` that are a grid (see `hyper_grid`).
-    `first_seed`: the seeds are first_seed .. first_seed + seeds - 1. `lanes`: how many members are
-    vmapped together; such groups run one after the other (`lax.map`), so 1 means no vmap at all.
-    Default: 64 for states below 1 KB, else 8, as measured; the number of members is rounded up
-    to whole groups. `chunk`: how many members are trained by one call, results being moved to host
-    memory in between; default: all, and then the result is differentiable and nothing leaves the
-    device. `devices`: over which the members are shared out, default all of `jax.devices()`, those
-    of other hosts too after `jax.distributed.initialize()`; then every host makes the same call
-    and has the whole result. `advance`: called with the number of members done after each chunk,
-    for progress bars.
+    `first_seed`: the seeds are first_seed .. first_seed + seeds - 1. `vmap_size`: how many members
+    are vmapped together; such groups run one after the other (`lax.map`), so 1 means no vmap at
+    all. Default: 64 for states below 1 KB, else 8, as measured; the number of members is rounded
+    up to whole groups. `chunk`: how many members are trained by one call, results being moved to
+    host memory in between; default: all, and then the result is differentiable and nothing leaves
+    the device. `devices`: over which the members are shared out, default all of `jax.devices()`,
+    those of other hosts too after `jax.distributed.initialize()`; then every host makes the same
+    call and has the whole result. `callback`: called with the number of members done after each
+    chunk, for progress bars.
 
     Raises `ValueError` on bad input, before compiling.
     """
     require_key(key)
-    hyper = as_arrays(hyper)
-    plan, shape = grid_plan(system, examples, hyper, steps, sampler, save, grid)
-    method = checked_method(method, plan)
-    check_seeds(seeds, first_seed, math.prod(shape))
-    if lanes is None:
-        lanes = default_lanes(plan)
-    require_integer("lanes", lanes, 1)
-    members = math.prod(shape) * seeds
-    chunk = members if chunk is None else require_integer("chunk", chunk, 1)
-    # whole groups of lanes, and the last chunk as long as the others: one program runs them all
-    size, devices = shares(min(chunk, members), lanes, checked_devices(devices))
-    layout = Layout(jnp.asarray(first_seed, jnp.int32), shape, seeds, lanes, devices)
-    hypers, parts = layout.over_points(hyper), []
-    for first in range(0, members, chunk):
-        count = min(chunk, members - first)
-        result = _members(plan, hypers, method, key, layout, layout.numbers(first, size))
+    point = problem.first_point
+    check_method(method, point)
+    members = members_of(problem, seeds, first_seed, vmap_size, devices)
+    total = members.count
+    chunk = total if chunk is None else require_integer("chunk", chunk, 1)
+    # whole groups, and the last chunk as long as the others: one program runs them all
+    size, used = padded(min(chunk, total), members.vmap_size, members.devices)
+    members = replace(members, devices=used)
+    hypers, parts = members.flatten_grid(problem.hyper), []
+    for first in range(0, total, chunk):
+        count = min(chunk, total - first)
+        result = _train_some(point, hypers, method, key, members, members.indices(first, size))
         part = jax.tree.map(lambda leaf, count=count: leaf[:count], result)
-        parts.append(part if chunk >= members else _on_host(part))
-        if advance is not None:
+        parts.append(part if chunk >= total else _on_host(part))
+        if callback is not None:
             jax.block_until_ready(part)
-            advance(count)
+            callback(count)
     joined = parts[0] if len(parts) == 1 else jax.tree.map(_joined, *parts)
-    shaped = jax.tree.map(lambda leaf: leaf.reshape(*shape, seeds, *leaf.shape[1:]), joined)
-    return as_run(shaped, plan)
+    shape = *members.grid_shape, seeds
+    result = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), joined)
+    return as_run(result, problem)
 
 
 def hyper_grid(make: Callable[..., PyTree], **axes: Any) -> PyTree:
     """Hyperparameters on the product grid of named axes: leaves [len(axis 1), len(axis 2), ...].
 
     ``hyper_grid(lambda a, b: Rules(Geometric(a), Geometric(b)), a=[1.05, 1.1], b=[0.9, 0.99])``
-    has two grid axes; give ``grid=2`` to `ensemble`, which checks every point's values.
+    has two grid axes; give ``grid_ndim=2`` to `TrainingProblem`, which checks every point.
     """
     for name, axis in axes.items():
         require(np.ndim(axis) == 1 and np.size(axis) > 0, name, axis, "a non-empty list of numbers")
         if is_concrete(axis):
             require_numeric(name, axis)
     values = [jnp.asarray(axis, dtype=float) for axis in axes.values()]
-    for place in reversed(range(len(values))):
-        make = _over_axis(make, list(axes)[place])
+    for name in reversed(list(axes)):
+        make = _over_axis(make, name)
     return make(**dict(zip(axes, values, strict=True)))
 
 
-def default_lanes(plan: Plan) -> int:
+def default_vmap_size(problem: TrainingProblem) -> int:
     """Choose the members to vmap together: more for tiny states, bound by the cost of dispatch."""
-    state = eqx.filter_eval_shape(plan.system.init, jax.random.key(0), plan.hyper)
+    hyper = problem.first_point.hyper
+    state = eqx.filter_eval_shape(problem.system.init, jax.random.key(0), hyper)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    return TINY_LANES if size < TINY_STATE_BYTES else LANES
-
-
-def check_seeds(seeds: int, first_seed: int, points: int) -> None:
-    """Raise `ValueError` unless members and numbers of seeds are 32-bit integers."""
-    require_integer("seeds", seeds, 1, MOST // max(points, 1))
-    require_integer("first_seed", first_seed, 0, MOST - seeds + 1)
+    return VMAP_SIZE_OF_TINY if size < TINY_STATE_BYTES else VMAP_SIZE
 
 
 def checked_devices(devices: Sequence[Device] | None) -> tuple[Device, ...]:
     """The devices to use, by default all."""
     chosen = tuple(jax.devices() if devices is None else devices)
-    usable = all(isinstance(device, jax.Device) for device in chosen) and len(chosen) > 0
-    require(usable, "devices", devices, "one or more of jax.devices()")
+    known = all(isinstance(device, jax.Device) for device in chosen) and len(chosen) > 0
+    require(known, "devices", devices, "one or more of jax.devices()")
     return chosen
 
 
-def grid_plan(
-    system: System,
-    examples: PyTree,
-    hyper: PyTree,
-    steps: int,
-    sampler: Sampler | None,
-    save: SaveAt | None,
-    grid: int,
-) -> tuple[Plan, tuple[int, ...]]:
-    """The plan at the first point of a grid of hyperparameters, all of them checked; its shape."""
-    shape = _grid_shape(hyper, grid)
-    first, *others = np.ndindex(shape) if is_concrete(hyper) else [(0,) * grid]
-
-    def at(index: tuple[int, ...]) -> Plan:
-        point = jax.tree.map(lambda leaf: leaf[index], hyper)
-        return make_plan(system, examples, point, steps, sampler, save)
-
-    for index in others:
-        at(index)
-    return at(first), shape
+def members_of(
+    problem: TrainingProblem,
+    seeds: int,
+    first_seed: int,
+    vmap_size: int | None,
+    devices: Sequence[Device] | None,
+) -> Members:
+    """The members of an ensemble; raises `ValueError` unless all numbers of seeds fit 32 bits."""
+    points = math.prod(problem.grid_shape)
+    require_integer("seeds", seeds, 1, MOST // points)
+    require_integer("first_seed", first_seed, 0, MOST - seeds + 1)
+    if vmap_size is None:
+        vmap_size = default_vmap_size(problem)
+    require_integer("vmap_size", vmap_size, 1)
+    first = jnp.asarray(first_seed, jnp.int32)
+    return Members(first, problem.grid_shape, seeds, vmap_size, checked_devices(devices))
 
 
 def _on_host(tree: PyTree) -> PyTree:
@@ -178,26 +161,115 @@ def _over_axis(make: Callable[..., PyTree], name: str) -> Callable[..., PyTree]:
     return along
 
 
-def _grid_shape(hyper: PyTree, grid: int) -> tuple[int, ...]:
-    require_integer("grid", grid, 0)
-    shapes = {np.shape(leaf)[:grid] for leaf in jax.tree.leaves(hyper)}
-    allowed = f"the same for all leaves, {grid} axes"
-    require(len(shapes) <= 1, "grid axes of hyper", sorted(shapes), allowed)
-    shape = shapes.pop() if shapes else ()
-    require(len(shape) == grid, "grid axes of hyper", shape, allowed)
-    return shape
+class Members(eqx.Module):
+    """The members of an ensemble: seeds first_seed .. first_seed + seeds - 1 at all grid points."""
+
+    first_seed: Int[Array, ""]
+    grid_shape: tuple[int, ...] = eqx.field(static=True)
+    seeds: int = eqx.field(static=True, converter=plain_integer)
+    vmap_size: int = eqx.field(static=True, converter=plain_integer)
+    devices: tuple[Device, ...] = eqx.field(static=True)
+
+    @property
+    def grid_size(self) -> int:
+        """Number of grid points."""
+        return math.prod(self.grid_shape)
+
+    @property
+    def count(self) -> int:
+        """Number of members: seeds at every point."""
+        return self.grid_size * self.seeds
+
+    def indices(self, first: int, size: int) -> Int[Array, " size"]:
+        """Indices of members from the `first` on, the last being repeated to make up the size."""
+        return jnp.asarray(np.minimum(np.arange(first, first + size), self.count - 1), jnp.int32)
+
+    def map(
+        self, function: MemberFunction, shared: PyTree, hypers: PyTree, key: Key[Array, ""]
+    ) -> PyTree:
+        """``function(shared, hyper, key)`` of all members, leaves [grid_size, seeds, ...]."""
+        size, devices = padded(self.count, self.vmap_size, self.devices)
+        used = replace(self, devices=devices)
+        result = used.map_some(function, shared, hypers, key, self.indices(0, size))
+        parts = (self.grid_size, self.seeds)
+        return jax.tree.map(
+            lambda leaf: leaf[: self.count].reshape(*parts, *leaf.shape[1:]), result
+        )
+
+    def map_some(
+        self,
+        function: MemberFunction,
+        shared: PyTree,
+        hypers: PyTree,
+        key: Key[Array, ""],
+        indices: Int[Array, " size"],
+    ) -> PyTree:
+        """``function(shared, hyper, key)`` of some members, leaves [size, ...]; inside `jit`.
+
+        `hypers`: leaves [grid_size, seeds, ...], with `seeds` 1 for all alike. `vmap_size` members
+        are vmapped together, such groups run one after the other (`lax.map`), and each device has
+        an equal share of the groups: numbers of members and devices are those of `padded`. What a
+        device computes of a group does not depend on the others, so members are bitwise the same
+        on any number of devices.
+        """
+        arrays, rest = eqx.partition((shared, hypers, key, self.first_seed), eqx.is_array)
+
+        def on_device(arrays: PyTree, indices: Int[Array, " share"]) -> PyTree:
+            shared, hypers, key, first_seed = eqx.combine(arrays, rest)
+
+            def member(index: Int[Array, ""]) -> PyTree:
+                point, seed = jnp.divmod(index, jnp.int32(self.seeds))
+                hyper = jax.tree.map(lambda leaf: leaf[point, seed % leaf.shape[1]], hypers)
+                return function(shared, hyper, jax.random.fold_in(key, first_seed + seed))
+
+            if self.vmap_size == 1:
+                return jax.lax.map(member, indices)
+            # not by `batch_size` of `lax.map`, which cannot shape results without numbers
+            groups = indices.reshape(-1, self.vmap_size)
+            result = jax.lax.map(jax.vmap(member), groups)
+            return jax.tree.map(lambda leaf: leaf.reshape(groups.size, *leaf.shape[2:]), result)
+
+        if len(self.devices) == 1:
+            return on_device(arrays, indices)
+        mesh = Mesh(np.asarray(self.devices), (AXIS,))
+        everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
+        result = jax.shard_map(
+            on_device, mesh=mesh, in_specs=(everywhere, split), out_specs=split, check_vma=False
+        )(arrays, indices)
+        if jax.process_count() > 1:  # so that every host has all of it
+            result = jax.lax.with_sharding_constraint(result, NamedSharding(mesh, everywhere))
+        return result
+
+    def flatten_grid(self, hyper: PyTree) -> PyTree:
+        """Hyperparameters [*grid, *leaf] as [grid_size, 1, *leaf], alike for all seeds."""
+        axes = len(self.grid_shape)
+        return jax.tree.map(lambda x: jnp.reshape(x, (self.grid_size, 1, *x.shape[axes:])), hyper)
+
+    def unflatten_grid(self, tree: PyTree) -> PyTree:
+        """Leaves [grid_size, ...] as [*grid, ...]."""
+        return jax.tree.map(lambda leaf: leaf.reshape(*self.grid_shape, *leaf.shape[1:]), tree)
+
+
+def padded(count: int, vmap_size: int, devices: Sequence[Device]) -> tuple[int, tuple[Device, ...]]:
+    """`count` members rounded up to whole groups to vmap on every device, and these devices.
+
+    No more devices than groups, except that every host must take part.
+    """
+    groups = math.ceil(count / vmap_size)
+    used = tuple(devices if jax.process_count() > 1 else devices[:groups])
+    return math.ceil(groups / len(used)) * len(used) * vmap_size, used
 
 
 @eqx.filter_jit
-def _members(
-    plan: Plan,
+def _train_some(
+    problem: TrainingProblem,
     hypers: PyTree,
     method: Method,
     key: Key[Array, ""],
-    layout: Layout,
-    numbers: Int[Array, " size"],
-) -> Outcome:
-    def one(plan: Plan, hyper: PyTree, key: Key[Array, ""]) -> Outcome:
-        return method.run(replace(plan, hyper=hyper), key)
+    members: Members,
+    indices: Int[Array, " size"],
+) -> Result:
+    def one(problem: TrainingProblem, hyper: PyTree, key: Key[Array, ""]) -> Result:
+        return method.run(problem.at(hyper), key)
 
-    return layout.of(one, plan, hypers, key, numbers)
+    return members.map_some(one, problem, hypers, key, indices)

@@ -9,22 +9,26 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from nsh._checks import require_key
 from nsh._shown import Shown
-from nsh.system import System
-from nsh.training.batches import Sampler
-from nsh.training.derivatives import Differentiated, Objective, Slopes
-from nsh.training.differentiable import MEMORY, Differentiable, differentiable, judged
-from nsh.training.members import Device
-from nsh.training.method import Method
+from nsh.training.derivatives import (
+    MEMORY,
+    DifferentiableEnsemble,
+    DifferentiableRun,
+    Objective,
+    ValueAndGrad,
+    combined_status,
+    differentiable,
+)
+from nsh.training.ensemble import Device
 from nsh.training.modes import Choice, Mode
-from nsh.training.plan import HEALTHY, SaveAt
+from nsh.training.problem import Method, RunStatus, TrainingProblem
 
 
 class Hypergradient(Shown):
     """Objective and its gradient by the hyperparameters, of every seed.
 
     `value` [*grid, seeds]. `gradient`: like `hyper`, leaves [*grid, seeds, *leaf]; None in place of
-    leaves that are not of floating type. `status`: 0 where all is finite, else that of the run, or
-    1 if the objective is not finite, 3 if it is and its gradient is not (`GRADIENT_NOT_FINITE`).
+    leaves that are not of floating type. `status`: `RunStatus.HEALTHY` where all is finite, else
+    that of the run, or `DIVERGED` if the objective is not finite, or `GRADIENT_NOT_FINITE`.
     `mode`: "forward", "reverse" or "closed form", and `why` it was that.
     """
 
@@ -35,43 +39,38 @@ class Hypergradient(Shown):
     why: str = eqx.field(static=True)
 
     @property
-    def usable(self) -> Bool[Array, "*members"]:
+    def valid(self) -> Bool[Array, "*members"]:
         """Seeds with a healthy run, a finite value and a finite gradient."""
-        return self.status == HEALTHY
+        return self.status == RunStatus.HEALTHY
 
 
 def hypergradient(
     objective: Objective,
-    system: System,
-    examples: PyTree,
-    hyper: PyTree,
+    problem: TrainingProblem,
     key: Key[Array, ""],
     *,
     seeds: int,
-    steps: int,
-    sampler: Sampler | None = None,
-    save: SaveAt | None = None,
+    first_seed: int = 0,
     method: Method | None = None,
     mode: Mode = "auto",
-    grid: int = 0,
-    first_seed: int = 0,
-    lanes: int | None = None,
+    vmap_size: int | None = None,
     devices: Sequence[Device] | None = None,
     memory: int = MEMORY,
 ) -> Hypergradient:
     """``d objective(run) / d hyper`` of every seed's run, differentiated through all its steps.
 
     `objective`: `Run` of one seed -> scalar, from its final state and what `save` records. Keep
-    the same function for repeated calls: a new one is compiled anew. Seeds, `grid`, `lanes` and
-    `devices` as in `ensemble`; each member is differentiated by itself, so memory is that of the
-    lanes in flight.
+    the same function for repeated calls: a new one is compiled anew. Seeds, `vmap_size` and
+    `devices` as in `ensemble`; each member is differentiated by itself, so memory is that of
+    `vmap_size` members.
 
     `mode`: ``"forward"``: along each number of `hyper` in turn, no trajectory stored, time
     about proportional to their count, memory independent of T. ``"reverse"``: all at once, from
     stored states. ``"closed form"``: through `ClosedForm` or, where it does not fit,
     `ParallelInTime`. ``"auto"``: `ClosedForm` where it fits; forward for up to 8
-    numbers; else reverse with the states of all steps if these fit in `memory` bytes (of lanes in
-    flight), else with sqrt(T) checkpoints. `method`: how runs are computed, default by mode.
+    numbers; else reverse with the states of all steps if these fit in `memory` bytes (those of
+    `vmap_size` members), else with sqrt(T) checkpoints. `method`: how runs are computed, by
+    default chosen by mode.
 
     Exact up to rounding, but a gradient may not be what one wants: after a chaotic stretch it
     grows like ``exp(Lyapunov exponent * t)`` while means over seeds still change smoothly; it is
@@ -86,16 +85,18 @@ def hypergradient(
     """
     require_key(key)
     ensemble = differentiable(
-        objective, system, examples, hyper, seeds=seeds, steps=steps, sampler=sampler, save=save,
-        method=method, mode=mode, grid=grid, first_seed=first_seed, lanes=lanes, devices=devices,
-        memory=memory,
+        objective, problem, seeds=seeds, first_seed=first_seed, method=method, mode=mode,
+        vmap_size=vmap_size, devices=devices, memory=memory,
     )  # fmt: skip
-    (value, gradient, status), choice = _slopes(ensemble, key)
-    status = judged(value, gradient, status)
+    (value, gradient, status), choice = _value_and_grad(ensemble, key)
+    status = combined_status(value, gradient, status)
     return Hypergradient(value, gradient, status, choice.mode, choice.why)
 
 
 @eqx.filter_jit
-def _slopes(ensemble: Differentiable, key: Key[Array, ""]) -> tuple[Slopes, Choice]:
+def _value_and_grad(
+    ensemble: DifferentiableEnsemble, key: Key[Array, ""]
+) -> tuple[ValueAndGrad, Choice]:
     choice = ensemble.choice()
-    return ensemble.layout.shaped(ensemble.map(Differentiated.slopes, choice, key)), choice
+    found = ensemble.map(DifferentiableRun.value_and_grad, choice, key)
+    return ensemble.members.unflatten_grid(found), choice

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
 
 from nsh._checks import require
 from nsh.training.closed_form import ClosedForm
-from nsh.training.method import Method
 from nsh.training.parallel_in_time import ParallelInTime
-from nsh.training.plan import Plan
+from nsh.training.problem import Method, TrainingProblem, check_method
 from nsh.training.sequential import Sequential
 
 Mode = Literal["auto", "forward", "reverse", "closed form"]
@@ -30,7 +29,12 @@ class Choice(NamedTuple):
 
 
 def choose(
-    plan: Plan, numbers: int, lanes: int, memory: int, mode: Any, method: Method | None
+    problem: TrainingProblem,
+    numbers: int,
+    vmap_size: int,
+    memory: int,
+    mode: str,
+    method: Method | None,
 ) -> Choice:
     """The mode asked for or, for "auto", the cheapest that keeps within `memory` bytes.
 
@@ -39,15 +43,14 @@ def choose(
     """
     require(mode in MODES, "mode", mode, " or ".join(map(repr, MODES)))
     if method is not None:
-        require(isinstance(method, Method), "method", method, "an nsh.training.Method")
-        method.check(plan)
+        check_method(method, problem)
     exact = method is None or isinstance(method, ClosedForm | ParallelInTime)
     if mode == "closed form":
         allowed = "None, ClosedForm() or ParallelInTime() for mode 'closed form'"
         require(exact, "method", method, allowed)
-        return _exact(plan, method)
-    if mode == "auto" and method is None and _fits(ClosedForm(), plan):
-        return _exact(plan, ClosedForm())
+        return _exact(problem, method)
+    if mode == "auto" and method is None and _fits(ClosedForm(), problem):
+        return _exact(problem, ClosedForm())
     count = f"{numbers} number{'s' * (numbers > 1)} to differentiate by"
     if mode == "forward" or (mode == "auto" and numbers <= FEW):
         reason = "as asked" if mode == "forward" else f"{count}, at most {FEW}"
@@ -56,13 +59,13 @@ def choose(
     reason = "as asked" if mode == "reverse" else count
     if method is not None:
         return Choice("reverse", method, f"reverse: {reason}; through the method given")
-    return _checkpointed(plan, lanes, memory, reason)
+    return _checkpointed(problem, vmap_size, memory, reason)
 
 
-def _exact(plan: Plan, method: Method | None) -> Choice:
+def _exact(problem: TrainingProblem, method: Method | None) -> Choice:
     if method is None:
-        method = ClosedForm() if _fits(ClosedForm(), plan) else ParallelInTime()
-    method.check(plan)
+        method = ClosedForm() if _fits(ClosedForm(), problem) else ParallelInTime()
+    check_method(method, problem)
     reasons = {
         ClosedForm: "states follow from counts, which no hyperparameter changes",
         ParallelInTime: "steps compose as maps",
@@ -70,11 +73,11 @@ def _exact(plan: Plan, method: Method | None) -> Choice:
     return Choice("closed form", method, f"closed form: {reasons[type(method)]}")
 
 
-def _checkpointed(plan: Plan, lanes: int, memory: int, reason: str) -> Choice:
-    state = eqx.filter_eval_shape(plan.system.init, jax.random.key(0), plan.hyper)
+def _checkpointed(problem: TrainingProblem, vmap_size: int, memory: int, reason: str) -> Choice:
+    state = eqx.filter_eval_shape(problem.system.init, jax.random.key(0), problem.hyper)
     size = sum(math.prod(s.shape) * s.dtype.itemsize for s in jax.tree.leaves(state))
-    needed = plan.steps * lanes * size
-    states = f"all {plan.steps} states of {lanes} lane{'s' * (lanes > 1)}"
+    needed = problem.steps * vmap_size * size
+    states = f"all {problem.steps} states of {vmap_size} member{'s' * (vmap_size > 1)}"
     allowed = f"{_bytes(float(needed))} of the {_bytes(float(memory))} allowed"
     if needed <= memory:
         why = f"reverse, a checkpoint every step: {reason}; {states} take {allowed}"
@@ -83,9 +86,9 @@ def _checkpointed(plan: Plan, lanes: int, memory: int, reason: str) -> Choice:
     return Choice("reverse", Sequential("sqrt"), why)
 
 
-def _fits(method: Method, plan: Plan) -> bool:
+def _fits(method: Method, problem: TrainingProblem) -> bool:
     try:
-        method.check(plan)
+        check_method(method, problem)
     except ValueError:
         return False
     return True

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
 
 from nsh.training.binomial import propose
 
@@ -43,13 +41,13 @@ def successive(
 ) -> Int[Array, " conditional+1"]:
     """Counts of categories of which each takes its share, at most 1/2, of what is left.
 
-    Each lane of a `vmap` goes on to its next binomial as soon as it has accepted one. A loop for
-    each binomial would keep all lanes waiting, each time, for the slowest.
+    Each member of a `vmap` goes on to its next binomial as soon as it has accepted one. A loop for
+    each binomial would keep all members waiting, each time, for the slowest.
     """
     last = shares.shape[0]
-    shares = jnp.append(shares, 0)  # of finished lanes
+    shares = jnp.append(shares, 0)  # of finished members
 
-    def step(carry: Any, words: UInt32[Array, "2"]) -> tuple[Any, None]:
+    def step(carry: PyTree, words: UInt32[Array, "2"]) -> tuple[PyTree, None]:
         category, left = carry
         value, accepted = propose(words, left[category], shares[category])
         now = left[category] - jnp.where(accepted, value, 0)
@@ -57,7 +55,7 @@ def successive(
         category = jnp.minimum(category + accepted.astype(jnp.int32), last)
         return (jnp.where(now == 0, last, category), left), None
 
-    def block(carry: Any) -> Any:
+    def block(carry: PyTree) -> PyTree:
         number, inner = carry
         words = jax.random.bits(jax.random.fold_in(key, number), (AT_ONCE, 2), jnp.uint32)
         return number + 1, jax.lax.scan(step, inner, words)[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,9 +13,8 @@ from jaxtyping import Array, Int, Key, PyTree
 
 from nsh._checks import plain_integer, require_integer
 from nsh.system import Transition
-from nsh.training.blocks import Stretch, scan_blocks, stretches
-from nsh.training.method import Method
-from nsh.training.plan import Keys, Outcome, Plan
+from nsh.training.problem import Keys, Method, Result, TrainingProblem
+from nsh.training.step_loop import Segment, scan_blocks, segments
 
 
 class ParallelInTime(Method):
@@ -39,85 +37,89 @@ class ParallelInTime(Method):
     def __check_init__(self):
         require_integer("memory", self.memory, 1)
 
-    def require_fit(self, plan: Plan) -> None:
+    def check_supported(self, problem: TrainingProblem) -> None:
         """Raise `ValueError` if the steps do not compose."""
-        _map_bytes(plan)
+        _map_bytes(problem)
 
-    def run(self, plan: Plan, key: Key[Array, ""]) -> Outcome:
+    def run(self, problem: TrainingProblem, key: Key[Array, ""]) -> Result:
         """See `Method.run`."""
         keys = Keys.of(key)
-        loop = _Composed(plan, keys, max(self.memory // _map_bytes(plan), 1))
-        carry, saved, done = plan.start(keys), [], 0
-        for stretch in stretches(plan.times):
-            if stretch.from_start:
-                start = plan.record(carry[0], jnp.zeros((), jnp.int32))
+        loop = _Composed(problem, keys, max(self.memory // _map_bytes(problem), 1))
+        carry, saved, done = problem.start(keys), [], 0
+        for segment in segments(problem.times):
+            if segment.from_start:
+                start = problem.record(carry[0], jnp.zeros((), jnp.int32))
                 saved.append(jax.tree.map(lambda leaf: leaf[None], start))
-            if stretch.count:
-                carry, recorded = loop.recorded(carry, stretch)
+            if segment.recordings:
+                carry, recorded = loop.recorded(carry, segment)
                 saved.append(recorded)
-            done = stretch.first + stretch.gap * stretch.count
-        carry = loop.advance(carry, jnp.asarray(done, jnp.int32), plan.steps - done)
+            done = segment.end
+        carry = loop.advance(carry, jnp.asarray(done, jnp.int32), problem.steps - done)
         together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *saved) if saved else None
-        return Outcome(carry[0], together, plan.status(carry[0]))
+        return Result(carry[0], together, problem.status(carry[0]))
 
 
 @dataclass(frozen=True, eq=False)
 class _Composed:
-    plan: Plan
+    problem: TrainingProblem
     keys: Keys
     most: int
     """Maps held at once."""
 
-    def maps(self, carried: Any, first: Int[Array, ""], count: int) -> tuple[Transition, Any]:
-        indices, carried = self.plan.indices(carried, first, count, self.keys)
+    def maps(
+        self, sampler_state: PyTree, first: Int[Array, ""], count: int
+    ) -> tuple[Transition, PyTree]:
+        indices, sampler_state = self.problem.indices(sampler_state, first, count, self.keys)
         steps = first + jnp.arange(count, dtype=jnp.int32)
-        return jax.vmap(partial(_map, self.plan, self.keys))(indices, steps), carried
+        return jax.vmap(partial(_map, self.problem, self.keys))(indices, steps), sampler_state
 
-    def advance(self, carry: Any, first: Int[Array, ""], count: int) -> Any:
-        def block(carry: Any, first: Int[Array, ""], size: int) -> tuple[Any, None]:
-            state, carried = carry
-            maps, carried = self.maps(carried, first, size)
-            return (_composed(maps, size)(state), carried), None
+    def advance(self, carry: PyTree, first: Int[Array, ""], count: int) -> PyTree:
+        def block(carry: PyTree, first: Int[Array, ""], size: int) -> tuple[PyTree, None]:
+            state, sampler_state = carry
+            maps, sampler_state = self.maps(sampler_state, first, size)
+            return (_composed(maps, size)(state), sampler_state), None
 
         if count == 0:
             return carry
         return scan_blocks(block, carry, first, count, self.most, checkpoint=False)[0]
 
-    def recorded(self, carry: Any, stretch: Stretch) -> tuple[Any, PyTree]:
-        def together(carry: Any, first: Int[Array, ""], size: int) -> tuple[Any, PyTree]:
-            state, carried = carry
-            start = stretch.first + stretch.gap * first
-            maps, carried = self.maps(carried, start, size * stretch.gap)
-            parts = size, stretch.gap
+    def recorded(self, carry: PyTree, segment: Segment) -> tuple[PyTree, PyTree]:
+        def together(carry: PyTree, first: Int[Array, ""], size: int) -> tuple[PyTree, PyTree]:
+            state, sampler_state = carry
+            start = segment.first + segment.gap * first
+            maps, sampler_state = self.maps(sampler_state, start, size * segment.gap)
+            parts = size, segment.gap
             by_gap = jax.tree.map(lambda leaf: leaf.reshape(*parts, *leaf.shape[1:]), maps)
-            between = jax.vmap(lambda maps: _composed(maps, stretch.gap))(by_gap)
+            between = jax.vmap(lambda maps: _composed(maps, segment.gap))(by_gap)
             prefixes = jax.lax.associative_scan(_then, between)
             states = jax.vmap(lambda prefix: prefix(state))(prefixes)
-            steps = start + stretch.gap * jnp.arange(1, size + 1, dtype=jnp.int32)
-            recorded = jax.vmap(self.plan.record)(states, steps)
-            return (jax.tree.map(lambda leaf: leaf[-1], states), carried), recorded
+            steps = start + segment.gap * jnp.arange(1, size + 1, dtype=jnp.int32)
+            recorded = jax.vmap(self.problem.record)(states, steps)
+            return (jax.tree.map(lambda leaf: leaf[-1], states), sampler_state), recorded
 
-        def alone(carry: Any, number: Int[Array, ""]) -> tuple[Any, PyTree]:
-            step = stretch.first + stretch.gap * number
-            carry = self.advance(carry, step, stretch.gap)
-            return carry, self.plan.record(carry[0], step + stretch.gap)
+        def alone(carry: PyTree, number: Int[Array, ""]) -> tuple[PyTree, PyTree]:
+            step = segment.first + segment.gap * number
+            carry = self.advance(carry, step, segment.gap)
+            return carry, self.problem.record(carry[0], step + segment.gap)
 
-        first, at_once = jnp.zeros((), jnp.int32), self.most // stretch.gap
+        first, at_once = jnp.zeros((), jnp.int32), self.most // segment.gap
         if at_once == 0:  # one gap alone takes several blocks
-            return jax.lax.scan(alone, carry, jnp.arange(stretch.count, dtype=jnp.int32))
-        return scan_blocks(together, carry, first, stretch.count, at_once, checkpoint=False)
+            return jax.lax.scan(alone, carry, jnp.arange(segment.recordings, dtype=jnp.int32))
+        return scan_blocks(together, carry, first, segment.recordings, at_once, checkpoint=False)
 
 
-def _map(plan: Plan, keys: Keys, indices: Int[Array, " batch"], step: Int[Array, ""]) -> Transition:
+def _map(
+    problem: TrainingProblem, keys: Keys, indices: Int[Array, " batch"], step: Int[Array, ""]
+) -> Transition:
     key = jax.random.fold_in(keys.steps, step)
-    return plan.system.transition(plan.batch(indices), plan.hyper, step, key)
+    return problem.system.transition(problem.batch(indices), problem.hyper, step, key)
 
 
-def _then(earlier: Any, later: Any) -> Any:
+def _then(earlier: PyTree, later: PyTree) -> PyTree:
     return jax.vmap(lambda earlier, later: earlier.then(later))(earlier, later)
 
 
-def _composed(maps: Any, count: int) -> Any:
+def _composed(maps: PyTree, count: int) -> PyTree:
     """The maps of the leading axis one after the other, as a tree of pairs."""
     while count > 1:
         even = count - count % 2
@@ -130,13 +132,13 @@ def _composed(maps: Any, count: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[0], maps)
 
 
-def _map_bytes(plan: Plan) -> int:
+def _map_bytes(problem: TrainingProblem) -> int:
     """Size of one step's map; raises `ValueError` if the system has none."""
 
     def one(key: Key[Array, ""]) -> Transition:
         keys, zero = Keys.of(key), jnp.zeros((), jnp.int32)
-        indices, _ = plan.indices(plan.start(keys)[1], zero, 1, keys)
-        return _map(plan, keys, indices[0], zero)
+        indices, _ = problem.indices(problem.start(keys)[1], zero, 1, keys)
+        return _map(problem, keys, indices[0], zero)
 
     leaves = jax.tree.leaves(eqx.filter_eval_shape(one, jax.random.key(0)))
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)

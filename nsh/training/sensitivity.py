@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from nsh._checks import require
 from nsh._shown import Shown
 from nsh.training.hypergradient import Hypergradient
-from nsh.training.plan import as_arrays
+from nsh.training.problem import as_arrays
 
 
 class SeedMean(Shown):
@@ -21,18 +21,18 @@ class SeedMean(Shown):
     seeds: Int[Array, "*grid"]
 
 
-def mean_over_seeds(numbers: PyTree, usable: Bool[Array, "*grid seeds"]) -> SeedMean:
-    """Mean over the seeds that are `usable`, and ``sqrt(variance / seeds)``; others are left out.
+def mean_over_seeds(numbers: PyTree, valid: Bool[Array, "*grid seeds"]) -> SeedMean:
+    """Mean over the seeds that are `valid`, and ``sqrt(variance / seeds)``; others are left out.
 
     Leaves [*grid, seeds, *leaf]. The mean of no seed, and the error of one, are NaN.
     Differentiable (the error where it is not 0).
     """
-    axis = usable.ndim - 1
-    count = jnp.sum(usable, axis=-1, dtype=jnp.int32)
+    axis = valid.ndim - 1
+    count = jnp.sum(valid, axis=-1, dtype=jnp.int32)
 
     def over_seeds(leaf: Float[Array, "..."]) -> tuple[Array, Array]:
-        extra = (1,) * (leaf.ndim - usable.ndim)
-        used, shape = usable.reshape(*usable.shape, *extra), (*count.shape, *extra)
+        extra = (1,) * (leaf.ndim - valid.ndim)
+        used, shape = valid.reshape(*valid.shape, *extra), (*count.shape, *extra)
         n = count.reshape(shape).astype(leaf.dtype)
         mean = jnp.sum(jnp.where(used, leaf, 0), axis) / n
         apart = jnp.where(used, leaf - jnp.expand_dims(mean, axis), 0)
@@ -51,7 +51,7 @@ def sensitivity(found: Hypergradient, *, relative_to: PyTree = None) -> SeedMean
     many are in). With ``relative_to=hyper``, derivatives by log hyper: what a relative change
     of each does. Leaves [*grid, *leaf], None where the gradient is. Differentiable.
     """
-    result = mean_over_seeds(found.gradient, found.usable)
+    result = mean_over_seeds(found.gradient, found.valid)
     if relative_to is None:
         return result
     sizes = eqx.filter(jax.tree.map(jnp.asarray, as_arrays(relative_to)), eqx.is_inexact_array)

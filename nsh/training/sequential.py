@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -12,10 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PyTree
 
 from nsh._checks import require
-from nsh.training.blocks import scan_blocks
-from nsh.training.method import Method
-from nsh.training.plan import Keys, Outcome, Plan
-from nsh.training.recording import Course
+from nsh.training.problem import Keys, Method, Result, TrainingProblem
+from nsh.training.step_loop import StepLoop, scan_blocks
 
 # so many indices are drawn at once: bulk draws cost a fifth of single ones, and these fit a cache
 INDICES_AT_ONCE = 2048
@@ -37,72 +35,77 @@ class Sequential(Method):
         known = self.checkpoint in ("step", "sqrt")
         require(known, "checkpoint", self.checkpoint, "'step' or 'sqrt'")
 
-    def run(self, plan: Plan, key: Key[Array, ""]) -> Outcome:
+    def run(self, problem: TrainingProblem, key: Key[Array, ""]) -> Result:
         """See `Method.run`."""
         keys = Keys.of(key)
-        root = max(math.isqrt(plan.steps), 1) if self.checkpoint == "sqrt" else None
-        state, saved = _Steps(plan, keys, root).follow(plan.start(keys))
-        state = plan.system.settled(state)
-        return Outcome(state, saved, plan.status(state))
+        root = max(math.isqrt(problem.steps), 1) if self.checkpoint == "sqrt" else None
+        state, saved = _Steps(problem, keys, root).follow(problem.start(keys))
+        state = problem.system.settled(state)
+        return Result(state, saved, problem.status(state))
 
 
 @dataclass(frozen=True, eq=False)  # jax.checkpoint hashes it, so by identity
-class _Steps(Course):
-    plan: Plan
+class _Steps(StepLoop):
+    problem: TrainingProblem
     keys: Keys
     most: int | None
 
-    def state(self, carry: Any, step: Int[Array, ""] | int) -> PyTree:  # noqa: ARG002
+    def state(self, carry: PyTree, step: Int[Array, ""] | int) -> PyTree:
+        """See `StepLoop.state`."""
+        del step
         return carry[0]
 
     @property
-    def at_once(self) -> int:
+    def unit(self) -> int:
         """A divisor of all recorded times and of the steps between two calls of `settled`."""
-        every = self.plan.system.settle_every
-        if every is None or every > self.plan.steps:
+        every = self.problem.system.settle_every
+        if every is None or every > self.problem.steps:
             return 1
-        recorded = math.gcd(every, *self.plan.times)
-        with_end = math.gcd(recorded, self.plan.steps)
+        recorded = math.gcd(every, *self.problem.times)
+        with_end = math.gcd(recorded, self.problem.steps)
         return with_end if with_end >= LEAST_AT_ONCE else recorded
 
-    def advance(self, carry: Any, first: Int[Array, ""], count: int) -> Any:
-        at_once, checkpoint = self.at_once, self.most is not None
-        most = self.most or max(INDICES_AT_ONCE // max(self.plan.batch_size, 1), 1)
+    def advance(self, carry: PyTree, first: Int[Array, ""], count: int) -> PyTree:
+        """See `StepLoop.advance`."""
+        most = self.most or max(INDICES_AT_ONCE // max(self.problem.batch_size, 1), 1)
+        rest = count % self.unit
+        if whole := count - rest:
+            carry, _ = scan_blocks(
+                self.block, carry, first, whole, most,
+                unit=self.unit, checkpoint=self.most is not None,
+            )  # fmt: skip
+        return self.block(carry, first + whole, rest)[0] if rest else carry
 
-        def block(carry: Any, number: Int[Array, ""], size: int) -> tuple[Any, None]:
-            return self.block(carry, first + at_once * number, at_once * size), None
-
-        whole, rest = divmod(count, at_once)
-        if whole:
-            start, most = jnp.zeros((), jnp.int32), max(most // at_once, 1)
-            carry = scan_blocks(block, carry, start, whole, most, checkpoint=checkpoint)[0]
-        return self.block(carry, first + at_once * whole, rest) if rest else carry
-
-    def block(self, carry: Any, first: Int[Array, ""], size: int) -> Any:
-        state, carried = carry
-        indices, carried = self.plan.indices(carried, first, size, self.keys)
-        now = first + jnp.arange(size, dtype=jnp.int32), indices
+    def block(self, carry: PyTree, first: Int[Array, ""], size: int) -> tuple[PyTree, None]:
+        """Draw the mini-batches of `size` steps at once, and take the steps."""
+        state, sampler_state = carry
+        indices, sampler_state = self.problem.indices(sampler_state, first, size, self.keys)
+        steps = first + jnp.arange(size, dtype=jnp.int32), indices
         step = jax.checkpoint(self.step, prevent_cse=False)
-        every, at_once = self.plan.system.settle_every, min(self.at_once, size)
-        if every is None or every > self.plan.steps:
-            return jax.lax.scan(step, state, now)[0], carried
+        every, unit = self.problem.system.settle_every, min(self.unit, size)
+        if every is None or every > self.problem.steps:
+            return (jax.lax.scan(step, state, steps)[0], sampler_state), None
 
-        def some(state: PyTree, now: tuple[Array, Array]) -> tuple[PyTree, None]:
-            state, _ = jax.lax.scan(step, state, now)
-            return self.settled(state, now[0][-1] + 1, at_once), None
+        def some(state: PyTree, steps: tuple[Array, Array]) -> tuple[PyTree, None]:
+            state, _ = jax.lax.scan(step, state, steps)
+            return self.settled(state, steps[0][-1] + 1, unit), None
 
-        groups = size // at_once, at_once
-        now = jax.tree.map(lambda leaf: leaf.reshape(*groups, *leaf.shape[1:]), now)
-        return jax.lax.scan(some, state, now)[0], carried
+        groups = size // unit, unit
+        steps = jax.tree.map(lambda leaf: leaf.reshape(*groups, *leaf.shape[1:]), steps)
+        return (jax.lax.scan(some, state, steps)[0], sampler_state), None
 
-    def settled(self, state: PyTree, steps: Int[Array, ""], at_once: int) -> PyTree:
-        system, every = self.plan.system, self.plan.system.settle_every
-        if every is None or every == at_once:
+    def settled(self, state: PyTree, steps: Int[Array, ""], unit: int) -> PyTree:
+        """Call the system's `settled` where it is due."""
+        system, every = self.problem.system, self.problem.system.settle_every
+        if every is None or every == unit:
             return system.settled(state)
         due = steps % every == 0
         return jax.lax.cond(due, lambda state: system.settled(state), lambda state: state, state)
 
     def step(self, state: PyTree, now: tuple[Array, Array]) -> tuple[PyTree, None]:
+        """Take one step, of a number and the indices of its mini-batch."""
         number, indices = now
         key = jax.random.fold_in(self.keys.steps, number)
-        return self.plan.system.step(state, self.plan.batch(indices), self.plan.hyper, key), None
+        return self.problem.system.step(
+            state, self.problem.batch(indices), self.problem.hyper, key
+        ), None

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from nsh._checks import require, require_integer, require_key
+from nsh._checks import is_concrete, require, require_integer, require_key
 from nsh._shown import Shown
-from nsh.bounds import from_reals, intervals, to_reals
-from nsh.system import System
-from nsh.training.batches import Sampler
-from nsh.training.derivatives import Differentiated, Objective, Slopes
-from nsh.training.differentiable import MEMORY, Differentiable, differentiable, judged
-from nsh.training.idle import warn_of_idle
-from nsh.training.members import Device
-from nsh.training.method import Method
+from nsh.bounds import constrain, intervals, unconstrain
+from nsh.training.derivatives import (
+    MEMORY,
+    DifferentiableEnsemble,
+    DifferentiableRun,
+    Objective,
+    ValueAndGrad,
+    combined_status,
+    differentiable,
+)
+from nsh.training.ensemble import Device
 from nsh.training.modes import Mode
-from nsh.training.plan import GRADIENT_NOT_FINITE, HEALTHY, SaveAt
+from nsh.training.problem import Method, RunStatus, TrainingProblem
 from nsh.training.sensitivity import mean_over_seeds
+
+NOT_FINITE = (
+    "Adam and its kin have none where a network's own gradient is exactly 0: give the optimiser "
+    "eps_root, such as 1e-16, or take another (the guide has a table)"
+)
+WHERE_STABLE = "start where training is stable, or set bounds there"
+FLAT = (
+    "tune: the gradient is exactly 0 at the start: the objective does not depend on what is tuned, "
+    "or is constant in steps, as accuracy is (take cross_entropy)"
+)
 
 
 class Tuned(Shown):
@@ -46,38 +61,32 @@ class Tuned(Shown):
 
 def tune(
     objective: Objective,
-    system: System,
-    examples: PyTree,
-    hyper: PyTree,
+    problem: TrainingProblem,
     key: Key[Array, ""],
     *,
     seeds: int,
-    steps: int,
     optimiser: optax.GradientTransformation,
     iterations: int,
     tuned: PyTree = None,
-    sampler: Sampler | None = None,
-    save: SaveAt | None = None,
-    method: Method | None = None,
-    mode: Mode = "auto",
-    grid: int = 0,
     per_seed: bool = False,
     bounds: PyTree = None,
     first_seed: int = 0,
-    lanes: int | None = None,
+    method: Method | None = None,
+    mode: Mode = "auto",
+    vmap_size: int | None = None,
     devices: Sequence[Device] | None = None,
     memory: int = MEMORY,
-    advance: Callable[[int], Any] | None = None,
+    callback: Callable[[int], object] | None = None,
 ) -> Tuned:
-    """Minimise ``E_seeds[objective(run)]`` over the hyperparameters, from `hyper` on.
+    """Minimise ``E_seeds[objective(run)]`` over the hyperparameters, from the problem's on.
 
     Each iteration is a `hypergradient` and a step of `optimiser` (of Optax; keep the same object
     for repeated calls) on unconstrained numbers (`nsh.bounds`), which hold every hyperparameter
     within `bounds`. `tuned`: which leaves to tune, of those of floating type: True for all, or a
     pytree like `hyper` of True and False, or a dict of those to tune by names of keys and fields;
     by default ``system.tunable(hyper)``. `bounds`: intervals in the same way; what a dict does not
-    name has those of ``system.bounds(hyper)``. `grid`: leading axes of `hyper` are several starts.
-    `per_seed`: minimise each seed's objective by hyperparameters of its own. `advance`: called
+    name has those of ``system.bounds(hyper)``. The points of a grid are several starts.
+    `per_seed`: minimise each seed's objective by hyperparameters of its own. `callback`: called
     with 1 after each iteration. Other options as in `hypergradient`, whose pitfalls are those of
     this.
 
@@ -95,26 +104,26 @@ def tune(
     require_integer("iterations", iterations, 0)
     require(isinstance(per_seed, bool), "per_seed", per_seed, "True or False")
     ensemble = differentiable(
-        objective, system, examples, hyper, seeds=seeds, steps=steps, sampler=sampler, save=save,
-        method=method, mode=mode, grid=grid, first_seed=first_seed, lanes=lanes, devices=devices,
-        memory=memory, by=system.tunable(hyper) if tuned is None else tuned,
+        objective, problem, seeds=seeds, first_seed=first_seed, method=method, mode=mode,
+        vmap_size=vmap_size, devices=devices, memory=memory,
+        by=problem.system.tunable(problem.hyper) if tuned is None else tuned,
     )  # fmt: skip
     descent = _Descent(ensemble, _bounds(ensemble, bounds), optimiser, per_seed)
     free = descent.start()
     descent.check(free)
-    place = _started(descent, free)
+    carry = _started(descent, free)
     found, told = [], False
     for _ in range(iterations + 1):
-        place, seen = _iteration(descent, place, key)
+        carry, seen = _iteration(descent, carry, key)
         found.append(seen)
         if len(found) == 1:
-            told = warn_of_idle(seen.status[..., None], seen.slope[..., None], everywhere=True)
-        if advance is not None:
+            told = warn_of_idle(seen.status[..., None], seen.moving[..., None], everywhere=True)
+        if callback is not None:
             jax.block_until_ready(seen)
-            advance(1)
-    result, slopes = _joined(descent, found)
+            callback(1)
+    result, moving = _joined(descent, found)
     if not told:
-        warn_of_idle(result.status, slopes)
+        warn_of_idle(result.status, moving)
     return result
 
 
@@ -124,31 +133,33 @@ class _Descent(eqx.Module):
     `copies`: seeds, if each has hyperparameters of its own, else 1.
     """
 
-    ensemble: Differentiable
+    ensemble: DifferentiableEnsemble
     bounds: PyTree
     optimiser: optax.GradientTransformation
     per_seed: bool = eqx.field(static=True)
 
     @property
     def copies(self) -> int:
-        return self.ensemble.layout.seeds if self.per_seed else 1
+        return self.ensemble.members.seeds if self.per_seed else 1
 
     def start(self) -> PyTree:
         """Unconstrained numbers."""
-        given = jax.tree.map(lambda leaf: leaf[:, 0], self.ensemble.varied)
-        free = to_reals(self.ensemble.layout.shaped(given), self.bounds)
-        layout = self.ensemble.layout
+        given = jax.tree.map(lambda leaf: leaf[:, 0], self.ensemble.trainable)
+        free = unconstrain(self.ensemble.members.unflatten_grid(given), self.bounds)
+        members = self.ensemble.members
 
         def spread(free: Array, given: Array) -> Array:
-            return jnp.repeat(free.reshape(layout.points, 1, *given.shape[1:]), self.copies, axis=1)
+            return jnp.repeat(
+                free.reshape(members.grid_size, 1, *given.shape[1:]), self.copies, axis=1
+            )
 
         return jax.tree.map(spread, free, given)
 
     def check(self, free: PyTree) -> None:
         """Raise `ValueError` unless the optimiser can step by gradient and value."""
-        value = jax.ShapeDtypeStruct((self.ensemble.layout.points, self.copies), jnp.float32)
+        value = jax.ShapeDtypeStruct((self.ensemble.members.grid_size, self.copies), jnp.float32)
         try:
-            eqx.filter_eval_shape(lambda f, v: self.moved(f, self.begun(f), f, v), free, value)
+            eqx.filter_eval_shape(lambda f, v: self.update(f, self.begun(f), f, v), free, value)
         except Exception as problem:  # whatever Optax raises
             allowed = "an Optax optimiser that steps by parameters, gradient and value, but it says"
             said = f"{allowed}: {type(problem).__name__}: {problem}".splitlines()[0]
@@ -159,54 +170,56 @@ class _Descent(eqx.Module):
         with jax.numpy_dtype_promotion("standard"):  # which Optax needs
             return jax.vmap(jax.vmap(self.optimiser.init))(free)
 
-    def moved(
+    def update(
         self, free: PyTree, state: PyTree, gradient: PyTree, value: Float[Array, "points copies"]
     ) -> tuple[PyTree, PyTree]:
         """Unconstrained numbers and the optimiser's state after its step."""
         optimiser = optax.with_extra_args_support(self.optimiser)
 
-        def step(free: PyTree, state: PyTree, gradient: PyTree, value: Array) -> Any:
+        def step(
+            free: PyTree, state: PyTree, gradient: PyTree, value: Array
+        ) -> tuple[PyTree, PyTree]:
             updates, after = optimiser.update(gradient, state, free, value=value, grad=gradient)
             return optax.apply_updates(free, updates), after
 
         with jax.numpy_dtype_promotion("standard"):  # which Optax needs
             return jax.vmap(jax.vmap(step))(free, state, gradient, value)
 
-    def gradient(self, slopes: Slopes) -> tuple[Array, PyTree, Array]:
+    def gradient(self, found: ValueAndGrad) -> tuple[Array, PyTree, Array]:
         """Values [points, copies], gradients, and the status of every seed."""
-        status = judged(*slopes)
-        good = status == HEALTHY
-        valued = good | (status == GRADIENT_NOT_FINITE)
+        status = combined_status(*found)
+        good = status == RunStatus.HEALTHY
+        valued = good | (status == RunStatus.GRADIENT_NOT_FINITE)
         if self.per_seed:
-            value, gradient = jnp.where(valued, slopes.value, jnp.nan), slopes.gradient
+            value, gradient = jnp.where(valued, found.value, jnp.nan), found.gradient
             some = good
         else:
-            value = mean_over_seeds(slopes.value, valued).mean[:, None]
-            means = mean_over_seeds(slopes.gradient, good)
+            value = mean_over_seeds(found.value, valued).mean[:, None]
+            means = mean_over_seeds(found.gradient, good)
             gradient = jax.tree.map(lambda leaf: leaf[:, None], means.mean)
             some = (means.seeds > 0)[:, None]
         gradient = jax.tree.map(lambda leaf: jnp.where(_over(some, leaf), leaf, 0), gradient)
         return value, gradient, status
 
 
-class _Seen(NamedTuple):
-    """Of one iteration; `slope`: whether any number of the gradient is not 0."""
+class _Iteration(NamedTuple):
+    """Of one iteration; `moving`: whether any number of the gradient is not 0."""
 
     hyper: PyTree
     value: Float[Array, "points copies"]
     status: Int[Array, "points seeds"]
-    slope: Bool[Array, "points copies"]
+    moving: Bool[Array, "points copies"]
 
 
-def _bounds(ensemble: Differentiable, bounds: PyTree) -> PyTree:
+def _bounds(ensemble: DifferentiableEnsemble, bounds: PyTree) -> PyTree:
     """The interval of each leaf that is tuned."""
-    hyper, system = ensemble.plan.hyper, ensemble.plan.system
+    hyper, system = ensemble.problem.hyper, ensemble.problem.system
     found = intervals(hyper, system.bounds(hyper))
     if bounds is not None:
         found = intervals(hyper, bounds, found)
-    varied = jax.tree.structure(hyper).flatten_up_to(ensemble.varied)
-    chosen = [pair for pair, leaf in zip(found, varied, strict=True) if leaf is not None]
-    return jax.tree.unflatten(jax.tree.structure(ensemble.varied), chosen)
+    trainable = jax.tree.structure(hyper).flatten_up_to(ensemble.trainable)
+    chosen = [pair for pair, leaf in zip(found, trainable, strict=True) if leaf is not None]
+    return jax.tree.unflatten(jax.tree.structure(ensemble.trainable), chosen)
 
 
 @eqx.filter_jit
@@ -216,35 +229,35 @@ def _started(descent: _Descent, free: PyTree) -> tuple[PyTree, PyTree]:
 
 @eqx.filter_jit
 def _iteration(
-    descent: _Descent, place: tuple[PyTree, PyTree], key: Key[Array, ""]
-) -> tuple[tuple[PyTree, PyTree], _Seen]:
-    free, optimiser_state = place
-    varied, pull = jax.vjp(lambda free: from_reals(free, descent.bounds), free)
-    ensemble = replace(descent.ensemble, varied=varied)
-    slopes = ensemble.map(Differentiated.slopes, ensemble.choice(), key)
-    value, gradient, status = descent.gradient(slopes)
+    descent: _Descent, carry: tuple[PyTree, PyTree], key: Key[Array, ""]
+) -> tuple[tuple[PyTree, PyTree], _Iteration]:
+    free, optimiser_state = carry
+    trainable, vjp = jax.vjp(lambda free: constrain(free, descent.bounds), free)
+    ensemble = replace(descent.ensemble, trainable=trainable)
+    found = ensemble.map(DifferentiableRun.value_and_grad, ensemble.choice(), key)
+    value, gradient, status = descent.gradient(found)
     some = [jnp.any(leaf.reshape(*value.shape, -1) != 0, -1) for leaf in jax.tree.leaves(gradient)]
-    (gradient,) = pull(gradient)
-    place = descent.moved(free, optimiser_state, gradient, value)
-    fixed = jax.tree.map(lambda x: jnp.repeat(x, descent.copies, axis=1), ensemble.fixed)
-    slope = jnp.any(jnp.stack(some), axis=0)
-    return place, _Seen(eqx.combine(varied, fixed), value, status, slope)
+    (gradient,) = vjp(gradient)
+    carry = descent.update(free, optimiser_state, gradient, value)
+    frozen = jax.tree.map(lambda x: jnp.repeat(x, descent.copies, axis=1), ensemble.frozen)
+    moving = jnp.any(jnp.stack(some), axis=0)
+    return carry, _Iteration(eqx.combine(trainable, frozen), value, status, moving)
 
 
-def _joined(descent: _Descent, seen: list[_Seen]) -> tuple[Tuned, Bool[Array, "..."]]:
-    layout = descent.ensemble.layout
-    hyper, value, status, slope = jax.tree.map(lambda *parts: jnp.stack(parts, axis=2), *seen)
-    valued = (status == HEALTHY) | (status == GRADIENT_NOT_FINITE)
+def _joined(descent: _Descent, seen: list[_Iteration]) -> tuple[Tuned, Bool[Array, "..."]]:
+    members = descent.ensemble.members
+    hyper, value, status, moving = jax.tree.map(lambda *parts: jnp.stack(parts, axis=2), *seen)
+    valued = (status == RunStatus.HEALTHY) | (status == RunStatus.GRADIENT_NOT_FINITE)
     counted = valued if descent.per_seed else jnp.sum(valued, axis=1, keepdims=True)
     most = counted == jnp.max(counted, axis=2, keepdims=True)
     which = jnp.argmin(jnp.where(most & jnp.isfinite(value), value, jnp.inf), axis=2)
     best = jax.tree.map(lambda leaf: _at(leaf, which), hyper)
     if not descent.per_seed:
         hyper, best, value = jax.tree.map(lambda leaf: leaf[:, 0], (hyper, best, value))
-    hypers, best, values, status = layout.shaped((hyper, best, value, status))
+    hypers, best, values, status = members.unflatten_grid((hyper, best, value, status))
     axis = values.ndim - 1
     last = jax.tree.map(lambda leaf: jnp.take(leaf, -1, axis=axis), hypers)
-    return Tuned(last, hypers, best, values, status), slope
+    return Tuned(last, hypers, best, values, status), moving
 
 
 def _at(leaf: Array, which: Int[Array, "points copies"]) -> Array:
@@ -256,3 +269,39 @@ def _at(leaf: Array, which: Int[Array, "points copies"]) -> Array:
 def _over(flags: Array, leaf: Array) -> Array:
     """Flags with trailing axes to go with a leaf."""
     return flags.reshape(*flags.shape, *(1,) * (leaf.ndim - flags.ndim))
+
+
+def warn_of_idle(
+    status: Int[Array, "*grid seeds iterations"],
+    moving: Bool[Array, "points copies iterations"],
+    *,
+    everywhere: bool = False,
+) -> bool:
+    """Warn where no seed had a gradient, or its mean is 0 at the start; whether it did.
+
+    `everywhere`: only if it is so for all points. Silent inside `jit`.
+    """
+    if not is_concrete((status, moving)):
+        return False
+    told = np.all if everywhere else np.any
+    points, copies, iterations = moving.shape
+    found = np.asarray(status).reshape(points, -1, iterations)
+    good = found == RunStatus.HEALTHY
+    idle = ~(good if copies == good.shape[1] else good.any(axis=1, keepdims=True))
+    if told(idle):
+        message = _of_lost(found[np.broadcast_to(idle, found.shape)], int(idle.sum()), idle.size)
+    elif told(~np.asarray(moving)[..., 0] & ~idle[..., 0]):
+        message = FLAT
+    else:
+        return False
+    warnings.warn(message, stacklevel=3)
+    return True
+
+
+def _of_lost(status: np.ndarray, idle: int, steps: int) -> str:
+    lost = int((status == RunStatus.GRADIENT_NOT_FINITE).sum())
+    gone = status.size - lost
+    parts = [(lost, "gradients are not finite", NOT_FINITE), (gone, "runs diverged", WHERE_STABLE)]
+    said = "; ".join(f"{count} {what}: {cure}" for count, what, cure in parts if count)
+    where = f"at {idle} of {steps} steps, which move nothing"
+    return f"tune: no seed has a finite gradient {where}. {said}"

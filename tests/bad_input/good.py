@@ -4,8 +4,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from problems import split
 
-from nsh import Geometric, Neurashed, Rules, ensemble, train
+from nsh import Geometric, Neurashed, Rules, TrainingProblem, ensemble, train
 from nsh.neurashed import figure4
 
 KEY = jax.random.key(0)
@@ -15,6 +16,7 @@ MODEL = Neurashed(GRAPH)
 EXAMPLES = MODEL.prepare(X, Y)
 DECAY = Geometric(0.9)
 RULES = Rules(Geometric(1.1), DECAY)
+PROBLEM = TrainingProblem(MODEL, EXAMPLES, RULES, steps=3)
 
 
 def prepared(x: Any = X, y: Any = Y):
@@ -22,8 +24,12 @@ def prepared(x: Any = X, y: Any = Y):
 
 
 def trained(hyper: Any = RULES, system: Any = MODEL, examples: Any = EXAMPLES, **options: Any):
-    return train(system, examples, hyper, KEY, **{"steps": 3, **options})
+    options = {"steps": 3, **options}
+    problem, options = split(system, examples, hyper, **options)
+    return train(problem, KEY, **options)
 
 
 def many(hyper: Any = RULES, **options: Any):
-    return ensemble(MODEL, EXAMPLES, hyper, KEY, **{"seeds": 2, "steps": 3, **options})
+    options = {"seeds": 2, "steps": 3, **options}
+    problem, options = split(MODEL, EXAMPLES, hyper, **options)
+    return ensemble(problem, KEY, **options)

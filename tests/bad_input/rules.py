@@ -11,7 +11,7 @@ import optax
 from bad_input.good import DECAY, MODEL, trained
 
 from nsh import Additive, Affine, Geometric, PerLevel, Rules, Saturating
-from nsh.bounds import to_reals
+from nsh.bounds import unconstrain
 from nsh.neurashed import Constant, Rule, Uniform, exact
 
 
@@ -25,7 +25,7 @@ def per_level(*factors):
 
 
 def unconstrained(rules):
-    return to_reals(rules, MODEL.bounds(rules))
+    return unconstrain(rules, MODEL.bounds(rules))
 
 
 RATES = jnp.array([1.5, 1.25, 1.125])

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from bad_input.good import EXAMPLES, GRAPH, KEY, MODEL, RULES, X, Y, many, trained
+from bad_input.good import EXAMPLES, GRAPH, KEY, MODEL, PROBLEM, RULES, X, Y, many, trained
+from problems import split
 
 from nsh import (
     Epochs,
@@ -16,6 +17,7 @@ from nsh import (
     Rules,
     SaveAt,
     System,
+    TrainingProblem,
     WithReplacement,
     ensemble,
     hyper_grid,
@@ -60,7 +62,8 @@ GRID = hyper_grid(lambda a: Rules(Geometric(a), Geometric(0.5)), a=[1.5, 1.25])
 
 def differentiated(**options):
     options = {"seeds": 2, "steps": 3, **options}
-    return hypergradient(abs, MODEL, EXAMPLES, RULES, jax.random.key(0), **options)
+    problem, options = split(MODEL, EXAMPLES, RULES, **options)
+    return hypergradient(abs, problem, jax.random.key(0), **options)
 
 
 RUNS = {
@@ -76,7 +79,7 @@ RUNS = {
     ),
     "seeds beyond 32 bits": (lambda: many(seeds=2**31), "seeds", "2147483648", "1..2147483647"),
     "seeds at two points beyond 32 bits": (
-        lambda: many(GRID, seeds=2**30, grid=1), "seeds", "1073741824", "1..1073741823",
+        lambda: many(GRID, seeds=2**30, grid_ndim=1), "seeds", "1073741824", "1..1073741823",
     ),
     "first seed beyond 32 bits": (
         lambda: many(seeds=2, first_seed=2**31 - 1), "first_seed", "2147483647",
@@ -86,7 +89,7 @@ RUNS = {
         lambda: differentiated(first_seed=2**31), "first_seed", "2147483648", "0..2147483646",
     ),
     "recording beyond 32 bits": (
-        lambda: trained(save=SaveAt(steps=(1, 2**31))), "save.steps", "2147483648", "0..3",
+        lambda: trained(save=SaveAt(times=(1, 2**31))), "save.times", "2147483648", "0..3",
     ),
     "rewiring beyond 32 bits": (
         lambda: RewiringHyper(RULES, 2**31, 0.1), "every", "2147483648", "at most 2147483647",
@@ -110,61 +113,59 @@ RUNS = {
         lambda: trained({"learning_rate": 0.1}, NETWORK, (X, Y)), "examples", "tuple",
         "prepare(x, y)",
     ),
-    "train: key": (lambda: train(MODEL, EXAMPLES, RULES, 0, steps=3), "key", "0", "jax.random.key"),
+    "train: key": (lambda: train(PROBLEM, 0), "key", "0", "jax.random.key"),
     "train: keys": (
-        lambda: train(MODEL, EXAMPLES, RULES, jax.random.split(KEY), steps=3),
+        lambda: train(PROBLEM, jax.random.split(KEY)),
         "key.shape", "(2,)", "one key; for several use jax.vmap",
     ),
     "train: no raw key": (
-        lambda: train(MODEL, EXAMPLES, RULES, np.zeros(4, np.uint32), steps=3),
+        lambda: train(PROBLEM, np.zeros(4, np.uint32)),
         "key", "0", "JAX key",
     ),
     "train: rbg": (
-        lambda: train(MODEL, EXAMPLES, RULES, jax.random.key(0, impl="rbg"), steps=3),
+        lambda: train(PROBLEM, jax.random.key(0, impl="rbg")),
         "generator of key", "rbg", "'threefry2x32', which draws the same",
     ),
     "ensemble: rbg": (
-        lambda: ensemble(
-            MODEL, EXAMPLES, RULES, jax.random.key(0, impl="unsafe_rbg"), steps=3, seeds=2
-        ),
+        lambda: ensemble(PROBLEM, jax.random.key(0, impl="unsafe_rbg"), seeds=2),
         "generator of key", "unsafe_rbg", "impl='threefry2x32'",
     ),
     "ensemble: key": (
-        lambda: ensemble(MODEL, EXAMPLES, RULES, None, steps=3, seeds=2), "key", "None", "JAX key",
+        lambda: ensemble(PROBLEM, None, seeds=2), "key", "None", "JAX key",
     ),
     "gradient: key": (
-        lambda: hypergradient(abs, MODEL, EXAMPLES, RULES, 1.5, steps=3, seeds=2), "key", "1.5",
+        lambda: hypergradient(abs, PROBLEM, 1.5, seeds=2), "key", "1.5",
         "JAX key",
     ),
     "no samples": (
-        lambda: trained(system=Hollow(), examples=np.zeros((0, 2))), "samples", "0", "at least 1",
+        lambda: trained(system=Hollow(), examples=np.zeros((0, 2))), "examples", "0", "at least 1",
     ),
-    "what is no function": (lambda: SaveAt(3, every=1), "what", "3", "a function"),
+    "what is no function": (lambda: SaveAt(3, every=1), "fn", "3", "a function"),
     "every and a half": (lambda: SaveAt(every=1.5), "every", "1.5", ">= 1"),
-    "half a step recorded": (lambda: SaveAt(steps=(0.5,)), "steps", "0.5", ">= 0"),
+    "half a step recorded": (lambda: SaveAt(times=(0.5,)), "times", "0.5", ">= 0"),
     "half a step": (lambda: trained(steps=2.5), "steps", "2.5", "0..2147483647"),
     "half a sample": (lambda: WithReplacement(1.5), "size", "1.5", ">= 1"),
     "batch of none": (lambda: WithReplacement(0), "size", "0", ">= 1"),
     "epochs of none": (lambda: Epochs(-4), "size", "-4", ">= 1"),
     "batch above samples": (lambda: trained(sampler=Epochs(9)), "size", "9", "at most 8"),
     "every 0": (lambda: SaveAt(every=0), "every", "0", ">= 1"),
-    "two ways of saving": (lambda: SaveAt(every=1, steps=(1,)), "steps", "(1,)", "None where"),
-    "unordered recordings": (lambda: SaveAt(steps=(4, 2)), "steps", "2", ">= 5"),
-    "repeated recordings": (lambda: SaveAt(steps=(4, 4)), "steps", "4", ">= 5"),
-    "negative recording": (lambda: SaveAt(steps=(-1, 4)), "steps", "-1", ">= 0"),
+    "two ways of saving": (lambda: SaveAt(every=1, times=(1,)), "times", "(1,)", "None where"),
+    "unordered recordings": (lambda: SaveAt(times=(4, 2)), "times", "2", ">= 5"),
+    "repeated recordings": (lambda: SaveAt(times=(4, 4)), "times", "4", ">= 5"),
+    "negative recording": (lambda: SaveAt(times=(-1, 4)), "times", "-1", ">= 0"),
     "recording after the end": (
-        lambda: trained(save=SaveAt(steps=(1, 4)), steps=3), "save.steps", "4", "0..3",
+        lambda: trained(save=SaveAt(times=(1, 4)), steps=3), "save.times", "4", "0..3",
     ),
     "recorded by a function": (
         lambda: trained(save=lambda now: now.state), "save", "function", "an nsh.SaveAt",
     ),
-    "recordings a number": (lambda: SaveAt(steps=3), "steps", "3", "a list of integers"),
+    "recordings a number": (lambda: SaveAt(times=3), "times", "3", "a list of integers"),
     "recorded text": (
         lambda: trained(save=SaveAt(lambda now: "text", every=1)),
-        "what(snapshot)", "text", "arrays or numbers",
+        "fn(snapshot)", "text", "arrays or numbers",
     ),
     "no objective": (
-        lambda: hypergradient(lambda run: None, MODEL, EXAMPLES, RULES, KEY, steps=3, seeds=2),
+        lambda: hypergradient(lambda run: None, PROBLEM, KEY, seeds=2),
         "objective(run)", "None", "a scalar",
     ),
     "prepared for a wider graph": (
@@ -180,7 +181,7 @@ RUNS = {
         "wiring or firing rules differ; give system.prepare(x, y)",
     ),
     "ensemble: prepared for other firing rules": (
-        lambda: ensemble(Neurashed(OTHER), EXAMPLES, RULES, KEY, steps=3, seeds=2),
+        lambda: ensemble(TrainingProblem(Neurashed(OTHER), EXAMPLES, RULES, steps=3), KEY, seeds=2),
         "examples.fingerprint[0]", "", "wiring or firing rules differ",
     ),
     "extension: prepared for other firing rules": (
@@ -217,28 +218,29 @@ RUNS = {
     ),
     "two layers: a grid without an axis for it": (
         lambda: trained({**DIAL, "learning_rate": np.ones(13)}, two_layer(2), SAMPLES),
-        "hyper['learning_rate'].shape", "(13,)", "for a grid of values say grid=1",
+        "hyper['learning_rate'].shape", "(13,)", "for a grid of values say grid_ndim=1",
     ),
     "repopulating: a grid without an axis for it": (
         lambda: trained({**DIAL, "jitter": np.ones(13)}, Repopulating(two_layer(2), 2), SAMPLES),
-        "hyper['jitter'].shape", "(13,)", "for a grid of values say grid=1",
+        "hyper['jitter'].shape", "(13,)", "for a grid of values say grid_ndim=1",
     ),
     "extension: a grid without an axis for it": (
         lambda: trained(SoftFiringHyper(RULES, -np.ones(GRAPH.nodes), 1.0), SoftFiring(MODEL)),
-        "threshold.shape", f"({GRAPH.nodes},)", "for a grid of values say grid=1",
+        "threshold.shape", f"({GRAPH.nodes},)", "for a grid of values say grid_ndim=1",
     ),
     "no seeds": (lambda: many(seeds=0), "seeds", "0", "1..2147483647"),
-    "no lanes": (lambda: many(lanes=0), "lanes", "0", ">= 1"),
+    "no lanes": (lambda: many(vmap_size=0), "vmap_size", "0", ">= 1"),
     "empty chunks": (lambda: many(chunk=0), "chunk", "0", ">= 1"),
     "ensemble: steps": (lambda: many(steps=-3), "steps", "-3", "0..2147483647"),
     "ensemble: recording after the end": (
-        lambda: many(save=SaveAt(steps=(9,))), "save.steps", "9", "0..3",
+        lambda: many(save=SaveAt(times=(9,))), "save.times", "9", "0..3",
     ),
-    "grid negative": (lambda: many(grid=-1), "grid", "-1", ">= 0"),
-    "grid without axes": (lambda: many(grid=1), "grid axes of hyper", "()", "1 axes"),
+    "grid negative": (lambda: many(grid_ndim=-1), "grid_ndim", "-1", ">= 0"),
+    "grid without axes": (lambda: many(grid_ndim=1), "grid axes of hyper", "()", "1 axes"),
     "grid of other sizes": (
         lambda: many(
-            Rules(Geometric(np.array([1.1, 1.2])), Geometric(np.array([0.9, 0.8, 0.7]))), grid=1
+            Rules(Geometric(np.array([1.1, 1.2])), Geometric(np.array([0.9, 0.8, 0.7]))),
+            grid_ndim=1,
         ),
         "grid axes of hyper", "(3,)", "same for all leaves",
     ),
@@ -252,7 +254,7 @@ RUNS = {
     "grid axis a number": (lambda: hyper_grid(Geometric, factor=1.1), "factor", "1.1", "non-empty"),
     "grid with one bad point": (
         lambda: many(
-            hyper_grid(lambda a: Rules(Geometric(a), Geometric(0.5)), a=[1.5, 0.25]), grid=1
+            hyper_grid(lambda a: Rules(Geometric(a), Geometric(0.5)), a=[1.5, 0.25]), grid_ndim=1
         ),
         "growth.factor", "0.25", "> 1.0",
     ),

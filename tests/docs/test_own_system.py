@@ -1,5 +1,6 @@
 """The System of the page that shows how to write one keeps the contract that nsh's own keep."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 from snippets import names_of
 
-from nsh import FullBatch, System, train
-from nsh.bounds import from_reals, to_reals
+from nsh import FullBatch, System, TrainingProblem, train
+from nsh.bounds import constrain, unconstrain
+from nsh.training import Sequential
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "own_system.md"
 
@@ -24,10 +26,7 @@ def test_trains_in_ensembles_and_is_measured(page):
     assert page["runs"].state.shape == (3, 8, 3, 2)
     assert (np.asarray(page["runs"].status) == 0).all()
     # seed i of the ensemble is the run with this key, whatever else is trained beside it
-    alone = train(
-        page["system"], page["examples"], {"rate": 0.1}, jax.random.fold_in(jax.random.key(0), 2),
-        **page["options"],
-    )  # fmt: skip
+    alone = train(page["problem"], jax.random.fold_in(jax.random.key(0), 2))
     np.testing.assert_allclose(page["runs"].state[1, 2], alone.state, rtol=1e-4, atol=1e-6)
 
 
@@ -51,20 +50,23 @@ def test_steps_compose(page):
 
 def test_composing_is_more_than_one_step_repeated(page):
     """A composition that lost a factor would pass on a state that has come to rest."""
-    options = {"steps": 3, "sampler": FullBatch()}
-    one, other = (
-        train(system, page["examples"], {"rate": 0.9}, jax.random.key(1), method=method, **options)
-        for system, method in ((page["system"], None), (page["composed"], page["ParallelInTime"]()))
-    )
+
+    def end(system, method):
+        problem = TrainingProblem(
+            system, page["examples"], {"rate": 0.9}, steps=3, sampler=FullBatch()
+        )
+        return train(problem, jax.random.key(1), method=method)
+
+    one = end(page["system"], Sequential())
+    other = end(page["composed"], page["ParallelInTime"]())
     np.testing.assert_allclose(one.state, other.state, rtol=1e-4, atol=1e-5)
 
 
 def test_differentiates_by_its_hyperparameter(page):
     def value(rate):
         key = jax.random.fold_in(jax.random.key(0), 0)
-        return page["loss"](
-            train(page["system"], page["examples"], {"rate": rate}, key, **page["options"])
-        )
+        problem = dataclasses.replace(page["problem"], hyper={"rate": rate})
+        return page["loss"](train(problem, key))
 
     differences = (value(0.105) - value(0.095)) / 0.01
     assert differences != 0
@@ -74,9 +76,9 @@ def test_differentiates_by_its_hyperparameter(page):
 def test_hyperparameters_have_bounds(page):
     hyper = {"rate": jax.numpy.asarray(0.25)}
     bounds = page["composed"].bounds(hyper)
-    free = to_reals(hyper, bounds)
-    np.testing.assert_allclose(from_reals(free, bounds)["rate"], 0.25, rtol=1e-5)
-    assert from_reals({"rate": free["rate"] + 100}, bounds)["rate"] <= 1
+    free = unconstrain(hyper, bounds)
+    np.testing.assert_allclose(constrain(free, bounds)["rate"], 0.25, rtol=1e-5)
+    assert constrain({"rate": free["rate"] + 100}, bounds)["rate"] <= 1
 
 
 def test_bad_data_is_refused(page):

@@ -1,5 +1,6 @@
 """The code on the documentation's pages runs as it stands, and shows what the text says."""
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -86,11 +87,9 @@ def methods(names):
     np.testing.assert_array_equal(
         names["unrolled"].state.log_amplification, names["five"].state.log_amplification
     )
+    recorded = dataclasses.replace(names["problem"], save=SaveAt(every=1))
     with pytest.raises(ValueError, match=r"Unrolled does not fit, it records nothing"):
-        names["train"](
-            names["system"], names["examples"], names["rules"], names["key"], steps=2,
-            save=SaveAt(every=1), method=names["Unrolled"](),
-        )  # fmt: skip
+        names["train"](recorded, names["key"], method=names["Unrolled"]())
 
 
 def hyperparameters(names):

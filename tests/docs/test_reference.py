@@ -5,6 +5,7 @@ import inspect
 import re
 from pathlib import Path
 
+import nsh.study
 import nsh.training
 
 
@@ -15,7 +16,7 @@ def test_every_public_name_is_in_the_reference_once(hook):
 def test_public_names_are_those_of_all_packages(hook):
     found = hook("public_names").public_names()
     for name in ("nsh.train", "nsh.training.train", "nsh.neurashed.exact.log_moments",
-                 "nsh.theory.effective.kernels", "nsh.study.CATALOGUE", "nsh.bounds.to_reals",
+                 "nsh.theory.effective.kernels", "nsh.study.MEASUREMENTS", "nsh.bounds.unconstrain",
                  "nsh.system.Transition"):  # fmt: skip
         assert name in found
     assert "nsh.training" not in found
@@ -41,7 +42,7 @@ def test_names_without_docstrings_are_found(hook, monkeypatch):
     monkeypatch.setattr(nsh.training, "SILENT", 3, raising=False)
     assert "nsh.training.tune is public, but has no docstring" in module.complaints()
     assert not module.documentation("nsh.training.SILENT", 3)
-    assert module.documentation("nsh.training.HEALTHY", nsh.training.HEALTHY)
+    assert module.documentation("nsh.study.MEASUREMENTS", nsh.study.MEASUREMENTS)
 
 
 def test_notation_names_what_there_is(hook):

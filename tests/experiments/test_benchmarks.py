@@ -15,7 +15,7 @@ from experiments.benchmarks.case import Case, Contender, Target
 from experiments.harness.progress import silent
 from experiments.harness.results import ROOT
 from experiments.written_batches import Written
-from nsh import Neurashed, train
+from nsh import Neurashed, TrainingProblem, train
 from nsh.neurashed import Constant
 
 
@@ -77,7 +77,8 @@ def test_numpy_and_nsh_train_to_the_same_state():
     known = Neurashed(system.graph, Constant(1.0), Constant(1.0))
     for seed in range(ensembles.CHECKED_SEEDS):
         sampler = Written(jnp.asarray(indices[:, seed], jnp.int32))
-        run = train(known, examples, rules, jax.random.key(0), steps=len(indices), sampler=sampler)
+        problem = TrainingProblem(known, examples, rules, steps=len(indices), sampler=sampler)
+        run = train(problem, jax.random.key(0))
         np.testing.assert_allclose(run.state.log_amplification, node[seed], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(run.state.log_weight, edge[seed], rtol=1e-4, atol=1e-5)
     assert np.ptp(node) > 0.1

@@ -15,7 +15,7 @@ from experiments.digit_rules.task import (
     per_level,
     split,
 )
-from nsh import Neurashed, train
+from nsh import Neurashed, TrainingProblem, train
 from nsh.measure import accuracy, cross_entropy, observe
 from nsh.networks import digits
 from nsh.neurashed import Constant, Graph, Node, feature_pathway
@@ -46,7 +46,10 @@ def test_points_are_judged_by_the_models_own_logits(task):
     seed, point = 1, 8
     rules = task.per_node(jnp.asarray(exponents[seed, point]), 30)
     key = jax.random.fold_in(jax.random.key(0), seed)
-    run = train(task.system, task.examples, rules, key, steps=30, sampler=WithReplacement(1))
+    problem = TrainingProblem(
+        task.system, task.examples, rules, steps=30, sampler=WithReplacement(1)
+    )
+    run = train(problem, key)
     logits = jax.jit(observe)(task.system, run.state, task.examples).logits
     labels = task.validation.labels
     np.testing.assert_allclose(task.validation.logits(run.state), logits, rtol=1e-4)
@@ -70,7 +73,7 @@ def test_rates_of_levels_are_rates_of_nodes(task):
     np.testing.assert_allclose(spread, task.spread(exponents), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(task.per_level_of(task.spread(exponents)), exponents)
     run = [
-        train(task.system, task.examples, rules, jax.random.key(0), steps=50).state
+        train(TrainingProblem(task.system, task.examples, rules, steps=50), jax.random.key(0)).state
         for rules in (levels, nodes)
     ]
     for one, other in zip(*map(jax.tree.leaves, run), strict=True):

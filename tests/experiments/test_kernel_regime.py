@@ -8,7 +8,7 @@ import xarray as xr
 
 from experiments.kernel_regime import claims
 from experiments.wide_networks import Descent, linearised, targets
-from nsh import ensemble
+from nsh import TrainingProblem, ensemble
 from nsh.networks import MLP
 from nsh.training import FullBatch
 
@@ -60,10 +60,10 @@ def descend(outputs, parameters, width):
 def test_padded_networks_and_linearisations_are_what_they_should_be():
     system = Descent(WIDEST)
     hyper = {"learning_rate": jnp.full(2, RATE), "width": jnp.asarray(WIDTHS, float)}
-    trained = ensemble(
-        system, system.prepare(X[:4], LABELS), hyper, jax.random.key(0), seeds=2, steps=STEPS,
-        sampler=FullBatch(), grid=1,
-    ).state  # fmt: skip
+    problem = TrainingProblem(
+        system, system.prepare(X[:4], LABELS), hyper, steps=STEPS, sampler=FullBatch(), grid_ndim=1
+    )
+    trained = ensemble(problem, jax.random.key(0), seeds=2).state
     linear, drift, error = linearised(
         trained, hyper, X, targets(LABELS), jnp.eye(6), RATE / 4, STEPS, 3
     )

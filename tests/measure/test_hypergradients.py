@@ -10,7 +10,17 @@ import pytest
 from derivatives import x64
 from jax.flatten_util import ravel_pytree
 
-from nsh import Affine, Geometric, Neurashed, PerLevel, Rules, Saturating, SaveAt, train
+from nsh import (
+    Affine,
+    Geometric,
+    Neurashed,
+    PerLevel,
+    Rules,
+    Saturating,
+    SaveAt,
+    TrainingProblem,
+    train,
+)
 from nsh.measure import (
     Noise,
     accuracy,
@@ -97,12 +107,13 @@ def recorded(counting):
     system = Neurashed(graph)
     examples = system.prepare(inputs.x, inputs.y)
     what = Everything(examples, jnp.asarray(inputs.y), jnp.asarray(inputs.subclass), counting)
-    save = SaveAt(what, steps=(12,))
+    save = SaveAt(what, times=(12,))
     rules = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), RULES)
     point, unravel = ravel_pytree(rules)
 
     def run(rules):
-        return train(system, examples, rules, jax.random.key(3), steps=12, save=save).saved
+        problem = TrainingProblem(system, examples, rules, steps=12, save=save)
+        return train(problem, jax.random.key(3)).saved
 
     def measured(point):
         return ravel_pytree(run(unravel(point)))[0]

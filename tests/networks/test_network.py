@@ -172,7 +172,7 @@ def test_equinox_modules_serve_unchanged():
     make = lambda key: eqx.nn.MLP(6, 4, 8, 2, jax.nn.relu, key=key)  # noqa: E731
     network = Network(make, optax.sgd)
     state = train(network, network.prepare(X.reshape(-1, 6), Y), {"learning_rate": 0.1}, KEY)
-    assert bool(network.healthy(state))
+    assert bool(network.is_finite(state))
     example = LabelledExamples(jnp.ones(6), jnp.array(0))
     np.testing.assert_array_equal(network.module(state)(example.x), network.logits(state, example))
 
@@ -180,9 +180,9 @@ def test_equinox_modules_serve_unchanged():
 def test_a_diverged_network_is_not_healthy():
     network = Network(make_linear, optax.sgd)
     examples = network.prepare(X, Y)
-    assert network.healthy(train(network, examples, {"learning_rate": 0.1}, KEY))
+    assert network.is_finite(train(network, examples, {"learning_rate": 0.1}, KEY))
     largest = jnp.finfo(jnp.result_type(float)).max
-    assert not network.healthy(train(network, examples, {"learning_rate": largest}, KEY))
+    assert not network.is_finite(train(network, examples, {"learning_rate": largest}, KEY))
 
 
 def test_prepared_samples_are_floats_and_int32():

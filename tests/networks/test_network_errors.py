@@ -148,11 +148,11 @@ def with_entry(array, value):
         ),
         (
             lambda: check({"learning_rate": jnp.array([0.1, 0.2])}),
-            r"hyper\['learning_rate'\]\.shape = \(2,\): .*for a grid of values say grid=1",
+            r"hyper\['learning_rate'\]\.shape = \(2,\): .*for a grid of values say grid_ndim=1",
         ),
         (
             lambda: Network(without_bias, optax.adam).check({"learning_rate": jnp.ones(6)}, 1),
-            r"hyper\['learning_rate'\]\.shape = \(6,\): .*for a grid of values say grid=1",
+            r"hyper\['learning_rate'\]\.shape = \(6,\): .*for a grid of values say grid_ndim=1",
         ),
         (lambda: check({}), r"hyper = \[\].*'learning_rate'"),
         (lambda: check({"rate": 0.1}, lookahead), "optimiser = 'lookahead': .* but it says: "),
@@ -215,9 +215,9 @@ def test_modules_may_take_a_key_that_they_do_not_use(make):
 @pytest.mark.parametrize("loss", [LOSS, lambda logits, y: -jnp.take(logits, y, mode="clip")])
 def test_a_label_that_is_no_class_is_told_by_the_status(label, loss):
     network, state = stepped(Y, loss=loss)
-    assert network.healthy(state)
+    assert network.is_finite(state)
     _, state = stepped(with_entry(Y, label), loss=loss)
-    assert not network.healthy(state)
+    assert not network.is_finite(state)
 
 
 def test_losses_that_want_one_hot_rows_are_told_of():

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from nsh import SaveAt, ensemble
+from nsh import SaveAt, TrainingProblem, ensemble
 from nsh.networks import Network, Pruned
 from nsh.training import tune
 
@@ -73,7 +73,8 @@ def test_numbers_of_numpy_are_taken_without_a_word():
     """Warnings are errors here; and a float64 is a float of Python, too."""
     made, samples = network(optax.sgd)
     rates = {"learning_rate": np.float64(0.5)}
-    run = ensemble(made, samples, rates, jax.random.key(0), seeds=1, steps=2)
+    problem = TrainingProblem(made, samples, rates, steps=2)
+    run = ensemble(problem, jax.random.key(0), seeds=1)
     np.testing.assert_array_equal(run.state.params.w, 0.25)
 
 
@@ -118,10 +119,10 @@ def test_noise_of_seeds_is_independent_and_survives_chunks():
         return optax.noisy_sgd(learning_rate, 1.0, 0.0, key=3)
 
     made = Network(One, noise, lambda out, label: 1e-9 * jnp.sum(out**2))
-    options: Any = {"seeds": 2, "steps": 200, "save": SaveAt(weight, every=1)}
     samples, hyper = made.prepare(np.ones((1, 1)), [0]), {"learning_rate": 1.0}
-    whole = ensemble(made, samples, hyper, jax.random.key(0), **options)
-    parts = ensemble(made, samples, hyper, jax.random.key(0), chunk=1, **options)
+    problem = TrainingProblem(made, samples, hyper, steps=200, save=SaveAt(weight, every=1))
+    whole = ensemble(problem, jax.random.key(0), seeds=2)
+    parts = ensemble(problem, jax.random.key(0), seeds=2, chunk=1)
     np.testing.assert_array_equal(whole.saved, parts.saved)
     one, other = np.diff(np.asarray(whole.saved, float))
     assert abs(np.corrcoef(one, other)[0, 1]) < 4 / 200**0.5
@@ -169,10 +170,16 @@ def test_tuning_keeps_an_optimiser_sound():
     """One step from 1 to 1 - rate: the best rate is 1. The momentum has no part in it."""
     made, samples = network(optax.sgd)
     hyper = {"learning_rate": 0.2, "momentum": 0.9}
+    problem = TrainingProblem(made, samples, hyper, steps=2)
     found = tune(
-        final, made, samples, hyper, jax.random.key(0), seeds=1, steps=2,
-        optimiser=optax.adam(2.0), iterations=3, tuned={"momentum": True},
-    )  # fmt: skip
+        final,
+        problem,
+        jax.random.key(0),
+        seeds=1,
+        optimiser=optax.adam(2.0),
+        iterations=3,
+        tuned={"momentum": True},
+    )
     momenta = np.asarray(found.hypers["momentum"])
     assert np.all((momenta > 0) & (momenta < 1))
     assert momenta[1] != momenta[0]

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from nsh import train
+from nsh import TrainingProblem, train
 from nsh.networks import MLP, Network, NetworkState
 from nsh.networks.pruning import Pruned, magnitude_mask, masked, random_mask
 from nsh.training import FullBatch
@@ -138,9 +138,8 @@ def test_training_with_a_mask_is_descent_in_the_kept_weights(params):
     examples = NETWORK.prepare(rng.normal(size=(8, 6)), rng.integers(0, 3, 8))
     mask = magnitude_mask(params, 0.4)
     system, steps = Pruned(NETWORK, mask, params), 12
-    end = train(
-        system, examples, HYPER, jax.random.key(0), steps=steps, sampler=FullBatch()
-    ).state.params
+    problem = TrainingProblem(system, examples, HYPER, steps=steps, sampler=FullBatch())
+    end = train(problem, jax.random.key(0)).state.params
     leaves, structure = jax.tree.flatten(params)
     places = [np.flatnonzero(leaf) for leaf in jax.tree.leaves(mask)]
 

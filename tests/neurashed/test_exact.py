@@ -11,7 +11,7 @@ import pytest
 from derivatives import check_three_ways, x64
 from scipy import stats
 
-from nsh import Geometric, Graph, Neurashed, Rules, WithReplacement, ensemble
+from nsh import Geometric, Graph, Neurashed, Rules, TrainingProblem, WithReplacement, ensemble
 from nsh.neurashed import Constant, exact, figure3
 
 pytestmark = pytest.mark.core
@@ -29,15 +29,14 @@ def simulated(request):
     graph, inputs = figure3()
     model = Neurashed(graph, Constant(1.0), Constant(1.0))
     examples = model.prepare(inputs.x, inputs.y)
-    run = ensemble(
+    problem = TrainingProblem(
         model,
         examples,
         Rules(Geometric(GROWTH), Geometric(DECAY)),
-        jax.random.key(request.param),
-        seeds=SEEDS,
         steps=STEPS,
         sampler=WithReplacement(request.param),
     )
+    run = ensemble(problem, jax.random.key(request.param), seeds=SEEDS)
     gains = np.asarray(run.state.log_amplification, np.float64)
     return request.param, gains, exact.firing_fractions(examples, graph.nodes)
 

@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 from derivatives import check_three_ways
 
-from nsh import Additive, Geometric, Neurashed, PerLevel, Rules, WithReplacement, ensemble
+from nsh import (
+    Additive,
+    Geometric,
+    Neurashed,
+    PerLevel,
+    Rules,
+    TrainingProblem,
+    WithReplacement,
+    ensemble,
+)
 from nsh.neurashed import Constant, exact, feature_pathway, figure1, figure4, figure4_rules
-from nsh.training import DirectSample
+from nsh.training import DirectSample, Sequential
 
 
 def rules_of(graph, seed=0):
@@ -32,11 +41,9 @@ def setting(figure, edge_firing: Any = "batch"):
     return system, system.prepare(inputs.x, inputs.y), inputs
 
 
-def final_logs(system, examples, rules, size, steps, seeds, method=None):
-    run = ensemble(
-        system, examples, rules, jax.random.key(7), seeds=seeds, steps=steps,
-        sampler=WithReplacement(size), method=method,
-    )  # fmt: skip
+def final_logs(system, examples, rules, size, steps, seeds, method):
+    problem = TrainingProblem(system, examples, rules, steps=steps, sampler=WithReplacement(size))
+    run = ensemble(problem, jax.random.key(7), seeds=seeds, method=method)
     parts = (run.state.log_amplification, run.state.log_weight)
     return run.state, np.concatenate([np.asarray(part, np.float64) for part in parts], axis=1)
 
@@ -58,7 +65,7 @@ def test_long_training_grows_at_the_exponents(edge_firing):
     floats = jnp.asarray(size, float), jnp.asarray(steps, float)
     exponents, paths, moments = laws(system, rules, examples, *floats)
     mean, covariance = (np.asarray(moment, np.float64) for moment in moments)
-    state, logs = final_logs(system, examples, rules, size, steps, seeds)
+    state, logs = final_logs(system, examples, rules, size, steps, seeds, Sequential())
     error = np.sqrt(np.diag(covariance) / seeds)
     rounding = 1e-7 * np.sqrt(steps) * abs(mean) + 1e-4
     assert np.all(abs(logs.mean(axis=0) - mean) <= 3.5 * error + rounding)

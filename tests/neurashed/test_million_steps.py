@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nsh import Neurashed, SaveAt, ensemble
+from nsh import Neurashed, SaveAt, TrainingProblem, ensemble
 from nsh.neurashed import figure4, figure4_rules
 from nsh.system import finite_logits, in_common_unit, log_probabilities
 
@@ -27,9 +27,8 @@ def test_everything_is_finite_and_the_true_class_is_sure():
     steps = 1_000_000
     save = SaveAt(what, every=steps // 4)
     rules = figure4_rules(graph)
-    run = ensemble(
-        system, examples, rules, jax.random.key(0), seeds=3, steps=steps, save=save, lanes=3
-    )
+    problem = TrainingProblem(system, examples, rules, steps=steps, save=save)
+    run = ensemble(problem, jax.random.key(0), seeds=3, vmap_size=3)
     np.testing.assert_array_equal(run.status, 0)
     amplification = np.asarray(run.state.log_amplification)
     assert np.all(np.isfinite(amplification))

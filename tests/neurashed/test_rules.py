@@ -22,6 +22,7 @@ from nsh import (
     PerLevel,
     Rules,
     Saturating,
+    TrainingProblem,
     train,
 )
 from nsh.neurashed import Constant, figure4
@@ -190,9 +191,8 @@ def trained(steps=7):
 
     @eqx.filter_jit
     def run(rules):
-        state = train(
-            MODEL, ONE_SAMPLE, rules, jax.random.key(0), steps=steps, sampler=FullBatch()
-        ).state
+        problem = TrainingProblem(MODEL, ONE_SAMPLE, rules, steps=steps, sampler=FullBatch())
+        state = train(problem, jax.random.key(0)).state
         weights = state.log_weight - math.log(2)
         return jnp.stack([state.log_amplification[0], state.log_amplification[12]]), weights[:1]
 

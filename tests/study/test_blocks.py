@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nsh.study.blocks import Blocks
+from nsh.study.study import Blocks
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)

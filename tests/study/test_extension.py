@@ -8,7 +8,8 @@ import pytest
 from studies import files, swelling
 from watched import count_blocks, crash_at, crash_everywhere, truncate
 
-from nsh.study import StoreRefused, extension, open_study, run_study
+from nsh.study import StoreRefused, open_study, run_study
+from nsh.study import run as run_module
 from nsh.study.progress import silent
 
 LARGE = swelling(seeds=5, chunk=4, grid={"threshold": [0.5, 1.0, 1.5]})
@@ -85,8 +86,8 @@ def test_what_is_damaged_is_not_taken_over_and_what_differs_is_refused(
 
     directory = tmp_path / "other"
     run_study(dataclasses.replace(LARGE, seeds=2, grid={"threshold": [1.5]}), directory)
-    train_members = extension.train_members
-    monkeypatch.setattr(extension, "train_members", otherwise)
+    train_members = run_module.train_members
+    monkeypatch.setattr(run_module, "train_members", otherwise)
     with pytest.raises(StoreRefused, match="came out otherwise when they were computed again"):
         run_study(dataclasses.replace(LARGE, chunk=15), directory, report=lambda _: None)
 

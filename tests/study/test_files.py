@@ -13,8 +13,8 @@ from studies import FILE, swelling, write
 
 from nsh import Geometric, Neurashed, PerLevel, Saturating, measure, neurashed
 from nsh.neurashed import Constant, Rule
-from nsh.study import CATALOGUE, StudyFileError, read_study
-from nsh.study.tables import Place, choose, kinds_of, line_numbers
+from nsh.study import MEASUREMENTS, StudyFileError, read_study
+from nsh.study.tables import Field, choose, line_numbers, subclasses_of
 from nsh.theory import two_layer
 from nsh.training import Epochs, FullBatch, Method, Sampler
 
@@ -39,7 +39,7 @@ def test_bad_file_is_explained(tmp_path, text, old, new, said):
 def test_good_files_of_the_bad_ones_are_good(tmp_path):
     assert read_study(write(tmp_path)).seeds == 5
     study = read_study(write(tmp_path, MLP))
-    assert isinstance(study.sampler, Epochs)
+    assert isinstance(study.problem.sampler, Epochs)
     assert study.tune is not None
     assert study.tune.parameters == ("learning_rate",)
     assert set(study.recorded()) == {"cross_entropy", "test_accuracy"}
@@ -101,7 +101,7 @@ def test_paper_rates_are_the_default(tmp_path):
     start, _, rest = FILE.partition("[hyper]")
     text = start + "[record]" + rest.partition("[record]")[2]
     study = read_study(write(tmp_path, text))
-    assert study.hyper.growth.factor.shape == (19,)
+    assert study.problem.hyper.growth.factor.shape == (19,)
 
 
 USER = """
@@ -143,7 +143,7 @@ what = ["mine_of_studies:several", "mine_of_studies:doubled",
 threshold = [1, 2]
 """
     study = read_study(write(tmp_path, text))
-    assert study.examples.shape == (3,)
+    assert study.problem.examples.shape == (3,)
     shapes = {name: leaf.shape for name, leaf in study.recorded().items()}
     assert shapes == {"one": (), "two": (2,), "doubled": (), "number": ()}
     assert study.grid == {"threshold": (1.0, 2.0)}
@@ -192,13 +192,13 @@ def below(base):
     "base", [Rule, neurashed.Initializer, two_layer.ParticleInitializer, Sampler, Method]
 )
 def test_every_public_kind_has_a_name(base):
-    choice = kinds_of(base)
+    choice = subclasses_of(base)
     named = {*choice.make.values(), *choice.around.values()}
     assert {kind for kind in below(base) if kind.__module__.startswith("nsh.")} == named
     for name, kind in choice.make.items():
         needed = [p for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
         options = {p.name: SHOWN.get(p.name, 256) for p in needed}
-        made = choose(choice, {"name": name, **options}, Place("file", {}))
+        made = choose(choice, {"name": name, **options}, Field("file", {}))
         assert type(made) is kind
 
 
@@ -206,7 +206,7 @@ def test_every_public_measure_has_a_name_or_a_reason():
     public = {n for n in measure.__all__ if inspect.isfunction(getattr(measure, n))}
     named = {n for n in public if "recorded" in vars(getattr(measure, n))}
     assert public - named == set(NOT_BY_NAME) | {"information", "elasticity"}
-    assert {"information", "elasticity", "calibration_error", "collapse"} < set(CATALOGUE)
+    assert {"information", "elasticity", "calibration_error", "collapse"} < set(MEASUREMENTS)
 
 
 def test_lines_of_keys():
@@ -240,9 +240,9 @@ def test_bad_study_from_python(changes, field):
 def test_what_is_recorded_must_have_names_and_numbers():
     study = swelling()
     for what, field in [
-        (lambda now: now.state, "save.what = "),
+        (lambda now: now.state, "save.fn = "),
         (lambda now: {"seed": now.state}, "names of grid axes and recorded arrays = ['seed']"),
-        (lambda now: {"key": {"inner": now.state}}, "save.what(...)['key'] = "),
+        (lambda now: {"key": {"inner": now.state}}, "save.fn(...)['key'] = "),
     ]:
         with pytest.raises(ValueError, match=f"^{re.escape(field)}"):
-            swelling(save=dataclasses.replace(study.save, what=what))
+            swelling(save=dataclasses.replace(study.problem.save, fn=what))

@@ -10,7 +10,7 @@ from studies import swelling
 from nsh import Neurashed, SaveAt, measure
 from nsh.measure import Variable
 from nsh.neurashed import figure4, figure4_rules
-from nsh.study import CATALOGUE, Measurement, measurement, measurements
+from nsh.study import MEASUREMENTS, Measurement, measurement, measurements
 from nsh.study.layout import layout
 from nsh.theory.two_layer import Symmetric, TwoLayer
 from nsh.training import Snapshot
@@ -23,7 +23,7 @@ def seen():
     system = Neurashed(graph)
     hyper = figure4_rules(graph)
     now = Snapshot(system, system.init(jax.random.key(0), hyper), hyper, jnp.zeros((), jnp.int32))
-    names = [*CATALOGUE, "test_accuracy", "test_cross_entropy", "test_effective_features"]
+    names = [*MEASUREMENTS, "test_accuracy", "test_cross_entropy", "test_effective_features"]
     test = inputs.x[2:6], inputs.y[2:6]
     what = measurements(names, system, inputs.x, inputs.y, test=test, key=7)
     examples, labels = system.prepare(inputs.x, inputs.y), jnp.asarray(inputs.y)
@@ -31,18 +31,18 @@ def seen():
 
     @jax.jit
     def both(now):
-        view = measure.observe(system, now.state, examples)
+        context = measure.observe(system, now.state, examples)
         other = measure.observe(system, now.state, test_examples)
         levels = [
             measure.information(
                 level, labels, jax.random.key(7), noise=measure.Noise(1e-4, 0.05), log_unit=unit,
                 classes=2, samples=16,
             )
-            for level, unit in zip(view.features, view.log_units, strict=True)
+            for level, unit in zip(context.features, context.log_units, strict=True)
         ]  # fmt: skip
         expected = {
-            "accuracy": measure.accuracy(view.logits, labels),
-            "effective_features": [measure.effective_features(level) for level in view.features],
+            "accuracy": measure.accuracy(context.logits, labels),
+            "effective_features": [measure.effective_features(level) for level in context.features],
             "information_input": [level.input for level in levels],
             "information_label_error": [level.label_error for level in levels],
             "nc1": measure.system_collapse(system, now.state, examples, labels, classes=2).nc1,
@@ -96,8 +96,12 @@ def test_real_targets_stay_real_and_are_no_labels():
     system = TwoLayer(2, Symmetric(2), outputs=2)
     x, y = np.eye(2), np.array([[-0.5, 0.25], [1.75, 0.5]])
 
-    def squared(view):
-        return {"squared_error": jnp.mean(jnp.sum((view.seen.logits - view.data.y) ** 2, axis=1))}
+    def squared(context):
+        return {
+            "squared_error": jnp.mean(
+                jnp.sum((context.observation.logits - context.data.y) ** 2, axis=1)
+            )
+        }
 
     error = Measurement(squared, {"squared_error": Variable("squared error", "1")})
     what = measurements([error, "effective_features"], system, x, y, test=(x, y))
@@ -107,7 +111,7 @@ def test_real_targets_stay_real_and_are_no_labels():
     found = what(now)  # f = 0 at the start
     np.testing.assert_allclose(found["squared_error"], (y**2).sum() / 2, rtol=1e-6)
 
-    needing = [name for name in CATALOGUE if name not in UNLABELLED]
+    needing = [name for name in MEASUREMENTS if name not in UNLABELLED]
     for name in needing:
         what = measurements([f"test_{name}"], system, x, y, test=(x, y))
         with pytest.raises(
@@ -134,7 +138,7 @@ def test_bad_names_and_sets():
         with pytest.raises(ValueError, match=field):
             measurements(what, system, inputs.x, inputs.y)
     with pytest.raises(ValueError, match="of a Neurashed"):
-        measurements(["log_amplification"], swelling().system, [1.0], [0])
+        measurements(["log_amplification"], swelling().problem.system, [1.0], [0])
     with pytest.raises(ValueError, match="samples = 1"):
-        CATALOGUE["information"](samples=1)
+        MEASUREMENTS["information"](samples=1)
     assert measurement("test_accuracy").test

@@ -9,7 +9,7 @@ import pytest
 from studies import Swelling, files, number, swelling
 
 from nsh import Epochs, SaveAt
-from nsh.study import StoreRefused, open_study, provenance, run_study
+from nsh.study import StoreRefused, code, fingerprint, open_study, run_study
 from nsh.study import run as run_module
 
 STUDY = swelling(seeds=6)
@@ -41,7 +41,7 @@ class Else(Swelling):
         ({"grid": {"threshold": [1.0, 2.0]}}, "grid.threshold: nothing there, [1.0, 2.0] here"),
         ({"sampler": Epochs(2)}, "sampler.size: 1 there, 2 here"),
         ({"save": SaveAt(number, every=5)}, "save.every: 10 there, 5 here"),
-        ({"save": SaveAt(other, every=10)}, "save.what"),
+        ({"save": SaveAt(other, every=10)}, "save.fn"),
         ({"system": Else()}, "system"),
     ],
 )
@@ -66,9 +66,9 @@ def test_another_version_setting_or_device_is_refused(
     begun, monkeypatch, function, value, difference
 ):
     before = files(begun)
-    now = getattr(run_module, function)()
+    now = getattr(fingerprint, function)()
     changed = now | value if isinstance(now, dict) else value
-    monkeypatch.setattr(run_module, function, lambda: changed)
+    monkeypatch.setattr(fingerprint, function, lambda: changed)
     with pytest.raises(StoreRefused) as refused:
         run_study(STUDY, begun)
     assert difference in str(refused.value)
@@ -76,9 +76,9 @@ def test_another_version_setting_or_device_is_refused(
 
 
 def test_settings_come_before_what_follows_from_them(begun, monkeypatch):
-    now = run_module.settings()
+    now = fingerprint.settings()
     there = now | {"jax_enable_x64": not now["jax_enable_x64"]}
-    monkeypatch.setattr(run_module, "settings", lambda: there)
+    monkeypatch.setattr(fingerprint, "settings", lambda: there)
     double = np.array(1.0, np.float64)
     with pytest.raises(StoreRefused, match="another JAX setting: jax_enable_x64: ") as refused:
         run_study(swelling(seeds=6, hyper={"threshold": double}, steps=30), begun)
@@ -109,7 +109,7 @@ def test_an_edited_step_is_refused(begun, monkeypatch):
 
 
 def test_an_edited_nsh_is_refused(begun, monkeypatch):
-    monkeypatch.setattr(provenance, "source", lambda: "0" * 64)
+    monkeypatch.setattr(code, "source", lambda: "0" * 64)
     with pytest.raises(StoreRefused, match="another version: nsh's source: "):
         run_study(STUDY, begun)
 

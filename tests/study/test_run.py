@@ -10,10 +10,10 @@ import xarray as xr
 from studies import GRID, assert_same_bytes, files, small_study, swelling, write
 from watched import count_blocks, crash_at, crash_everywhere, truncate
 
-from nsh import Geometric, Rules, SaveAt, ensemble, hyper_grid
+from nsh import Geometric, Rules, SaveAt, TrainingProblem, ensemble, hyper_grid
 from nsh.study import files as files_module
 from nsh.study import open_study, read_study, run_study
-from nsh.study import run as run_module
+from nsh.study.fingerprint import fingerprint
 from nsh.study.progress import silent
 
 STUDY = small_study()
@@ -32,10 +32,15 @@ def test_store_holds_what_ensemble_gives(finished):
         return Rules(Geometric(growth), Geometric(0.99))
 
     data = open_study(finished)
-    run = ensemble(
-        STUDY.system, STUDY.examples, hyper_grid(rules, growth=GRID["growth.factor"]),
-        jax.random.key(3), seeds=5, steps=8, save=STUDY.save, grid=1,
-    )  # fmt: skip
+    problem = TrainingProblem(
+        STUDY.system,
+        STUDY.examples,
+        hyper_grid(rules, growth=GRID["growth.factor"]),
+        steps=8,
+        save=STUDY.save,
+        grid_ndim=1,
+    )
+    run = ensemble(problem, jax.random.key(3), seeds=5)
     assert data["cross_entropy"].dims == ("growth.factor", "seed", "step")
     assert data["log_amplification"].dims == ("growth.factor", "seed", "step", "node")
     for name, recorded in run.saved.items():
@@ -67,7 +72,7 @@ def test_numbers_do_not_depend_on_chunks(finished, tmp_path, chunk):
 @pytest.mark.usefixtures("no_figure")
 def test_file_and_python_give_the_same_store(finished, tmp_path):
     study = read_study(write(tmp_path))
-    assert run_module.identity(study) == run_module.identity(STUDY)
+    assert fingerprint(study) == fingerprint(STUDY)
     run_study(study, tmp_path / "out")
     assert files(tmp_path / "out") == files(finished)
 

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from problems import split
 from studies import assert_same_bytes
 
-from nsh import SaveAt, System, ensemble
+from nsh import SaveAt, System, TrainingProblem, ensemble
 from nsh.study import Study, Tune, draw, measurements, run_study
 
 
@@ -45,10 +46,9 @@ def study(**changes):
               "grid": {"rate": RATES}}  # fmt: skip
     tune |= {name: changes.pop(name) for name in list(changes) if name in Tune.__annotations__}
     save = changes.pop("save", SaveAt(loss, every=2))
-    return Study(
-        system=SYSTEM, examples=jnp.ones(2), save=save, steps=4, tune=Tune(**tune),
-        **(fields | changes),
-    )  # fmt: skip
+    options = {"save": save, "steps": 4, "tune": Tune(**tune), **fields, **changes}
+    problem, rest = split(SYSTEM, jnp.ones(2), **options)
+    return Study(problem, **rest)
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +72,10 @@ def test_mean_over_seeds_is_tuned_from_every_start(data):
     # recorded with the last hyperparameters
     last = {"rate": data["tuned.rate"].values[:, -1], "drift": np.zeros(3, np.float32)}
     last = {name: jnp.asarray(value, float) for name, value in last.items()}
-    run = ensemble(
-        SYSTEM, jnp.ones(2), last, jax.random.key(0), seeds=5, steps=4,
-        save=SaveAt(loss, every=2), grid=1,
-    )  # fmt: skip
+    problem = TrainingProblem(
+        SYSTEM, jnp.ones(2), last, steps=4, save=SaveAt(loss, every=2), grid_ndim=1
+    )
+    run = ensemble(problem, jax.random.key(0), seeds=5)
     np.testing.assert_array_equal(data["w"], run.saved["w"])
     np.testing.assert_allclose(
         data["objective"][:, -1], data["loss"][:, :, -1].mean("seed"), rtol=1e-4, atol=1e-9
@@ -136,7 +136,7 @@ def test_what_is_constant_in_steps_is_no_objective():
         ({"iterations": 0}, "iterations = 0"),
         ({"bounds": {"drift": (0.0, 1.0)}}, "bounds.drift"),
         ({"bounds": {"rate": (1.0, 0.0)}}, "bounds.rate"),
-        ({"bounds": {"rate": (0.0, 1.5)}}, r"hyper\['rate'\] = 1.5: must be strictly inside"),
+        ({"bounds": {"rate": (0.0, 1.5)}}, r"hyper\['rate'\]\[2\] = 1.5: must be strictly inside"),
         ({"hyper": {"rate": 0.1, "drift": "no"}}, r"hyper\['drift'\] = 'no': must be a number"),
     ],
 )

@@ -9,7 +9,7 @@ import optax
 import pytest
 from studies import write
 
-from nsh import ensemble
+from nsh import TrainingProblem, ensemble
 from nsh.networks import digits
 from nsh.study import StudyFileError, Tune, read_study, run_study
 from nsh.study import run as run_module
@@ -34,7 +34,7 @@ alpha = [0.5, 4]
 name = "epochs"
 size = 40
 [record]
-steps = [4]
+times = [4]
 examples = 30
 what = ["accuracy", "brier_score"]
 """
@@ -76,9 +76,18 @@ def test_grid_over_the_dial_and_tuning_of_it(tmp_path, monkeypatch):
     assert data["accuracy"].dims == ("alpha", "seed", "step")
     hyper = {"alpha": jnp.asarray(DIAL, float), "learning_rate": jnp.full(2, 2.0)}
     run = ensemble(
-        study.system, study.examples, hyper, jax.random.key(0), seeds=2, steps=4,
-        sampler=Epochs(40), save=study.save, grid=1,
-    )  # fmt: skip
+        TrainingProblem(
+            study.problem.system,
+            study.problem.examples,
+            hyper,
+            steps=4,
+            sampler=Epochs(40),
+            save=study.problem.save,
+            grid_ndim=1,
+        ),
+        jax.random.key(0),
+        seeds=2,
+    )
     for name, found in run.saved.items():
         np.testing.assert_array_equal(data[name], found)
     score = data["brier_score"].values[..., 0]

@@ -16,7 +16,7 @@ learning_rate = 0.1
 name = "epochs"
 size = 16
 [record]
-steps = [4]
+times = [4]
 examples = 20
 what = ["cross_entropy", "test_accuracy"]
 [tune]
@@ -62,9 +62,9 @@ BAD = [
     (FILE, "every = 4", "every = 0", ["line 18: record.every = 0", ">= 1"]),
     (FILE, "every = 4", "evry = 4", ["line 18: record.evry", "did you mean every?"]),
     (FILE, "every = 4", "", ["line 17: record.every = None", "`steps` in its place"]),
-    (FILE, "every = 4", "steps = [4, 2]", ["line 18: record.steps = 2", ">= 5"]),
-    (FILE, "every = 4", "steps = [4, 9]", ["line 18: record.steps = 9", "0..8"]),
-    (FILE, "every = 4", "every = 4\nsteps = [4]", ["record.every = 4"]),
+    (FILE, "every = 4", "times = [4, 2]", ["line 18: record.times = 2", ">= 5"]),
+    (FILE, "every = 4", "times = [4, 9]", ["line 18: record.times = 9", "0..8"]),
+    (FILE, "every = 4", "every = 4\ntimes = [4]", ["record.every = 4"]),
     (FILE, '"log_amplification"]', '"log_amplificaton"]', ["line 19: record.what.1", "did you mean log_amplification?"]),
     (FILE, '"log_amplification"]', '"test_accuracy"]', ["record.what", "without test data"]),
     (FILE, '"log_amplification"]', '"cross_entropy"]', ["line 19: record.what", "once"]),

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 # for the number of devices and processes, of each system the numbers of seeds and of members
-# trained at once: in 4 lanes, so that groups are fewer than devices, as many, or more
+# trained at once: 4 vmapped, so that groups are fewer than devices, as many, or more
 SIZES = {
     (1, 1): {"neurashed": (64, 12), "mlp": (64, 12)},
     (2, 1): {"neurashed": (64, 12), "mlp": (7, None)},
@@ -38,15 +38,13 @@ def systems():
 
 def digests(devices, processes):
     """For each system, a digest of every seed's arrays."""
-    from nsh import WithReplacement, ensemble
+    from nsh import TrainingProblem, WithReplacement, ensemble
 
     key, found = jax.random.key(1), {}
     for name, system, examples, hyper in systems():
         seeds, chunk = SIZES[len(devices), processes][name]
-        run = ensemble(
-            system, examples, hyper, key, seeds=seeds, steps=11, lanes=4, chunk=chunk,
-            sampler=WithReplacement(3), devices=devices,
-        )  # fmt: skip
+        problem = TrainingProblem(system, examples, hyper, steps=11, sampler=WithReplacement(3))
+        run = ensemble(problem, key, seeds=seeds, vmap_size=4, chunk=chunk, devices=devices)
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(run.state)]
         assert np.all(np.asarray(run.status) == 0)
         found[name] = [

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from problems import split
 
 from nsh import Geometric, Neurashed, Rules, SaveAt, System
 from nsh.neurashed import figure4
@@ -48,7 +49,8 @@ def small_study(**changes):
         "chunk": 4,
     }
     examples = system.prepare(inputs.x, inputs.y)
-    return Study(system=system, examples=examples, **(fields | changes))
+    problem, rest = split(system, examples, **(fields | changes))
+    return Study(problem, **rest)
 
 
 class Swelling(System):
@@ -88,7 +90,8 @@ def swelling(**changes):
         "seeds": 40,
         "steps": 20,
     }
-    return Study(**(fields | changes))
+    problem, rest = split(**(fields | changes))
+    return Study(problem, **rest)
 
 
 def for_file():

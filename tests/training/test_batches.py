@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nsh import Epochs, FullBatch, SaveAt, System, WithReplacement, train
+from nsh import Epochs, FullBatch, SaveAt, System, TrainingProblem, WithReplacement, train
 
 pytestmark = pytest.mark.core
 
@@ -34,15 +34,10 @@ class Recorder(System):
 def batches(sampler, size, samples, steps, seed=0):
     """Which samples each step's mini-batch holds."""
     examples = jnp.arange(samples, dtype=jnp.int32)
-    run = train(
-        Recorder(size),
-        examples,
-        None,
-        jax.random.key(seed),
-        steps=steps,
-        sampler=sampler,
-        save=SaveAt(every=1),
+    problem = TrainingProblem(
+        Recorder(size), examples, None, steps=steps, sampler=sampler, save=SaveAt(every=1)
     )
+    run = train(problem, jax.random.key(seed))
     assert np.all(run.saved[0] == -1)
     assert run.status == 0
     return np.asarray(run.saved[1:])

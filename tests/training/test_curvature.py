@@ -1,6 +1,6 @@
 """Second derivatives, and means over seeds with their standard errors."""
 
-from typing import Any
+import dataclasses
 
 import descent
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from derivatives import x64
 
-from nsh import Neurashed, Rules, Saturating, hyper_grid
+from nsh import Neurashed, Rules, Saturating, TrainingProblem, hyper_grid
 from nsh.neurashed import Constant, figure4
 from nsh.training import (
     Hypergradient,
@@ -22,17 +22,21 @@ from nsh.training import (
 )
 
 KEY = jax.random.key(4)
-OPTIONS: dict[str, Any] = {"seeds": 3, "steps": 6}
 ONES = jnp.ones(3)
-GIVEN = (descent.loss, descent.SYSTEM, descent.EXAMPLES)
+
+
+def descending(hyper, **options):
+    return TrainingProblem(descent.SYSTEM, descent.EXAMPLES, hyper, steps=6, **options)
 
 
 @pytest.mark.long
 def test_curvature_of_gradient_descent_by_its_rate():
     hyper = hyper_grid(descent.hyper, rate=[0.1, 0.3], quartic=[0.0])
-    forward = hessian(*GIVEN, hyper, KEY, grid=2, **OPTIONS)
+    grid = descending(hyper, grid_ndim=2)
+    forward = hessian(descent.loss, grid, KEY, seeds=3)
     assert forward.first.mode == "forward"
-    start = ensemble(descent.SYSTEM, descent.EXAMPLES, descent.hyper(), KEY, seeds=3, steps=0).state
+    problem = TrainingProblem(descent.SYSTEM, descent.EXAMPLES, descent.hyper(), steps=0)
+    start = ensemble(problem, KEY, seeds=3).state
     shrink = 1 - 2 * np.array([0.1, 0.3])[:, None]
     # (w_0 (1 - 2 rate)^6)^2 / 2; `quartic` comes first, in order of the leaves
     wanted = np.asarray(start)[:, 0] ** 2 / 2 * 4 * 12 * 11 * shrink**10
@@ -42,7 +46,7 @@ def test_curvature_of_gradient_descent_by_its_rate():
         forward.second[..., 0, 1], forward.second[..., 1, 0], rtol=1e-3, atol=1e-6
     )
     vector = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.5), hyper)
-    product = hessian_vector_product(*GIVEN, hyper, vector, KEY, grid=2, mode="reverse", **OPTIONS)
+    product = hessian_vector_product(descent.loss, grid, vector, KEY, seeds=3, mode="reverse")
     assert product.first.mode == "reverse"
     np.testing.assert_allclose(
         jnp.stack([product.second["quartic"], product.second["rate"]], axis=-1),
@@ -67,15 +71,15 @@ def test_product_is_the_change_of_the_gradient():
         examples = system.prepare(inputs.x, inputs.y)
         rules = Rules(Saturating(1.1, 5.0), Saturating(0.9, 4.0))
         vector = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.3), rules)
-        given = (log_size, system, examples)
-        options: dict[str, Any] = {"seeds": 2, "steps": 6, "lanes": 2}
-        found = hessian_vector_product(*given, rules, vector, KEY, **options)
-        above, below = (
-            hypergradient(
-                *given, jax.tree.map(lambda r, v, h=h: r + h * v, rules, vector), KEY, **options
-            ).gradient
-            for h in (1e-5, -1e-5)
-        )
+        problem = TrainingProblem(system, examples, rules, steps=6)
+        found = hessian_vector_product(log_size, problem, vector, KEY, seeds=2, vmap_size=2)
+
+        def gradient(h):
+            moved = jax.tree.map(lambda rule, v: rule + h * v, rules, vector)
+            beside = dataclasses.replace(problem, hyper=moved)
+            return hypergradient(log_size, beside, KEY, seeds=2, vmap_size=2).gradient
+
+        above, below = gradient(1e-5), gradient(-1e-5)
         differences = jax.tree.map(lambda a, b: (a - b) / 2e-5, above, below)
         for got, wanted in zip(
             jax.tree.leaves(found.second), jax.tree.leaves(differences), strict=True
@@ -87,23 +91,23 @@ def test_product_is_the_change_of_the_gradient():
 
 def test_gradients_are_differentiable_themselves():
     def slope(rate):
-        hyper = descent.hyper() | {"rate": rate}
-        return jnp.sum(hypergradient(*GIVEN, hyper, KEY, **OPTIONS).gradient["rate"])
+        problem = descending(descent.hyper() | {"rate": rate})
+        return jnp.sum(hypergradient(descent.loss, problem, KEY, seeds=3).gradient["rate"])
 
-    second = hessian(*GIVEN, descent.hyper(), KEY, **OPTIONS).second
+    second = hessian(descent.loss, descending(descent.hyper()), KEY, seeds=3).second
     found = jax.jit(jax.grad(slope))(jnp.asarray(0.1, float))
     np.testing.assert_allclose(found, second[:, 1, 1].sum(), rtol=1e-4)
 
 
-def test_mean_over_seeds_leaves_out_what_is_not_usable():
+def test_mean_over_seeds_leaves_out_what_is_not_valid():
     random = np.random.default_rng(0)
     numbers = random.normal(size=(2, 5, 3)).astype(np.float32)
-    usable = np.array([[True] * 5, [True, False, True, False, True]])
-    spoilt = np.where(usable[..., None], numbers, np.nan)
-    found = mean_over_seeds({"a": jnp.asarray(spoilt)}, jnp.asarray(usable))
+    valid = np.array([[True] * 5, [True, False, True, False, True]])
+    spoilt = np.where(valid[..., None], numbers, np.nan)
+    found = mean_over_seeds({"a": jnp.asarray(spoilt)}, jnp.asarray(valid))
     np.testing.assert_array_equal(found.seeds, [5, 3])
     for point in (0, 1):
-        used = numbers[point][usable[point]]
+        used = numbers[point][valid[point]]
         error = used.std(axis=0, ddof=1) / np.sqrt(len(used))
         np.testing.assert_allclose(found.mean["a"][point], used.mean(axis=0), rtol=1e-5)
         np.testing.assert_allclose(found.standard_error["a"][point], error, rtol=1e-5)
@@ -117,7 +121,7 @@ def test_mean_over_seeds_leaves_out_what_is_not_usable():
     [
         (
             lambda: hessian_vector_product(
-                *GIVEN, descent.hyper(), {"rate": jnp.array(1.0)}, KEY, **OPTIONS
+                descent.loss, descending(descent.hyper()), {"rate": jnp.array(1.0)}, KEY, seeds=3
             ),
             "vector = .*: must be like hyper",
         ),

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from nsh import Geometric, Neurashed, Rules, ensemble
+from nsh import Geometric, Neurashed, Rules, TrainingProblem, ensemble
 from nsh.neurashed import figure4
 
 PROGRAM = Path(__file__).parents[1] / "support" / "many_devices.py"
@@ -58,5 +58,6 @@ def test_devices_must_be_devices(devices):
     system = Neurashed(graph)
     rules = Rules(Geometric(1.1), Geometric(0.9))
     examples = system.prepare(inputs.x, inputs.y)
+    problem = TrainingProblem(system, examples, rules, steps=2)
     with pytest.raises(ValueError, match="devices"):
-        ensemble(system, examples, rules, jax.random.key(0), seeds=2, steps=2, devices=devices)
+        ensemble(problem, jax.random.key(0), seeds=2, devices=devices)

@@ -15,6 +15,7 @@ from nsh import (
     Rules,
     Saturating,
     SaveAt,
+    TrainingProblem,
     WithReplacement,
     train,
 )
@@ -76,8 +77,9 @@ def test_recordings_by_rules_and_start_three_ways(kind, firing):
         system = Neurashed(graph, start, start, edge_firing=firing)
         examples = system.prepare(inputs.x, inputs.y)
         one = jax.tree.map(lambda leaf: leaf[0], examples)
-        save = SaveAt(lambda now: everything_shown(now, one), steps=(6, 12))
+        save = SaveAt(lambda now: everything_shown(now, one), times=(6, 12))
         key, sampler = jax.random.key(0), WithReplacement(2)
-        return train(system, examples, rules, key, steps=12, sampler=sampler, save=save).saved
+        problem = TrainingProblem(system, examples, rules, steps=12, sampler=sampler, save=save)
+        return train(problem, key).saved
 
     check_three_ways(recorded, rules, bounds, eps=1e-8, tolerance=1e-5)

@@ -22,6 +22,7 @@ from nsh import (
     Saturating,
     SaveAt,
     System,
+    TrainingProblem,
     WithReplacement,
     ensemble,
     train,
@@ -55,17 +56,15 @@ class Tally(System):
     def events(self, batch):
         return jax.lax.reduce(batch, jnp.uint32(0), jax.lax.bitwise_or, (0,))[None]
 
-    def from_events(self, start, counts, steps, hyper):
+    def state_from_counts(self, start, counts, steps, hyper):
         return start + counts[: self.samples]
 
 
 def tallies(samples, sampler, steps, seeds=DRAWS, lanes=1000):
     system = Tally(samples)
     examples, key = system.prepare(None, None), jax.random.key(5)
-    run = ensemble(
-        system, examples, None, key, seeds=seeds, steps=steps, sampler=sampler,
-        method=DirectSample(), lanes=lanes,
-    )  # fmt: skip
+    problem = TrainingProblem(system, examples, None, steps=steps, sampler=sampler)
+    run = ensemble(problem, key, seeds=seeds, method=DirectSample(), vmap_size=lanes)
     return np.asarray(run.state)
 
 
@@ -101,10 +100,8 @@ def test_seeds_do_not_depend_on_how_many_there_are():
 
 def gains(system, examples, rules, size, steps, seeds, method, seed):
     """log(lambda_T / lambda_0), then of eta, for each seed."""
-    run = ensemble(
-        system, examples, rules, jax.random.key(seed), seeds=seeds, steps=steps,
-        sampler=WithReplacement(size), method=method,
-    )  # fmt: skip
+    problem = TrainingProblem(system, examples, rules, steps=steps, sampler=WithReplacement(size))
+    run = ensemble(problem, jax.random.key(seed), seeds=seeds, method=method)
     state = (run.state.log_amplification, run.state.log_weight)
     np.testing.assert_array_equal(run.status, 0)
     return np.concatenate([np.asarray(part, np.float64) for part in state], axis=1)
@@ -171,10 +168,10 @@ def test_derivatives_by_the_rates():
     def final(growth, decay):
         system = Neurashed(graph)
         examples = system.prepare(inputs.x, inputs.y)
-        run = train(
-            system, examples, Rules(Geometric(growth), Geometric(decay)), jax.random.key(0),
-            steps=100, method=DirectSample(),
-        )  # fmt: skip
+        problem = TrainingProblem(
+            system, examples, Rules(Geometric(growth), Geometric(decay)), steps=100
+        )
+        run = train(problem, jax.random.key(0), method=DirectSample())
         return run.state.log_amplification, run.state.log_weight
 
     check_three_ways(final, np.float64(1.1), np.float64(0.9))
@@ -183,7 +180,7 @@ def test_derivatives_by_the_rates():
 class Stepping(Tally):
     """Has no events."""
 
-    events, from_events = System.events, System.from_events
+    events, state_from_counts = System.events, System.state_from_counts
 
 
 FITTING = Rules(Geometric(1.1), Geometric(0.9))
@@ -202,12 +199,10 @@ def test_what_does_not_fit_is_refused_with_what_does(case):
     changes, complaint = MISFITS[case]
     graph, inputs = figure1()
     given = {"system": Neurashed(graph), "hyper": FITTING, "steps": 10, **changes}
-    system, hyper, steps = given.pop("system"), given.pop("hyper"), given.pop("steps")
-    examples = system.prepare(inputs.x, inputs.y)
+    system = given.pop("system")
+    problem = TrainingProblem(system, system.prepare(inputs.x, inputs.y), **given)
     with pytest.raises(ValueError, match=re.escape(complaint)) as caught:
-        train(
-            system, examples, hyper, jax.random.key(0), steps=steps, method=DirectSample(), **given
-        )
+        train(problem, jax.random.key(0), method=DirectSample())
     assert "DirectSample does not fit" in str(caught.value)
     assert "Sequential()" in str(caught.value)
 
@@ -215,8 +210,6 @@ def test_what_does_not_fit_is_refused_with_what_does(case):
 def test_too_many_mini_batches_are_refused():
     system = Tally(20)
     examples, key = system.prepare(None, None), jax.random.key(0)
+    problem = TrainingProblem(system, examples, None, steps=9, sampler=WithReplacement(7))
     with pytest.raises(ValueError, match=r"distinct mini-batches .*use ClosedForm\(\)"):
-        ensemble(
-            system, examples, None, key, seeds=2, steps=9, sampler=WithReplacement(7),
-            method=DirectSample(),
-        )  # fmt: skip
+        ensemble(problem, key, seeds=2, method=DirectSample())

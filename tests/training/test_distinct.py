@@ -16,7 +16,7 @@ from nsh import Epochs, FullBatch, WithReplacement
 def test_against_all_sequences_of_draws(samples, size):
     drawn = product(range(samples), repeat=size)
     wanted = Counter(frozenset(batch) for batch in drawn)
-    batches, p = WithReplacement(size).law(samples)
+    batches, p = WithReplacement(size).distribution(samples)
     found = {frozenset(row.tolist()): q for row, q in zip(batches, p, strict=True)}
     assert len(found) == len(p)  # no set twice
     assert found.keys() == wanted.keys()
@@ -27,7 +27,7 @@ def test_against_all_sequences_of_draws(samples, size):
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(samples=st.integers(1, 9), size=st.integers(1, 2000))
 def test_a_law_for_any_size(samples, size):
-    batches, p = WithReplacement(size).law(samples)
+    batches, p = WithReplacement(size).distribution(samples)
     assert batches.shape == (len(p), min(samples, size))
     assert np.all((p >= 0) & (p <= 1))
     np.testing.assert_allclose(p.sum(), 1, rtol=1e-12)
@@ -39,15 +39,15 @@ def test_a_law_for_any_size(samples, size):
 
 
 def test_the_full_batch_is_one_and_epochs_have_no_law():
-    batches, p = FullBatch().law(10)
+    batches, p = FullBatch().distribution(10)
     assert batches.shape == (1, 0)
     assert p == 1
     with pytest.raises(ValueError, match="Epochs are not independent"):
-        Epochs(2).law(10)
+        Epochs(2).distribution(10)
 
 
 @pytest.mark.parametrize(("samples", "size"), [(4097, 1), (13, 13), (100, 3)])
 def test_too_many(samples, size):
     with pytest.raises(ValueError, match=f"of {size} of {samples} samples = .*at most 4096"):
-        WithReplacement(size).law(samples)
-    assert len(WithReplacement(1).law(4096)[1]) == 4096
+        WithReplacement(size).distribution(samples)
+    assert len(WithReplacement(1).distribution(4096)[1]) == 4096

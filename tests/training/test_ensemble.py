@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from problems import split
 
 from nsh import (
     Geometric,
     Neurashed,
     Rules,
     SaveAt,
+    TrainingProblem,
     WithReplacement,
     ensemble,
     hyper_grid,
@@ -56,16 +58,17 @@ def many(what, hyper=None, seeds=SEEDS, save=EVERY_5, **options):
     system, examples, usual = what
     hyper, sampler = usual if hyper is None else hyper, WithReplacement(3)
     options = {"steps": STEPS, "sampler": sampler, "save": save, **options}
-    return ensemble(system, examples, hyper, KEY, seeds=seeds, **options)
+    problem, options = split(system, examples, hyper, **options)
+    return ensemble(problem, KEY, seeds=seeds, **options)
 
 
-def check_company(what, lanes, company):
-    alone = many(what, lanes=lanes)
+def check_company(what, vmap_size, company):
+    alone = many(what, vmap_size=vmap_size)
     assert np.all(alone.status == 0)
     assert len(np.unique(jax.tree.leaves(alone.state)[0].reshape(SEEDS, -1), axis=0)) == SEEDS
     for seeds, chunk in company:
-        found = many(what, seeds=seeds, chunk=chunk, lanes=lanes)
-        np.testing.assert_array_equal(found.steps, alone.steps)
+        found = many(what, seeds=seeds, chunk=chunk, vmap_size=vmap_size)
+        np.testing.assert_array_equal(found.times, alone.times)
         chex.assert_trees_all_equal(
             (found.state, found.saved),
             jax.tree.map(lambda leaf, n=seeds: leaf[:n], (alone.state, alone.saved)),
@@ -81,21 +84,21 @@ def check_company(what, lanes, company):
     ],
 )
 def test_seeds_are_bitwise_the_same_in_any_company(name):
-    # all in one group of lanes, which are padded: one seed alone is no case of its own
+    # all in one group to vmap, which are padded: one seed alone is no case of its own
     check_company(SYSTEMS[name](), None, [(7, 5), (SEEDS, 5)])
 
 
 @pytest.mark.optimised
 @pytest.mark.parametrize(
-    ("name", "lanes", "company"),
+    ("name", "vmap_size", "company"),
     [
-        ("neurashed", 4, [(7, 3)]),  # 16 groups of lanes, and one
+        ("neurashed", 4, [(7, 3)]),  # 16 groups to vmap, and one
         ("mlp", 1, [(1, None), (7, 5)]),
         pytest.param("cnn", None, [(7, 5)], marks=pytest.mark.long),
     ],
 )
-def test_seeds_are_bitwise_the_same_in_any_company_for_any_lanes(name, lanes, company):
-    check_company(SYSTEMS[name](), lanes, company)
+def test_seeds_are_bitwise_the_same_in_any_company_for_any_vmap_size(name, vmap_size, company):
+    check_company(SYSTEMS[name](), vmap_size, company)
 
 
 @pytest.mark.optimised
@@ -105,9 +108,10 @@ def test_ensemble_is_train_over_folded_keys():
     def one(seed):
         key = jax.random.fold_in(KEY, seed)
         sampler = WithReplacement(3)
-        return train(system, examples, rules, key, steps=STEPS, sampler=sampler).state
+        problem = TrainingProblem(system, examples, rules, steps=STEPS, sampler=sampler)
+        return train(problem, key).state
 
-    found = many(what, seeds=5, lanes=5, save=SaveAt())
+    found = many(what, seeds=5, vmap_size=5, save=SaveAt())
     vmapped = jax.jit(jax.vmap(one))(jnp.arange(5))
     np.testing.assert_array_equal(found.state.log_amplification, vmapped.log_amplification)
     np.testing.assert_array_equal(found.state.log_weight, vmapped.log_weight)
@@ -130,8 +134,8 @@ def test_grid_has_the_same_seeds_for_every_hyperparameter():
     hyper = hyper_grid(make, growth=growth, decay=decay)
     assert {leaf.shape for leaf in jax.tree.leaves(hyper)} == {(2, 3)}
     done = []
-    run = many(what, hyper, seeds=5, grid=2, lanes=5, advance=done.append)
-    chunked = many(what, hyper, seeds=5, grid=2, lanes=5, chunk=8, advance=done.append)
+    run = many(what, hyper, seeds=5, grid_ndim=2, vmap_size=5, callback=done.append)
+    chunked = many(what, hyper, seeds=5, grid_ndim=2, vmap_size=5, chunk=8, callback=done.append)
     assert done == [30, 8, 8, 8, 6]
     assert isinstance(chunked.state.iteration, np.ndarray)
     chex.assert_trees_all_equal(chunked, run)
@@ -140,7 +144,7 @@ def test_grid_has_the_same_seeds_for_every_hyperparameter():
     assert run.saved.log_amplification.shape == (2, 3, 5, 3, 19)
     for i, j in [(0, 1), (1, 2)]:
         rules = make(jnp.asarray(growth, float)[i], jnp.asarray(decay, float)[j])
-        single = many(what, rules, seeds=5, lanes=5)
+        single = many(what, rules, seeds=5, vmap_size=5)
         chex.assert_trees_all_equal(
             jax.tree.map(lambda leaf, i=i, j=j: leaf[i, j], (run.state, run.saved)),
             (single.state, single.saved),
@@ -156,7 +160,7 @@ def test_grid_of_per_node_rules():
     def make(scale):
         return Rules(Geometric(scale * jnp.full(19, 1.2)), Geometric(0.9), Geometric(1.2))
 
-    run = many(what, hyper_grid(make, scale=scale), seeds=5, grid=1, lanes=5)
+    run = many(what, hyper_grid(make, scale=scale), seeds=5, grid_ndim=1, vmap_size=5)
     assert run.state.log_amplification.shape == (2, 5, 19)
     fired = (run.state.log_amplification[1] - run.state.log_amplification[0]) / np.log(1.1)
     np.testing.assert_allclose(fired, np.round(fired), atol=1e-3)  # times that each node fired
@@ -176,8 +180,8 @@ def test_other_values_compile_nothing():
     counts = []
     for growth, key in [(1.1, 0), (1.1, 1), (1.2, 0)]:
         hyper = hyper_grid(lambda a, b: Rules(Geometric(a), Geometric(b)), a=[growth], b=[0.5, 0.9])
-        options = {"seeds": 3, "steps": STEPS, "save": save, "grid": 2}
-        ensemble(system, examples, hyper, jax.random.key(key), **options)
+        problem = TrainingProblem(system, examples, hyper, steps=STEPS, save=save, grid_ndim=2)
+        ensemble(problem, jax.random.key(key), seeds=3)
         counts.append(len(traces))
     assert counts[0] > 0
     assert counts == [counts[0]] * 3
@@ -186,10 +190,12 @@ def test_other_values_compile_nothing():
 @pytest.mark.core
 def test_diverged_members_are_flagged_and_harm_no_other():
     what = network(make_mlp)
-    well = many(what, hyper_grid(lambda lr: {"learning_rate": lr}, lr=[0.1, 0.2, 0.3]), 6, grid=1)
+    well = many(
+        what, hyper_grid(lambda lr: {"learning_rate": lr}, lr=[0.1, 0.2, 0.3]), 6, grid_ndim=1
+    )
     far = float(jnp.finfo(jnp.zeros(()).dtype).max) / 4
     hyper = hyper_grid(lambda lr: {"learning_rate": lr}, lr=[0.1, far, 0.3])
-    ill = many(what, hyper, 6, grid=1)
+    ill = many(what, hyper, 6, grid_ndim=1)
     np.testing.assert_array_equal(well.status, 0)
     np.testing.assert_array_equal(ill.status, np.repeat([[0], [1], [0]], 6, axis=1))
     for point in (0, 2):
@@ -206,7 +212,8 @@ def test_differentiable_over_an_ensemble():
     @eqx.filter_jit
     def mean_gain(factor):
         rules = Rules(Geometric(factor), Geometric(0.5))
-        run = ensemble(system, examples, rules, KEY, seeds=4, steps=STEPS, lanes=2)
+        problem = TrainingProblem(system, examples, rules, steps=STEPS)
+        run = ensemble(problem, KEY, seeds=4, vmap_size=2)
         return jnp.mean(run.state.log_amplification)
 
     # geometric: each firing adds log(factor), so factor times the slope counts firings

@@ -1,5 +1,6 @@
 """Gradients of runs by hyperparameters: exact, the same by every mode, within memory, by choice."""
 
+import dataclasses
 from functools import partial
 
 import descent
@@ -10,6 +11,7 @@ import optax
 import pytest
 from derivatives import QUICKLY, x64
 from jax.flatten_util import ravel_pytree
+from problems import split
 
 from nsh import (
     Geometric,
@@ -17,6 +19,7 @@ from nsh import (
     Rules,
     Run,
     SaveAt,
+    TrainingProblem,
     WithReplacement,
     ensemble,
     hyper_grid,
@@ -51,15 +54,16 @@ def figure4_system():
 def slopes_of(ways, objective, system, examples, hyper, **options):
     """Value and gradient as vectors [seeds, P] by each way, and the function of P numbers."""
     flat, unravel = ravel_pytree(hyper)
+    problem, options = split(system, examples, hyper, **options)
 
     def value(numbers):
-        run = ensemble(system, examples, unravel(numbers), KEY, **options)
+        run = ensemble(dataclasses.replace(problem, hyper=unravel(numbers)), KEY, **options)
         parts = (run.state, run.saved, run.status)
-        return jax.vmap(lambda x, y, z: objective(Run(x, y, run.steps, z)))(*parts)
+        return jax.vmap(lambda x, y, z: objective(Run(x, y, run.times, z)))(*parts)
 
     found = {}
     for name, way in ways.items():
-        got = hypergradient(objective, system, examples, hyper, KEY, **options, **way)
+        got = hypergradient(objective, problem, KEY, **options, **way)
         leaves = [leaf.reshape(options["seeds"], -1) for leaf in jax.tree.leaves(got.gradient)]
         found[name] = (got.value, np.concatenate(leaves, axis=1))
     return found, jax.jit(value, compiler_options=QUICKLY), flat
@@ -88,12 +92,12 @@ def test_all_modes_agree_with_each_other_and_with_differences():
         rules = Rules(
             Geometric(np.linspace(1.1, 1.5, 19)), Geometric(0.9), Geometric(1.3), Geometric(0.7)
         )
-        options = {"seeds": 2, "steps": 10, "lanes": 2, "sampler": WithReplacement(2)}
+        options = {"seeds": 2, "steps": 10, "vmap_size": 2, "sampler": WithReplacement(2)}
         check_all_agree(*slopes_of(WAYS, log_size, system, examples, rules, **options))
 
 
 def saved_size(run):
-    return jnp.sum(run.saved * jnp.asarray(run.steps + 1, run.saved.dtype))
+    return jnp.sum(run.saved * jnp.asarray(run.times + 1, run.saved.dtype))
 
 
 @pytest.mark.long
@@ -102,7 +106,7 @@ def test_modes_agree_on_what_is_recorded():
         system, examples = figure4_system()
         rules = Rules(Geometric(1.3), Geometric(0.9), Geometric(1.1), Geometric(0.7))
         save = SaveAt(lambda now: jnp.mean(now.state.log_amplification), every=2)
-        options = {"seeds": 1, "steps": 5, "lanes": 1, "save": save}
+        options = {"seeds": 1, "steps": 5, "vmap_size": 1, "save": save}
         found = slopes_of(
             {name: WAYS[name] for name in ("forward", "sqrt", "closed form")},
             lambda run: saved_size(run) + jnp.sum(run.state.log_weight),
@@ -127,7 +131,7 @@ def test_real_networks():
 
         system_loss = optax.losses.softmax_cross_entropy_with_integer_labels
         hyper = {"learning_rate": jnp.array(0.2), "momentum": jnp.array(0.6)}
-        options = {"seeds": 2, "steps": 9, "lanes": 1, "sampler": FullBatch()}
+        options = {"seeds": 2, "steps": 9, "vmap_size": 1, "sampler": FullBatch()}
         ways = {name: WAYS[name] for name in ("forward", "sqrt")}
         check_all_agree(*slopes_of(ways, error, system, examples, hyper, **options))
 
@@ -140,10 +144,8 @@ def test_slopes_of_mean_growth_are_those_of_the_exact_law():
     q, steps, growth, decay = fires[:, node].mean(), 50, 1.1, 0.8
     assert 0 < q < 1
     rules = Rules(Geometric(growth), Geometric(decay))
-    found = hypergradient(
-        lambda run: run.state.log_amplification[node], system, examples, rules, KEY,
-        seeds=256, steps=steps,
-    )  # fmt: skip
+    problem = TrainingProblem(system, examples, rules, steps=steps)
+    found = hypergradient(lambda run: run.state.log_amplification[node], problem, KEY, seeds=256)
     assert found.mode == "closed form"
     plain, by_log = sensitivity(found), sensitivity(found, relative_to=rules)
     wanted = {"growth": (steps * q, growth), "decay": (steps * (1 - q), decay)}
@@ -159,13 +161,15 @@ def test_slopes_of_mean_growth_are_those_of_the_exact_law():
 def descended(objective=descent.loss, hyper=None, system=descent.SYSTEM, **options):
     hyper = descent.hyper() if hyper is None else hyper
     options = {"seeds": 3, "steps": 20, **options}
-    return hypergradient(objective, system, descent.EXAMPLES, hyper, KEY, **options)
+    problem, options = split(system, descent.EXAMPLES, hyper, **options)
+    return hypergradient(objective, problem, KEY, **options)
 
 
 def test_slope_of_gradient_descent_by_its_rate():
     rates = jnp.array([0.1, 0.3], float)
-    found = descended(hyper=hyper_grid(descent.hyper, rate=rates, quartic=[0.0]), grid=2)
-    start = ensemble(descent.SYSTEM, descent.EXAMPLES, descent.hyper(), KEY, seeds=3, steps=0).state
+    found = descended(hyper=hyper_grid(descent.hyper, rate=rates, quartic=[0.0]), grid_ndim=2)
+    problem = TrainingProblem(descent.SYSTEM, descent.EXAMPLES, descent.hyper(), steps=0)
+    start = ensemble(problem, KEY, seeds=3).state
     shrink = 1 - 2 * np.asarray(rates)[:, None]
     value = np.asarray(start)[:, 0] ** 2 / 2 * shrink**40
     np.testing.assert_allclose(found.value[:, 0], value, rtol=1e-4)
@@ -178,9 +182,9 @@ def test_a_seed_that_runs_away_harms_no_other():
     calm, wild = (descended(hyper=descent.hyper(0.1, q), seeds=32, steps=40) for q in (0.0, 1.5))
     gone = np.asarray(wild.status) == 1
     assert 0 < gone.sum() < 32
-    np.testing.assert_array_equal(wild.usable, ~gone)
+    np.testing.assert_array_equal(wild.valid, ~gone)
     assert np.isfinite(wild.gradient["rate"][~gone]).all()
-    assert np.asarray(calm.usable).all()
+    assert np.asarray(calm.valid).all()
     first = int(np.argmin(gone))
     few = descended(hyper=descent.hyper(0.1, 1.5), seeds=1, first_seed=first, steps=40)
     np.testing.assert_array_equal(few.gradient["rate"][0], wild.gradient["rate"][~gone][0])
@@ -200,7 +204,7 @@ def test_memory_over_time(way, growth):
 
     def memory(steps):
         slopes = jax.jit(
-            lambda h: descended(hyper=h, system=system, seeds=1, lanes=1, steps=steps, **way)
+            lambda h: descended(hyper=h, system=system, seeds=1, vmap_size=1, steps=steps, **way)
         )
         analysis = slopes.lower(descent.hyper()).compile().memory_analysis()
         assert analysis is not None
@@ -235,10 +239,8 @@ def test_other_values_compile_nothing():
 
     counts = []
     for rate, seed, key in [(0.1, 0, 0), (0.2, 0, 0), (0.1, 7, 1)]:
-        hypergradient(
-            objective, descent.SYSTEM, descent.EXAMPLES, descent.hyper(rate), jax.random.key(key),
-            seeds=3, steps=20, first_seed=seed,
-        )  # fmt: skip
+        problem = TrainingProblem(descent.SYSTEM, descent.EXAMPLES, descent.hyper(rate), steps=20)
+        hypergradient(objective, problem, jax.random.key(key), seeds=3, first_seed=seed)
         counts.append(len(traces))
     assert counts[0] > 0
     assert counts == [counts[0]] * 3

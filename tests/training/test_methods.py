@@ -22,6 +22,7 @@ from nsh import (
     Saturating,
     SaveAt,
     System,
+    TrainingProblem,
     WithReplacement,
     ensemble,
     train,
@@ -94,11 +95,11 @@ def test_methods_agree_on_100_random_graphs_in_float64(case):
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs)
         keys = jax.random.split(KEY, GRAPHS)
 
-        def by(method, save=None):
+        def by(method, save):
             def one(run, key):
-                options = {"steps": STEPS, "sampler": WithReplacement(batch), "save": save}
-                system, examples, rules = run
-                return train(system, examples, rules, key, method=method, **options)
+                sampler = WithReplacement(batch)
+                problem = TrainingProblem(*run, steps=STEPS, sampler=sampler, save=save)
+                return train(problem, key, method=method)
 
             found = jax.jit(jax.vmap(one), compiler_options=QUICKLY)(stacked, keys)
             assert np.all(np.asarray(found.status) == 0)
@@ -128,11 +129,11 @@ SAMPLERS = [WithReplacement(1), WithReplacement(3), Epochs(3), FullBatch()]
 @pytest.mark.long
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
 def test_methods_agree_for_every_sampler(sampler, relative_tolerance):
-    options = {"steps": 53, "sampler": sampler, "save": SaveAt(every=10)}
-    exact = train(*figure4_run(), KEY, **options)
+    problem = TrainingProblem(*figure4_run(), steps=53, sampler=sampler, save=SaveAt(every=10))
+    exact = train(problem, KEY)
     for method in (ParallelInTime(), ClosedForm()):
-        found = train(*figure4_run(), KEY, method=method, **options)
-        np.testing.assert_array_equal(found.steps, exact.steps)
+        found = train(problem, KEY, method=method)
+        np.testing.assert_array_equal(found.times, exact.times)
         ours, theirs = (found.state, found.saved), (exact.state, exact.saved)
         assert_same(ours, theirs, 100 * relative_tolerance)
 
@@ -140,10 +141,11 @@ def test_methods_agree_for_every_sampler(sampler, relative_tolerance):
 @pytest.mark.long
 def test_parallel_in_time_in_blocks_and_at_irregular_times(relative_tolerance):
     rules = Rules(Affine(1.02, 0.013), Affine(0.97, -0.0017))
-    options = {"steps": 60, "save": SaveAt(steps=(0, 4, 8, 12, 57))}
-    exact = train(*figure4_run(rules), KEY, **options)
-    found = train(*figure4_run(rules), KEY, method=ParallelInTime(1000), **options)
-    np.testing.assert_array_equal(found.steps, exact.steps)
+    save = SaveAt(times=(0, 4, 8, 12, 57))
+    problem = TrainingProblem(*figure4_run(rules), steps=60, save=save)
+    exact = train(problem, KEY)
+    found = train(problem, KEY, method=ParallelInTime(1000))
+    np.testing.assert_array_equal(found.times, exact.times)
     assert_same((found.state, found.saved), (exact.state, exact.saved), 100 * relative_tolerance)
 
 
@@ -155,18 +157,19 @@ def test_closed_form_counts_samples_however_many(samples, relative_tolerance):
     system = Neurashed(graph)
     chosen = np.arange(samples) % len(inputs.x)
     examples = system.prepare(inputs.x[chosen], inputs.y[chosen])
-    run = system, examples, figure4_rules(graph), KEY
-    found = train(*run, steps=300, method=ClosedForm()).state
-    assert_same(found, train(*run, steps=300).state, 1000 * relative_tolerance)
+    problem = TrainingProblem(system, examples, figure4_rules(graph), steps=300)
+    found = train(problem, KEY, method=ClosedForm()).state
+    assert_same(found, train(problem, KEY).state, 1000 * relative_tolerance)
 
 
 def test_schedules_compose(relative_tolerance):
     def decay(iteration):
         return 0.99 - 0.001 * iteration.astype(float) / 50
 
-    run = (*figure4_run(Rules(Geometric(1.05), Geometric(decay))), KEY)
-    found = train(*run, steps=50, method=ParallelInTime()).state
-    assert_same(found, train(*run, steps=50).state, 100 * relative_tolerance)
+    rules = Rules(Geometric(1.05), Geometric(decay))
+    problem = TrainingProblem(*figure4_run(rules), steps=50)
+    found = train(problem, KEY, method=ParallelInTime()).state
+    assert_same(found, train(problem, KEY).state, 100 * relative_tolerance)
 
 
 class LeastSquares(System):
@@ -211,9 +214,10 @@ class AffineMap(Transition):
 def test_parallel_in_time_serves_any_system_that_composes(relative_tolerance):
     system, rng = LeastSquares(), np.random.default_rng(0)
     examples = system.prepare(rng.normal(size=(30, 3)), rng.normal(size=30))
-    options = {"steps": 40, "sampler": WithReplacement(2), "save": SaveAt(every=4), "seeds": 5}
-    exact = ensemble(system, examples, 0.1, KEY, **options)
-    found = ensemble(system, examples, 0.1, KEY, method=ParallelInTime(), **options)
+    sampler, save = WithReplacement(2), SaveAt(every=4)
+    problem = TrainingProblem(system, examples, 0.1, steps=40, sampler=sampler, save=save)
+    exact = ensemble(problem, KEY, seeds=5)
+    found = ensemble(problem, KEY, seeds=5, method=ParallelInTime())
     assert_same((found.state, found.saved), (exact.state, exact.saved), 10 * relative_tolerance)
 
 
@@ -225,7 +229,8 @@ def test_derivatives_through_composed_maps():
         system = Neurashed(graph, Uniform(0.5, 1.0))  # a start in the floats of this moment
         rules = Rules(Affine(1.02, 0.013), Affine(factor, step))
         save = SaveAt(lambda now: now.state.log_amplification[:7], every=4)
-        run = train(system, examples, rules, KEY, steps=8, save=save, method=ParallelInTime())
+        problem = TrainingProblem(system, examples, rules, steps=8, save=save)
+        run = train(problem, KEY, method=ParallelInTime())
         return run.saved
 
     check_three_ways(recorded, np.array(0.97), np.array(-0.0017))
@@ -236,21 +241,22 @@ def test_derivatives_through_composed_maps():
 
 
 @pytest.mark.parametrize(
-    ("method", "rules", "save", "words"),
+    ("method", "rules", "words"),
     [
-        (ParallelInTime(), Rules(Saturating(1.1, 2.0), Geometric(0.9)), None,
+        (ParallelInTime(), Rules(Saturating(1.1, 2.0), Geometric(0.9)),
          r"Saturating.*use Sequential\(\)"),
-        (ClosedForm(), Rules(Saturating(1.1, 2.0), Geometric(0.9)), None,
+        (ClosedForm(), Rules(Saturating(1.1, 2.0), Geometric(0.9)),
          r"growth is Saturating.*Sequential\(\)"),
-        (ClosedForm(), Rules(Geometric(1.1), Additive(-0.1)), None,
+        (ClosedForm(), Rules(Geometric(1.1), Additive(-0.1)),
          r"decay is Additive.*use ParallelInTime\(\)"),
-        (ClosedForm(), Rules(Geometric(1.1), Geometric(lambda i: 0.9)), None,
+        (ClosedForm(), Rules(Geometric(1.1), Geometric(lambda i: 0.9)),
          r"decay.factor is a schedule.*ParallelInTime\(\)"),
     ],
 )  # fmt: skip
-def test_a_method_that_does_not_fit_names_one_that_does(method, rules, save, words):
+def test_a_method_that_does_not_fit_names_one_that_does(method, rules, words):
+    problem = TrainingProblem(*figure4_run(rules), steps=4)
     with pytest.raises(ValueError, match=words):
-        train(*figure4_run(rules), KEY, steps=4, save=save, method=method)
+        train(problem, KEY, method=method)
 
 
 @pytest.mark.parametrize("method", [ParallelInTime(), ClosedForm()], ids=repr)
@@ -261,5 +267,6 @@ def test_methods_refuse_systems_without_what_they_need(method):
 
     system = Plain()
     examples = system.prepare(np.ones((4, 3)), np.ones(4))
+    problem = TrainingProblem(system, examples, 0.1, steps=4)
     with pytest.raises(ValueError, match=r"Plain.*Sequential\(\)"):
-        train(system, examples, 0.1, KEY, steps=4, method=method)
+        train(problem, KEY, method=method)

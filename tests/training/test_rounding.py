@@ -28,6 +28,7 @@ from nsh import (
     Neurashed,
     Rules,
     Saturating,
+    TrainingProblem,
     WithReplacement,
     ensemble,
     hyper_grid,
@@ -36,15 +37,13 @@ from nsh import (
 from nsh.neurashed import Constant, Rule, figure4, figure4_rules, unpack
 from nsh.neurashed.rule import parameters
 from nsh.training import (
-    DIVERGED,
-    HEALTHY,
-    STALLED,
     ClosedForm,
     DirectSample,
     ParallelInTime,
+    RunStatus,
     Sequential,
 )
-from nsh.training.plan import Keys
+from nsh.training.problem import Keys
 
 STEPS, KEY, BLOCK, SETTLED = 1_000_000, jax.random.key(5), 8192, 100
 ONE = Graph.from_nodes(inputs=1, levels=[], classes=[[0]])
@@ -80,7 +79,8 @@ def test_a_million_steps_within_rounding_bounds():
         (Sequential(), ends + (SETTLED / 2 + 2) * travelled),
     ]
     for method, bound in bounds:
-        run = train(system, examples, rules, KEY, steps=STEPS, method=method)
+        problem = TrainingProblem(system, examples, rules, steps=STEPS)
+        run = train(problem, KEY, method=method)
         error = np.abs(np.asarray(run.state.log_amplification, np.float64) - path_end)
         assert np.all(error <= roundoff * bound), method
 
@@ -126,10 +126,10 @@ def test_moves_below_the_last_digit_add_up(case):
     # moves that depend on log x have its error; 3 units for the logarithms and exponentials
     each = SETTLED / 2 + 3 + abs(math.log(start)) * (make is not Geometric)
     for method in FITS.get(case, [Sequential()]):
-        run = train(
-            system, examples, Rules(growth, NEVER), KEY, steps=SOME, sampler=FullBatch(),
-            method=method,
-        )  # fmt: skip
+        problem = TrainingProblem(
+            system, examples, Rules(growth, NEVER), steps=SOME, sampler=FullBatch()
+        )
+        run = train(problem, KEY, method=method)
         found, log_start = run.state.amplification, float(jnp.log(jnp.asarray(value, float)))
         change = (float(found.value[0]) - log_start) + float(found.rest[0])
         # beside the moves, the second order: rests of a rounded log x, one a step
@@ -137,7 +137,7 @@ def test_moves_below_the_last_digit_add_up(case):
         # the recursion itself, in 64-bit floats
         bound += SOME * 2.0**-52
         assert abs(change - moved) <= bound, method
-        assert run.status == HEALTHY
+        assert run.status == RunStatus.HEALTHY
 
 
 def test_derivatives_of_long_runs_are_sums_of_the_same_kind():
@@ -148,7 +148,8 @@ def test_derivatives_of_long_runs_are_sums_of_the_same_kind():
 
     def final(factor):
         rules = Rules(Geometric(factor), NEVER)
-        run = train(system, examples, rules, KEY, steps=steps, sampler=FullBatch())
+        problem = TrainingProblem(system, examples, rules, steps=steps, sampler=FullBatch())
+        run = train(problem, KEY)
         return run.state.log_amplification[0]
 
     factor, one = jnp.asarray(factor, float), jnp.ones((), float)
@@ -195,9 +196,11 @@ def test_what_no_step_moves_any_more_has_stalled(rules, start, stalled):
 def test_status_of_each_seed_says_whether_it_stalled():
     system = Neurashed(ONE, Constant(1e38), Constant(1.0))
     grid = hyper_grid(lambda c: Rules(Additive(c), Additive(-c), Geometric(1.5)), c=[1.0, 1e36])
-    run = ensemble(
-        system, system.prepare([[1]], [0]), grid, KEY, seeds=2, steps=3, grid=1,
-        sampler=FullBatch(),
-    )  # fmt: skip
-    np.testing.assert_array_equal(run.status, [[STALLED, STALLED], [HEALTHY, HEALTHY]])
-    assert len({HEALTHY, DIVERGED, STALLED}) == 3
+    problem = TrainingProblem(
+        system, system.prepare([[1]], [0]), grid, steps=3, sampler=FullBatch(), grid_ndim=1
+    )
+    run = ensemble(problem, KEY, seeds=2)
+    np.testing.assert_array_equal(
+        run.status, [[RunStatus.STALLED, RunStatus.STALLED], [RunStatus.HEALTHY, RunStatus.HEALTHY]]
+    )
+    assert len({RunStatus.HEALTHY, RunStatus.DIVERGED, RunStatus.STALLED}) == 3

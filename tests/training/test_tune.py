@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from problems import split
 
-from nsh import Geometric, Neurashed, Rules, hyper_grid
+from nsh import Geometric, Neurashed, Rules, TrainingProblem, hyper_grid
 from nsh.bounds import REALS
 from nsh.neurashed import figure4
-from nsh.training import GRADIENT_NOT_FINITE, ensemble, tune
+from nsh.training import RunStatus, ensemble, tune
 
 KEY = jax.random.key(6)
 ADAM, SGD = optax.adam(0.1), optax.sgd(0.01)
@@ -24,7 +25,8 @@ def tuned(hyper=None, **options):
         "key": KEY, "seeds": 4, "steps": 2, "optimiser": ADAM, "iterations": 3,
         "tuned": ONLY_RATE, **options,
     }  # fmt: skip
-    return tune(hyper=hyper, **given)
+    problem, given = split(given.pop("system"), given.pop("examples"), hyper, **given)
+    return tune(problem=problem, **given)
 
 
 @pytest.mark.long
@@ -32,7 +34,7 @@ def test_finds_the_best_rate_from_several_starts():
     # w_T = w_0 (1 - 2 rate)^T is 0, for all seeds, at rate 1/2
     hyper = hyper_grid(descent.hyper, rate=[0.1, 0.8], quartic=[0.0])
     done = []
-    found = tuned(hyper, grid=2, steps=1, iterations=120, advance=done.append)
+    found = tuned(hyper, grid_ndim=2, steps=1, iterations=120, callback=done.append)
     assert done == [1] * 121
     np.testing.assert_allclose(found.hyper["rate"], 0.5, rtol=1e-2)
     assert found.values.shape == (2, 1, 121)
@@ -44,7 +46,8 @@ def test_finds_the_best_rate_from_several_starts():
     # each value is the objective's mean at the hyperparameters beside it
     for place in (0, 3):
         at = {name: leaf[0, 0, place] for name, leaf in found.hypers.items()}
-        run = ensemble(descent.SYSTEM, descent.EXAMPLES, at, KEY, seeds=4, steps=1)
+        problem = TrainingProblem(descent.SYSTEM, descent.EXAMPLES, at, steps=1)
+        run = ensemble(problem, KEY, seeds=4)
         wanted = np.mean(np.asarray(run.state) ** 2) / 2
         np.testing.assert_allclose(found.values[0, 0, place], wanted, rtol=1e-4)
 
@@ -59,10 +62,17 @@ def test_rules_reach_a_target_and_each_seed_its_own():
     system = Neurashed(graph)
     examples = system.prepare(inputs.x, inputs.y)
     rules = Rules(Geometric(1.1), Geometric(0.9))
+    problem = TrainingProblem(system, examples, rules, steps=50)
     found = tune(
-        missed, system, examples, rules, KEY, seeds=3, steps=50, optimiser=optax.adam(0.05),
-        iterations=80, per_seed=True, lanes=4,
-    )  # fmt: skip
+        missed,
+        problem,
+        KEY,
+        seeds=3,
+        optimiser=optax.adam(0.05),
+        iterations=80,
+        per_seed=True,
+        vmap_size=4,
+    )
     assert found.values.shape == (3, 81)
     assert np.all(found.values[:, 0] > 1)
     assert np.all(found.values[:, -1] < 1e-2)
@@ -75,9 +85,9 @@ def test_rules_reach_a_target_and_each_seed_its_own():
 
 @pytest.mark.long
 def test_each_seed_is_tuned_as_if_alone():
-    together = tuned(per_seed=True, seeds=3, first_seed=1, lanes=4)
+    together = tuned(per_seed=True, seeds=3, first_seed=1, vmap_size=4)
     for seed in range(3):
-        alone = tuned(seeds=1, first_seed=1 + seed, lanes=4)
+        alone = tuned(seeds=1, first_seed=1 + seed, vmap_size=4)
         np.testing.assert_allclose(together.values[seed], alone.values, rtol=1e-6)
         np.testing.assert_allclose(together.hypers["rate"][seed], alone.hypers["rate"], rtol=1e-6)
 
@@ -95,9 +105,8 @@ def test_seeds_that_run_away_are_left_out_and_flagged():
     found = tuned(descent.hyper(0.1, 1.5), seeds=32, steps=40, iterations=1)
     gone = np.asarray(found.status[:, 0]) == 1
     assert 0 < gone.sum() < 32
-    run = ensemble(
-        descent.SYSTEM, descent.EXAMPLES, descent.hyper(0.1, 1.5), KEY, seeds=32, steps=40
-    )
+    problem = TrainingProblem(descent.SYSTEM, descent.EXAMPLES, descent.hyper(0.1, 1.5), steps=40)
+    run = ensemble(problem, KEY, seeds=32)
     np.testing.assert_array_equal(run.status, gone)
     wanted = np.mean(np.asarray(run.state)[~gone] ** 2) / 2
     np.testing.assert_allclose(found.values[0], wanted, rtol=1e-4)
@@ -126,7 +135,7 @@ def test_a_gradient_that_is_not_finite_is_no_divergence_and_its_value_stays():
 
     with pytest.warns(UserWarning, match="4 gradients are not finite: .*eps_root"):
         found = tuned(start, objective=root, steps=1, iterations=2, bounds=REALS)
-    np.testing.assert_array_equal(found.status, GRADIENT_NOT_FINITE)
+    np.testing.assert_array_equal(found.status, RunStatus.GRADIENT_NOT_FINITE)
     np.testing.assert_array_equal(found.values, 0)
     np.testing.assert_allclose(found.hypers["rate"], 0.5, rtol=1e-6)
 

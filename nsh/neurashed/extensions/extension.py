@@ -72,9 +72,9 @@ class Extension(System):
         """See the inner system."""
         return self.inner.features(state.inner, example)
 
-    def healthy(self, state: Extended) -> Bool[Array, ""]:
+    def is_finite(self, state: Extended) -> Bool[Array, ""]:
         """See the inner system."""
-        return self.inner.healthy(state.inner)
+        return self.inner.is_finite(state.inner)
 
     def settled(self, state: Extended) -> Extended:
         """See the inner system."""
@@ -96,6 +96,12 @@ class Extension(System):
         for name in hyper.intervals:
             require_scalar(name, getattr(hyper, name))
         self.inner.check(hyper.inner, steps)
+
+    def check_grid(self, hyper: Any, steps: int, shape: tuple[int, ...]) -> None:
+        """See `System.check_grid`: numbers of its own have no bad values, so one point will do."""
+        first = (0,) * len(shape)
+        self.check(jax.tree.map(lambda leaf: np.asarray(leaf)[first], hyper), steps)
+        self.inner.check_grid(hyper.inner, steps, shape)
 
 
 class ExtensionHyper(eqx.Module):

@@ -11,7 +11,7 @@ import oracle
 import pytest
 from oracle_graphs import to_nsh
 
-from nsh import Geometric, Neurashed, Rules, WithReplacement, train
+from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement, train
 from nsh.neurashed import Constant, NeurashedState, Pathways
 from nsh.neurashed.extensions import (
     EdgeFiring,
@@ -115,7 +115,11 @@ def test_edges_that_fire_can_be_counted_and_composed(key, relative_tolerance):
     examples = system.prepare(X, np.array(LABELS))
     ways = (None, ClosedForm(), ParallelInTime())
     runs = [
-        train(system, examples, RULES, key, steps=9, sampler=WithReplacement(2), method=way).state
+        train(
+            TrainingProblem(system, examples, RULES, steps=9, sampler=WithReplacement(2)),
+            key,
+            method=way,
+        ).state
         for way in ways
     ]
     for run in runs[1:]:

@@ -3,6 +3,7 @@
 # wrong types are the point of some
 # pyright: reportArgumentType=false
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,18 @@ import numpy as np
 import pytest
 from derivatives import check_three_ways
 
-from nsh import Geometric, Graph, Neurashed, Rules, SaveAt, WithReplacement, ensemble, train
-from nsh.bounds import from_reals, to_reals
+from nsh import (
+    Geometric,
+    Graph,
+    Neurashed,
+    Rules,
+    SaveAt,
+    TrainingProblem,
+    WithReplacement,
+    ensemble,
+    train,
+)
+from nsh.bounds import constrain, unconstrain
 from nsh.neurashed import NeurashedState, Pathways, figure1
 from nsh.neurashed.extensions import (
     EdgeFiring,
@@ -55,10 +66,12 @@ def test_switched_off_it_is_neurashed_to_the_bit_and_each_switch_changes_it(key)
         nested(faded=0.9),
     ]
     grid = jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
-    how = {"seeds": 3, "steps": 12, "sampler": WithReplacement(2)}
+    how: dict[str, Any] = {"steps": 12, "sampler": WithReplacement(2)}
     examples = PLAIN.prepare(INPUTS.x, INPUTS.y)
-    expected = ensemble(PLAIN, examples, RULES, key, **how).state
-    found = model_state(ensemble(ALL, examples, grid, key, grid=1, **how).state)
+    plain = TrainingProblem(PLAIN, examples, RULES, **how)
+    expected = ensemble(plain, key, seeds=3).state
+    extended = TrainingProblem(ALL, examples, grid, grid_ndim=1, **how)
+    found = model_state(ensemble(extended, key, seeds=3).state)
     assert np.all(np.asarray(found.iteration) == 12)
     for place in range(len(points)):
         own = np.asarray(found.log_amplification[place]), np.asarray(found.log_weight[place])
@@ -76,16 +89,15 @@ def test_graphs_of_two_levels_have_states_without_numbers(place, key):
     graph = Graph.from_nodes(2, [], [[0, 1]])
     system = (EdgeFiring(graph), Rewiring(Neurashed(graph)))[place]
     hyper = (RULES, RewiringHyper(RULES, 3, 0.1))[place]
-    examples, how = system.prepare([[1, 0]], [0]), {"steps": 4, "save": SaveAt(every=2)}
-    together = ensemble(system, examples, hyper, key, seeds=3, lanes=2, **how)
-    alone = train(system, examples, hyper, jax.random.fold_in(key, 2), **how)
+    examples = system.prepare([[1, 0]], [0])
+    problem = TrainingProblem(system, examples, hyper, steps=4, save=SaveAt(every=2))
+    together = ensemble(problem, key, seeds=3, vmap_size=2)
+    alone = train(problem, jax.random.fold_in(key, 2))
     assert min(leaf.size for leaf in jax.tree.leaves(alone.state)) == 0
     for ours, theirs in ((together.state, alone.state), (together.saved, alone.saved)):
         jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[2], b), ours, theirs)
     if place == 0:
-        parallel = train(
-            system, examples, hyper, jax.random.fold_in(key, 2), method=ParallelInTime(), **how
-        )
+        parallel = train(problem, jax.random.fold_in(key, 2), method=ParallelInTime())
         np.testing.assert_allclose(
             parallel.saved.log_weight, alone.saved.log_weight, rtol=0, atol=1e-5
         )
@@ -96,7 +108,7 @@ def test_thinned_steps_compose_and_are_the_same_in_parallel(key, relative_tolera
     system = RandomPathways(PLAIN)
     examples, hyper = system.prepare(INPUTS.x, INPUTS.y), RandomPathwaysHyper(RULES, 0.4)
     runs = [
-        train(system, examples, hyper, key, steps=9, method=method)
+        train(TrainingProblem(system, examples, hyper, steps=9), key, method=method)
         for method in (None, ParallelInTime())
     ]
     states = [model_state(run.state) for run in runs]
@@ -134,8 +146,9 @@ def test_methods_that_do_not_apply_refuse_by_the_name_of_the_extension(key):
                 if isinstance(system.inner, Neurashed):
                     continue  # these do compose
                 name = "SoftFiring"
+            problem = TrainingProblem(system, examples, hyper, steps=3)
             with pytest.raises(ValueError, match=words.format(name)):
-                train(system, examples, hyper, key, steps=3, method=method)
+                train(problem, key, method=method)
 
 
 BAD = {
@@ -199,7 +212,7 @@ def test_bounds_are_those_of_all_layers():
     bounds = ALL.bounds(hyper)
     assert bounds.faded == bounds.inner.inner.rate == (0.0, 1.0)
     assert bounds.inner.frozen == (0.0, math.inf)
-    back = from_reals(to_reals(hyper, bounds), bounds)
+    back = constrain(unconstrain(hyper, bounds), bounds)
     for found, given in zip(jax.tree.leaves(back), jax.tree.leaves(hyper), strict=True):
         np.testing.assert_allclose(found, given, rtol=1e-5)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from derivatives import x64
 
-from nsh import Run
+from nsh import Run, TrainingProblem
 from nsh.theory.two_layer import Symmetric, TwoLayer
 from nsh.training import FullBatch, hypergradient
 
@@ -30,13 +30,13 @@ def test_derivative_of_the_test_error_by_the_dial():
 
         def at(alpha):
             hyper = {"alpha": jnp.asarray(alpha), "learning_rate": jnp.full(len(DIAL), 0.5)}
-            return hypergradient(
-                error, system, examples, hyper, jax.random.key(0), seeds=3, steps=8,
-                sampler=FullBatch(), grid=1, lanes=1,
-            )  # fmt: skip
+            problem = TrainingProblem(
+                system, examples, hyper, steps=8, sampler=FullBatch(), grid_ndim=1
+            )
+            return hypergradient(error, problem, jax.random.key(0), seeds=3, vmap_size=1)
 
         found, below, above = (at(DIAL + h) for h in (0, -EPSILON, EPSILON))
-        assert bool(jnp.all(found.usable))
+        assert bool(jnp.all(found.valid))
         slopes = np.asarray(found.gradient["alpha"])
         differences = np.asarray(above.value - below.value) / (2 * EPSILON)
         np.testing.assert_allclose(slopes, differences, rtol=1e-6, atol=1e-9)

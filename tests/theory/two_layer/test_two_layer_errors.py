@@ -10,7 +10,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from nsh import train
+from nsh import TrainingProblem
 from nsh.theory.two_layer import (
     Density,
     FromArrays,
@@ -256,4 +256,4 @@ def test_bad_networks_and_data_are_refused(case):
 def test_bad_hyperparameters_are_refused(case):
     hyper, message = BAD_HYPER[case]
     with pytest.raises(ValueError, match=message):
-        train(network(), network().prepare(X, Y), hyper, jax.random.key(0), steps=1)
+        TrainingProblem(network(), network().prepare(X, Y), hyper, steps=1)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from derivatives import check_three_ways, x64
 
-from nsh import SaveAt, ensemble, hyper_grid, measure, train
+from nsh import SaveAt, TrainingProblem, ensemble, hyper_grid, measure, train
 from nsh.theory.two_layer import (
     FromArrays,
     Independent,
@@ -89,7 +90,8 @@ def test_gradient_descent_is_that_by_hand(trained, loss, y, slope):
     with x64(True):
         network = tanh_network(trained=trained, loss=loss)
         examples = network.prepare(X, y)
-        run = train(network, examples, HYPER, KEY, steps=4, sampler=FullBatch())
+        problem = TrainingProblem(network, examples, HYPER, steps=4, sampler=FullBatch())
+        run = train(problem, KEY)
         u, theta = by_hand(y, 4, trained, slope)
         np.testing.assert_allclose(run.state.u, u, rtol=1e-10)
         np.testing.assert_allclose(run.state.theta, theta, rtol=1e-10)
@@ -213,7 +215,8 @@ def test_derivatives_by_all_hyperparameters_three_ways():
     def loss(hyper):
         network = tanh_network(start=Symmetric(6), outputs=1)
         examples = network.prepare(X, Y[:, 0])
-        run = train(network, examples, hyper, KEY, steps=20, sampler=WithReplacement(3))
+        problem = TrainingProblem(network, examples, hyper, steps=20, sampler=WithReplacement(3))
+        run = train(problem, KEY)
         f = jax.vmap(network.logits, (None, 0))(run.state, examples)
         return jnp.mean((f - examples.y) ** 2)
 
@@ -225,31 +228,43 @@ def test_derivatives_by_all_hyperparameters_three_ways():
 def test_ensembles_repeat_single_runs_and_compile_once(caplog):
     network = TwoLayer(2, Independent(7))
     examples = network.prepare(X, Y[:, 0])
-    options = {"steps": 5, "sampler": WithReplacement(2)}
+    options: dict[str, Any] = {"steps": 5, "sampler": WithReplacement(2)}
 
     def runs(alphas):
         hyper = hyper_grid(
             lambda alpha: {"alpha": alpha, "learning_rate": 0.1, "temperature": 0.1}, alpha=alphas
         )
-        return ensemble(network, examples, hyper, KEY, seeds=3, grid=1, **options)
+        problem = TrainingProblem(network, examples, hyper, grid_ndim=1, **options)
+        return ensemble(problem, KEY, seeds=3)
 
     many = runs([1.0, 2.0])
     assert many.state.u.shape == (2, 3, 7, 1)
     hyper = {"alpha": 2.0, "learning_rate": 0.1, "temperature": 0.1}
-    one = train(network, examples, hyper, jax.random.fold_in(KEY, 1), **options)
+    problem = TrainingProblem(network, examples, hyper, **options)
+    one = train(problem, jax.random.fold_in(KEY, 1))
     np.testing.assert_allclose(many.state.theta[1, 1], one.state.theta, rtol=1e-5)
     with jax.log_compiles():
         runs([3.0, 4.0])
-    assert not re.findall("_members", caplog.text)
+    assert not re.findall("_train_some", caplog.text)
 
 
 def test_is_measured_like_every_system():
     network = tanh_network(loss=softmax_cross_entropy)
     examples, labels = network.prepare(X, LABELS), jnp.asarray(LABELS)
-    run = train(network, examples, HYPER, KEY, steps=50, sampler=FullBatch(),
-                save=SaveAt(lambda now: measure.accuracy(
-                    jax.vmap(network.logits, (None, 0))(now.state, examples), labels), every=25),
-                )  # fmt: skip
+    problem = TrainingProblem(
+        network,
+        examples,
+        HYPER,
+        steps=50,
+        sampler=FullBatch(),
+        save=SaveAt(
+            lambda now: measure.accuracy(
+                jax.vmap(network.logits, (None, 0))(now.state, examples), labels
+            ),
+            every=25,
+        ),
+    )
+    run = train(problem, KEY)
     assert run.saved[-1] >= run.saved[0]
     seen = measure.observe(network, run.state, examples)
     assert seen.features[0].shape == (6, 5)
@@ -261,7 +276,8 @@ def test_is_measured_like_every_system():
 def test_a_diverged_network_is_reported():
     network = TwoLayer(2, Symmetric(6), activation="linear")
     examples = network.prepare(X, Y[:, 0])
-    run = train(network, examples, {"alpha": 1.0, "learning_rate": 1e6}, KEY, steps=30)
+    problem = TrainingProblem(network, examples, {"alpha": 1.0, "learning_rate": 1e6}, steps=30)
+    run = train(problem, KEY)
     assert run.status == 1
 
 

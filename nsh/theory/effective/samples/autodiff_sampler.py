@@ -16,7 +16,7 @@ from nsh._checks import is_concrete, require, require_integer
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.samples.sampler import checked_x2
 from nsh.theory.effective.samples.seeds import over_seeds, standard_normals
-from nsh.training.members import Device
+from nsh.training.ensemble import Device
 
 
 class NetworkSamples(eqx.Module):
@@ -40,7 +40,7 @@ def network_samples(
     outputs: int = 2,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
-    advance: Callable[[int], Any] | None = None,
+    callback: Callable[[int], Any] | None = None,
 ) -> NetworkSamples:
     """Samples of what the theory is about, by its definition: the check of all the rest.
 
@@ -57,7 +57,7 @@ def network_samples(
         require(outputs <= min(widths, default=outputs), "outputs", outputs, "<= the width")
     return over_seeds(
         _sample, (architecture, x2, outputs), key,
-        seeds=seeds, chunk=chunk, devices=devices, advance=advance,
+        seeds=seeds, chunk=chunk, devices=devices, callback=callback,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.samples.conditioned_matrix import ConditionedMatrix
 from nsh.theory.effective.samples.sampler import Layers, SampledNetwork, backward, forward
 from nsh.theory.effective.samples.seeds import over_seeds, standard_normals
-from nsh.training.members import Device
+from nsh.training.ensemble import Device
 
 
 class DntkSamples(eqx.Module):
@@ -37,7 +37,7 @@ def dntk_samples(
     padded: int | None = None,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
-    advance: Callable[[int], Any] | None = None,
+    callback: Callable[[int], Any] | None = None,
 ) -> DntkSamples:
     """Samples of the dNTK's correlations with the output, in O(width depth) a network.
 
@@ -52,7 +52,7 @@ def dntk_samples(
     """
     return over_seeds(
         _sample, SampledNetwork(architecture, x2, padded), key,
-        seeds=seeds, chunk=chunk, devices=devices, advance=advance,
+        seeds=seeds, chunk=chunk, devices=devices, callback=callback,
     )  # fmt: skip
 
 

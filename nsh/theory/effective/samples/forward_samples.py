@@ -14,7 +14,7 @@ from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.means import first_layer, later_layers
 from nsh.theory.effective.samples.sampler import SampledNetwork
 from nsh.theory.effective.samples.seeds import over_seeds
-from nsh.training.members import Device
+from nsh.training.ensemble import Device
 
 
 class ForwardSamples(eqx.Module):
@@ -42,7 +42,7 @@ def forward_samples(
     padded: int | None = None,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
-    advance: Callable[[int], Any] | None = None,
+    callback: Callable[[int], Any] | None = None,
 ) -> ForwardSamples:
     """Independent networks, one a seed, in O(width depth) each; leaves [seeds, layers].
 
@@ -53,7 +53,7 @@ def forward_samples(
     """
     shared = SampledNetwork(architecture, x2, padded), jnp.stack(first_layer(architecture, x2))
     return over_seeds(
-        _sample, shared, key, seeds=seeds, chunk=chunk, devices=devices, advance=advance
+        _sample, shared, key, seeds=seeds, chunk=chunk, devices=devices, callback=callback
     )
 
 

@@ -16,7 +16,7 @@ from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.means import as_x2
 from nsh.theory.effective.samples.conditioned_matrix import ConditionedMatrix
 from nsh.theory.effective.samples.seeds import over_seeds, standard_normals
-from nsh.training.members import Device
+from nsh.training.ensemble import Device
 
 
 class Samples(eqx.Module):
@@ -84,7 +84,7 @@ def output_samples(
     padded: int | None = None,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
-    advance: Callable[[int], Any] | None = None,
+    callback: Callable[[int], Any] | None = None,
 ) -> Samples:
     """Exact samples of `outputs` outputs and their NTK, in O(width depth) a network.
 
@@ -101,7 +101,7 @@ def output_samples(
     require_integer("outputs", outputs, 2)
     return over_seeds(
         _sample, (SampledNetwork(architecture, x2, padded), outputs), key,
-        seeds=seeds, chunk=chunk, devices=devices, advance=advance,
+        seeds=seeds, chunk=chunk, devices=devices, callback=callback,
     )  # fmt: skip
 
 

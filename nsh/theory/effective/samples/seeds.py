@@ -1,4 +1,4 @@
-"""Random networks as a seed ensemble: one network a seed, in lanes, chunks and on all devices."""
+"""Random networks as a seed ensemble: one network a seed, in chunks and on all devices."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from nsh._checks import MOST, require_integer, require_key
-from nsh.training.ensemble import checked_devices
-from nsh.training.members import Device, map_members, shares
+from nsh.training.ensemble import Device, Members, checked_devices, padded
 
-LANES = 64  # networks vmapped together
+VMAP_SIZE = 64  # networks vmapped together
 
 
 def over_seeds(
@@ -27,29 +26,29 @@ def over_seeds(
     seeds: int,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
-    advance: Callable[[int], Any] | None = None,
+    callback: Callable[[int], Any] | None = None,
 ) -> PyTree:
     """``sample(shared, fold_in(key, i))`` for i < seeds, with leading axis [seeds].
 
     The machinery of `nsh.training.ensemble`, without its training: `chunk`, `devices` and
-    `advance` as there, and seed i is bitwise the same whatever they and `seeds` are.
+    `callback` as there, and seed i is bitwise the same whatever they and `seeds` are.
     Raises `ValueError` on bad input.
     """
     require_key(key)
     require_integer("seeds", seeds, 1, MOST)
     chunk = seeds if chunk is None else require_integer("chunk", chunk, 1)
-    # two groups of lanes or more a device: XLA would dissolve a loop over one, and round otherwise
-    size, devices = shares(min(chunk, seeds), 2 * LANES, checked_devices(devices))
-    parts = []
+    # two groups to vmap or more a device: XLA would dissolve a loop over one, and round otherwise
+    size, devices = padded(min(chunk, seeds), 2 * VMAP_SIZE, checked_devices(devices))
+    # any seed may be asked for, so that one program serves all numbers of seeds
+    members, parts = Members(jnp.zeros((), jnp.int32), (), MOST, VMAP_SIZE, devices), []
     for first in range(0, seeds, chunk):
         count = min(chunk, seeds - first)
-        numbers = first + jnp.arange(size, dtype=jnp.int32)
-        result = _sampled(sample, shared, key, numbers, devices)
+        result = _sampled(sample, shared, key, members, members.indices(first, size))
         part = jax.tree.map(lambda leaf, count=count: leaf[:count], result)
         parts.append(part if chunk >= seeds else jax.device_get(part))
-        if advance is not None:
+        if callback is not None:
             jax.block_until_ready(part)
-            advance(count)
+            callback(count)
     return parts[0] if len(parts) == 1 else jax.tree.map(lambda *p: np.concatenate(p), *parts)
 
 
@@ -58,14 +57,13 @@ def _sampled(
     sample: Callable[[Any, Array], PyTree],
     shared: PyTree,
     key: Key[Array, ""],
-    numbers: Int[Array, " size"],
-    devices: tuple[Device, ...],
+    members: Members,
+    indices: Int[Array, " size"],
 ) -> PyTree:
-    def one(given: Any, number: Int[Array, ""]) -> PyTree:
-        shared, key = given
-        return sample(shared, jax.random.fold_in(key, number))
+    def one(shared: PyTree, _: PyTree, key: Key[Array, ""]) -> PyTree:
+        return sample(shared, key)
 
-    return map_members(one, (shared, key), numbers, LANES, devices)
+    return members.map_some(one, shared, None, key, indices)
 
 
 def standard_normals(

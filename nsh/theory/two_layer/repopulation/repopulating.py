@@ -146,9 +146,9 @@ class Repopulating(System):
         """The hidden layer ``s(theta_j . x)``."""
         return self.network.features(state.particles, example)
 
-    def healthy(self, state: Population) -> Bool[Array, ""]:
+    def is_finite(self, state: Population) -> Bool[Array, ""]:
         """Whether all numbers are finite."""
-        return self.network.healthy(state.particles)
+        return self.network.is_finite(state.particles)
 
 
 def _of_network(hyper: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from derivatives import check_three_ways
 from jax.tree_util import Partial
 
-from nsh import train
+from nsh import TrainingProblem, train
 from nsh.networks import MLP, Network
 from nsh.theory.effective.architecture import Architecture, standard_rates
 from nsh.theory.effective.samples.empirical import (
@@ -156,7 +156,8 @@ def test_derivative_by_inputs_and_parameters():
 def test_kernel_after_training():
     system = Network(mlp_of, optax.sgd)
     examples = system.prepare(X, np.array([0, 1, 0, 1, 1]))
-    run = train(system, examples, {"learning_rate": 0.5}, jax.random.key(0), steps=20)
+    problem = TrainingProblem(system, examples, {"learning_rate": 0.5}, steps=20)
+    run = train(problem, jax.random.key(0))
     before, after = mlp_of(jax.random.key(0)), system.module(run.state)
     kernel = empirical_ntk(after, floats(X), floats(Z))
     np.testing.assert_allclose(kernel, by_hand(after), rtol=1e-4, atol=1e-4)

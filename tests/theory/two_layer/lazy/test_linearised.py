@@ -1,5 +1,6 @@
 """Linearised training against closed forms, and as a System like any other."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from derivatives import check_three_ways
 
-from nsh import FullBatch, SaveAt, ensemble, train
+from nsh import FullBatch, SaveAt, TrainingProblem, ensemble, train
 from nsh.theory.effective.prediction.dynamics import mse_dynamics
 from nsh.theory.two_layer import FromArrays, Independent, Symmetric, TwoLayer, softmax_cross_entropy
 from nsh.theory.two_layer.lazy.kernel import ntk
@@ -39,10 +40,10 @@ def train_all(system, examples, keys, alphas: Any = HYPER["alpha"]):
 
     def one(key, alpha):
         hyper = {"alpha": alpha, "learning_rate": ETA}
-        return train(
-            system, examples, hyper, key, steps=STEPS, sampler=FullBatch(),
-            save=SaveAt(seen, every=10),
-        )  # fmt: skip
+        problem = TrainingProblem(
+            system, examples, hyper, steps=STEPS, sampler=FullBatch(), save=SaveAt(seen, every=10)
+        )
+        return train(problem, key)
 
     return jax.vmap(one)(keys, jnp.broadcast_to(jnp.asarray(alphas, float), keys.shape))
 
@@ -52,7 +53,7 @@ def test_is_what_the_closed_form_says():
     network = TwoLayer(3, Independent(8), activation="erf")
     system = Linearised(network)
     run = train_all(system, system.prepare(X, Y), jax.random.split(KEY, 3))
-    found, steps = np.asarray(run.saved)[..., 0], run.steps[0]  # [seed, time, input], [time]
+    found, steps = np.asarray(run.saved)[..., 0], run.times[0]  # [seed, time, input], [time]
     for seed in range(3):
         start = jax.tree.map(lambda leaf, seed=seed: leaf[seed], run.state.start)
         begin = found[seed, 0]
@@ -114,12 +115,13 @@ def loss(run):
 @pytest.mark.long
 def test_hypergradients():
     examples = SYSTEM.prepare(X, Y)
-    how = {"seeds": 1, "steps": STEPS, "sampler": FullBatch()}
-    found = hypergradient(loss, SYSTEM, examples, HYPER, KEY, **how)
-    assert bool(jnp.all(found.usable))
+    problem = TrainingProblem(SYSTEM, examples, HYPER, steps=STEPS, sampler=FullBatch())
+    found = hypergradient(loss, problem, KEY, seeds=1)
+    assert bool(jnp.all(found.valid))
     rates = jnp.array([1.02, 1.0, 0.98]) * ETA
     hypers = {"alpha": jnp.full_like(rates, 2.0), "learning_rate": rates}
-    state = ensemble(SYSTEM, examples, hypers, KEY, grid=1, **how).state
+    problem = dataclasses.replace(problem, hyper=hypers, grid_ndim=1)
+    state = ensemble(problem, KEY, seeds=1).state
     ends = jax.vmap(jax.vmap(lambda state: outputs(SYSTEM, state)[6:, 0]))(state)
     above, at, below = np.mean((np.asarray(ends)[:, 0] - 1) ** 2, axis=1)
     np.testing.assert_allclose(found.value, [at], rtol=1e-4)

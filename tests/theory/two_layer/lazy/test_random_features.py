@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from derivatives import check_three_ways
 
-from nsh import FullBatch, train
+from nsh import FullBatch, TrainingProblem, train
 from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.prediction import kernel_regression
 from nsh.theory.two_layer import FromArrays, Quadrature, Symmetric, TwoLayer
@@ -80,7 +80,8 @@ def test_training_the_readout_ends_at_least_squares_and_decay_at_ridge(width, al
     @jax.vmap
     def trained(decay):
         hyper = {"alpha": alpha, "learning_rate": 2.0, "decay_u": decay}
-        state = train(net, data, hyper, KEY, steps=20_000, sampler=FullBatch()).state
+        problem = TrainingProblem(net, data, hyper, steps=20_000, sampler=FullBatch())
+        state = train(problem, KEY).state
         features = random_features(net, state, np.concatenate([X, Z]))
         f = jax.vmap(net.output, (None, 0))(state, jnp.asarray(np.concatenate([X, Z]), float))
         fit = ridge_regression(features[:6], Y, ridge=6 * decay)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nsh import SaveAt, ensemble, train
+from nsh import SaveAt, TrainingProblem, ensemble, train
 from nsh.theory.two_layer import FromArrays, Independent, Quadrature, TwoLayer
 from nsh.theory.two_layer.mean_field.fokker_planck import fokker_planck
 from nsh.theory.two_layer.mean_field.free_energy import free_energy
@@ -54,10 +54,15 @@ def test_without_data_it_is_ornstein_and_uhlenbecks_process_at_any_alpha():
 
 @pytest.mark.long
 def test_many_noisy_particles_have_its_moments_on_the_way():
-    members = ensemble(
-        NETWORK, EXAMPLES, HYPER, jax.random.key(1), seeds=6, steps=40, sampler=FullBatch(),
+    problem = TrainingProblem(
+        NETWORK,
+        EXAMPLES,
+        HYPER,
+        steps=40,
+        sampler=FullBatch(),
         save=SaveAt(second_moments, every=8),
-    )  # fmt: skip
+    )
+    members = ensemble(problem, jax.random.key(1), seeds=6)
     found = np.asarray(members.saved)[:, 1:]  # [seed, time, coordinate]
     _, _, expected = course(Density.normal(GRID), EXAMPLES, HYPER)
     error = found.std(0, ddof=1) / np.sqrt(len(found))
@@ -109,11 +114,11 @@ NEAR = NETWORK.prepare(X / 2, 2 * np.sin(X[:, 0]))
 @functools.cache
 def trained_output(start, seeds=None):
     network = TwoLayer(1, start, activation="tanh")
-    options = {"steps": 10, "sampler": FullBatch()}
+    problem = TrainingProblem(network, NEAR, DESCENT, steps=10, sampler=FullBatch())
     if seeds is None:
-        ends = train(network, NEAR, DESCENT, jax.random.key(0), **options).state
+        ends = train(problem, jax.random.key(0)).state
         return np.asarray(jax.vmap(network.output, (None, 0))(ends, NEAR.x))[:, 0]
-    ends = ensemble(network, NEAR, DESCENT, jax.random.key(0), seeds=seeds, **options).state
+    ends = ensemble(problem, jax.random.key(0), seeds=seeds).state
     outputs = jax.vmap(jax.vmap(network.output, (None, 0)), (0, None))(ends, NEAR.x)
     return np.asarray(outputs)[..., 0]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
-from nsh import ensemble, train
+from nsh import TrainingProblem, ensemble, train
 from nsh.theory.two_layer import Independent, Repopulating, TwoLayer, optimal_distribution
 from nsh.training import FullBatch, SaveAt
 
@@ -23,8 +23,8 @@ SAVE = SaveAt(every=1)
 
 def ran(**own):
     hyper = PLAIN | own
-    return train(SYSTEM, EXAMPLES, hyper, jax.random.key(1), steps=STEPS, sampler=FullBatch(),
-                 save=SAVE)  # fmt: skip
+    problem = TrainingProblem(SYSTEM, EXAMPLES, hyper, steps=STEPS, sampler=FullBatch(), save=SAVE)
+    return train(problem, jax.random.key(1))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,8 @@ def test_without_jitter_copies_stay_together_and_with_it_they_do_not(course):
 
 def test_all_kept_is_plain_training():
     found = ran(kept=1.0, jitter=0.5).state.particles
-    plain = train(NETWORK, EXAMPLES, PLAIN, jax.random.key(1), steps=STEPS, sampler=FullBatch())
+    problem = TrainingProblem(NETWORK, EXAMPLES, PLAIN, steps=STEPS, sampler=FullBatch())
+    plain = train(problem, jax.random.key(1))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, plain.state)
 
 
@@ -101,8 +102,10 @@ def test_jitter_keeps_the_law_of_the_start():
 def test_ensembles():
     hyper = PLAIN | {"kept": jnp.array([0.0, 1.0]), "jitter": jnp.zeros(2)}
     hyper = {name: jnp.broadcast_to(jnp.asarray(a, float), 2) for name, a in hyper.items()}
-    many = ensemble(SYSTEM, EXAMPLES, hyper, jax.random.key(0), seeds=3, steps=EVERY, grid=1,
-                    sampler=FullBatch())  # fmt: skip
+    problem = TrainingProblem(
+        SYSTEM, EXAMPLES, hyper, steps=EVERY, sampler=FullBatch(), grid_ndim=1
+    )
+    many = ensemble(problem, jax.random.key(0), seeds=3)
     assert many.state.particles.u.shape == (2, 3, WIDTH, 1)
     assert not np.any(np.asarray(many.status))
     assert not np.allclose(many.state.particles.u[0], many.state.particles.u[1])
@@ -137,7 +140,7 @@ def test_readings_are_those_of_the_network_and_bad_input():
     np.testing.assert_array_equal(
         SYSTEM.features(state, one)[0], NETWORK.features(state.particles, one)[0]
     )
-    assert SYSTEM.healthy(state)
+    assert SYSTEM.is_finite(state)
     assert SYSTEM.bounds(PLAIN | {"jitter": 0.1})["jitter"] == (0.0, 1.0)
     for own, message in (
         ({"jitter": 1.5}, r"hyper\['jitter'\] = 1.5"),

@@ -1,6 +1,6 @@
-"""How many members of an ensemble to vmap together: `ensemble`'s default `lanes`, measured.
+"""How many members of an ensemble to vmap together: `ensemble`'s default `vmap_size`, measured.
 
-``python -m experiments.benchmarks.lanes`` trains each system with every number of lanes, one after
+``python -m experiments.benchmarks.vmap_size`` trains each system with every such number, one after
 the other and round after round, and prints medians with minimum and maximum.
 """
 
@@ -20,26 +20,24 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.harness.results import device
-from nsh import Geometric, Neurashed, Rules, WithReplacement, ensemble
+from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement, ensemble
 from nsh.networks import digit_cnn, digit_linear, digit_mlp, digits
 from nsh.neurashed import figure4, figure4_rules, random_hierarchy
-from nsh.training.ensemble import default_lanes
-from nsh.training.loop import make_plan
-from nsh.training.plan import as_arrays
+from nsh.training.ensemble import default_vmap_size
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What is timed."""
 
-    lanes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    vmap_sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     rounds: int = 3
-    """Timings of each number of lanes, interleaved."""
+    """Timings of each size, interleaved."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """An ensemble to train, and the number of lanes nsh would choose."""
+    """An ensemble to train, and the size that nsh would choose."""
 
     train: Callable[..., Any]
     chosen: int
@@ -71,12 +69,9 @@ def cases() -> dict[str, Case]:
 
 def _case(system: Any, x: Any, y: Any, hyper: Any, seeds: int, steps: int, batch: int) -> Case:
     examples = system.prepare(x, y)
-    train = partial(
-        ensemble, system, examples, hyper, jax.random.key(0), seeds=seeds, steps=steps,
-        sampler=WithReplacement(batch),
-    )  # fmt: skip
-    plan = make_plan(system, examples, as_arrays(hyper), steps, WithReplacement(batch), None)
-    return Case(train, default_lanes(plan))
+    problem = TrainingProblem(system, examples, hyper, steps=steps, sampler=WithReplacement(batch))
+    train = partial(ensemble, problem, jax.random.key(0), seeds=seeds)
+    return Case(train, default_vmap_size(problem))
 
 
 def main(config: Config) -> None:
@@ -86,24 +81,24 @@ def main(config: Config) -> None:
     for name, case in cases().items():
         times = _interleaved(case, config)
         best = min(statistics.median(values) for values in times.values())
-        table = Table(title=f"{name}: nsh takes {case.chosen} lanes", title_justify="left")
-        for column in ("lanes", "median (s)", "min", "max", "median / best"):
+        table = Table(title=f"{name}: nsh vmaps {case.chosen}", title_justify="left")
+        for column in ("vmap_size", "median (s)", "min", "max", "median / best"):
             table.add_column(column, justify="right")
-        for lanes, values in times.items():
+        for size, values in times.items():
             median = statistics.median(values)
             row = (median, min(values), max(values), median / best)
-            table.add_row(str(lanes), *(f"{value:.3f}" for value in row))
+            table.add_row(str(size), *(f"{value:.3f}" for value in row))
         console.print(table)
 
 
 def _interleaved(case: Case, config: Config) -> dict[int, list[float]]:
-    times: dict[int, list[float]] = {lanes: [] for lanes in config.lanes}
-    for lanes in config.lanes:
-        jax.block_until_ready(case.train(lanes=lanes).status)  # compiles
+    times: dict[int, list[float]] = {size: [] for size in config.vmap_sizes}
+    for size in config.vmap_sizes:
+        jax.block_until_ready(case.train(vmap_size=size).status)  # compiles
     for _ in range(config.rounds):
-        for lanes, values in times.items():
+        for size, values in times.items():
             start = time.perf_counter()
-            jax.block_until_ready(case.train(lanes=lanes).status)
+            jax.block_until_ready(case.train(vmap_size=size).status)
             values.append(time.perf_counter() - start)
     return times
 

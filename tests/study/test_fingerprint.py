@@ -18,8 +18,11 @@ from studies import small_study
 
 from nsh import Geometric, Rules
 from nsh.networks import digit_mlp
-from nsh.study.description import Description
-from nsh.study.identity import canonical, described, differences
+from nsh.study.fingerprint import Description, canonical, differences
+
+
+def fingerprint(value):
+    return Description().of(value)
 
 
 def doubled(x):
@@ -64,7 +67,7 @@ VALUES = [
     Geometric(1.5),
     Rules(Geometric(1.5), Geometric(0.5)),
     jax.ShapeDtypeStruct((2,), jnp.float32),
-    small_study().save,
+    small_study().problem.save,
     digit_mlp((4,)),
     digit_mlp((4, 4)),
     digit_mlp((4,), "relu"),
@@ -72,7 +75,7 @@ VALUES = [
 
 
 def test_different_values_have_different_descriptions():
-    texts = [canonical(described(value)) for value in VALUES]
+    texts = [canonical(fingerprint(value)) for value in VALUES]
     assert len(set(texts)) == len(texts)
     for text in texts:
         json.loads(text, parse_constant=lambda name: pytest.fail(name))
@@ -80,17 +83,17 @@ def test_different_values_have_different_descriptions():
 
 def test_equal_values_have_the_same_description():
     for _ in range(2):
-        assert described(scaled(2.0)) == described(scaled(2.0))
-        assert described(optax.adam(0.1)) == described(optax.adam(0.1))
-        assert described(jnp.arange(50)) == described(np.arange(50, dtype=jnp.arange(50).dtype))
+        assert fingerprint(scaled(2.0)) == fingerprint(scaled(2.0))
+        assert fingerprint(optax.adam(0.1)) == fingerprint(optax.adam(0.1))
+        assert fingerprint(jnp.arange(50)) == fingerprint(np.arange(50, dtype=jnp.arange(50).dtype))
     study = small_study()
-    assert described(study) == described(small_study())
-    assert described(study) != described(dataclasses.replace(study, seeds=6))
+    assert fingerprint(study) == fingerprint(small_study())
+    assert fingerprint(study) != fingerprint(dataclasses.replace(study, seeds=6))
 
 
 def test_where_a_function_stands_does_not_matter():
     moved = of_source("# a comment\n\n\ndef f(x): return x + 1")
-    assert described(moved) == described(of_source("def f(x): return x + 1"))
+    assert fingerprint(moved) == fingerprint(of_source("def f(x): return x + 1"))
 
 
 HELPERS = """
@@ -232,14 +235,14 @@ def test_differences_show_where_texts_differ():
     (line,) = differences({"grid": before}, {"grid": now})
     assert "69, 70, 71, 72" in line
     assert "69, 71, 71, 72" in line
-    floats = [described({"a": np.array(0.99, kind)}) for kind in ("float32", "float64")]
+    floats = [fingerprint({"a": np.array(0.99, kind)}) for kind in ("float32", "float64")]
     assert differences(*floats) == ["a.dtype: float32 there, float64 here"]
     assert differences({"a": True}, {"a": 1}) == ["a: true there, 1 here"]
 
 
 def test_differences_are_named():
-    before = described(small_study())
-    now = described(small_study(hyper=Rules(Geometric(1.07), Geometric(0.99)), seeds=7))
+    before = fingerprint(small_study())
+    now = fingerprint(small_study(hyper=Rules(Geometric(1.07), Geometric(0.99)), seeds=7))
     assert differences(before, before) == []
     found = differences(before, now)
     assert found[0] == "hyper.growth.factor: 1.06 there, 1.07 here"
@@ -249,4 +252,4 @@ def test_differences_are_named():
 
 def test_what_cannot_be_told_apart_is_refused():
     with pytest.raises(ValueError, match="object at"):
-        described({"a": object()})
+        fingerprint({"a": object()})

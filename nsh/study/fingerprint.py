@@ -1,4 +1,8 @@
-"""Values, and the code that they lead to, as JSON."""
+"""What a study is, as JSON: equal for two studies if and only if they compute the same.
+
+A fingerprint holds the values of a study and the code that they lead to (`Description`), and what
+else decides the numbers: releases, JAX's settings, the kind of device.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,17 @@ import fractions
 import functools
 import hashlib
 import importlib
+import importlib.metadata
 import inspect
 import json
 import math
+import os
 import pathlib
+import platform
 import re
 import types
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -24,6 +31,59 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsh.study import code
+from nsh.study.study import Study
+
+SHOWN = 60
+
+
+def canonical(description: Any) -> str:
+    """A description as JSON text, the same text for equal descriptions."""
+    return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def differences(before: Any, now: Any) -> list[str]:
+    """List differences of two descriptions, as ``field: before there, now here``."""
+    return [line for line in _differences(before, now, "") if line]
+
+
+def _differences(before: Any, now: Any, path: str) -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in sorted(before.keys() | now.keys()):
+            one, other = before.get(name, "nothing"), now.get(name, "nothing")
+            if _is_digest(one) and _is_digest(other):
+                yield "" if one == other else f"{path or name}: changed"
+            else:
+                # the numbers of an array are what its name stands for
+                yield from _differences(one, other, path if name == "values" else _join(path, name))
+    elif _is_nested(before) and _is_nested(now) and len(before) == len(now):
+        for i, (one, other) in enumerate(zip(before, now, strict=True)):
+            yield from _differences(one, other, f"{path}[{i}]")
+    elif canonical(before) != canonical(now):
+        values = f"{_short(before, now)} there, {_short(now, before)} here"
+        yield f"{path}: {values}" if path else values
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _short(value: Any, other: Any) -> str:
+    """At most 60 characters, those among them in which it differs from the other."""
+    text, against = (v if isinstance(v, str) else json.dumps(v) for v in (value, other))
+    if len(text) <= SHOWN:
+        return text
+    same = next((i for i, (a, b) in enumerate(zip(text, against, strict=False)) if a != b), 0)
+    start = max(0, min(same - SHOWN // 2, len(text) - SHOWN))
+    return "..." * (start > 0) + text[start : start + SHOWN] + "..." * (start + SHOWN < len(text))
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value)
+
 
 LARGEST_SHOWN = 16
 WRITTEN = (
@@ -145,11 +205,12 @@ class Description:
         within = dict(getattr(value, "__dict__", {}))
         if not code.is_of_package(type(value)):
             return sorted((within | code.slots(value)).items())
-        if not callable(value) or not hasattr(value, "__wrapped__"):
+        inner = getattr(value, "__wrapped__", None)
+        if not callable(value) or inner is None:
             return None
         # by `jax.jit`, `jax.custom_jvp`, `functools.cache`, ...
         rules = {n: v for n, v in within.items() if n[0] != "_" and callable(v)}
-        return sorted(({"wrapped": value.__wrapped__} | rules).items())
+        return sorted(({"wrapped": inner} | rules).items())
 
     def _function(self, value: types.FunctionType) -> Any:
         if code.has_installed_name(value):
@@ -160,8 +221,8 @@ class Description:
             found["closure"] = {n: self._of(v, name) for n, v in code.closed_over(value)}
         if of_package:
             self._meet(value.__globals__.get("__name__") or value.__module__)
-            if hasattr(value, "__wrapped__"):
-                inside = {} if value.__closure__ else {"wrapped": self._of(value.__wrapped__, name)}
+            if (inner := getattr(value, "__wrapped__", None)) is not None:
+                inside = {} if value.__closure__ else {"wrapped": self._of(inner, name)}
                 return found | inside
         else:
             found["code"] = code.digest(value.__code__)
@@ -221,15 +282,15 @@ class Description:
                     self._entry(f"{name}.{entry}", value)
         return {"module": name}
 
-    def _class(self, kind: type) -> str:
+    def _class(self, cls: type) -> str:
         """A class's name; it and its bases are looked at unless a package brought them."""
-        if code.is_of_package(kind):
-            return self._named(kind)
-        name = self._unique(_name(kind), kind)
+        if code.is_of_package(cls):
+            return self._named(cls)
+        name = self._unique(_name(cls), cls)
 
         def describe() -> Any:
-            bases = [self._class(base) for base in (*kind.__bases__, type(kind))]
-            return {"bases": bases} | {n: self._of(v, name) for n, v in sorted(code.body(kind))}
+            bases = [self._class(base) for base in (*cls.__bases__, type(cls))]
+            return {"bases": bases} | {n: self._of(v, name) for n, v in sorted(code.body(cls))}
 
         self._later(f"class {name}", describe)
         return name
@@ -250,8 +311,8 @@ class Description:
         known = self._names.setdefault(name, [])
         if not any(value is one for one in known):
             known.append(value)
-        place = next(i for i, one in enumerate(known) if one is value)
-        return f"{name}#{place + 1}" if place else name
+        index = next(i for i, one in enumerate(known) if one is value)
+        return f"{name}#{index + 1}" if index else name
 
     def _hidden(self, value: Any, reader: str) -> Any:
         if not reader:
@@ -289,3 +350,59 @@ def _name(value: Any) -> str:
 
 def _type_name(value: Any) -> str:
     return _name(type(value))
+
+
+PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "neurashed")
+SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_default_matmul_precision",
+    "jax_random_seed_offset",
+)
+OPTIMISED = "jax_disable_most_optimizations"
+# flags of XLA that change no number
+NEUTRAL = ("--xla_force_host_platform_device_count", "--xla_dump")
+
+
+def versions() -> dict[str, str]:
+    """Releases of Python and of the packages that decide the numbers, and nsh's own source."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found | {"nsh's source": code.source()[:16]}
+
+
+def settings() -> dict[str, Any]:
+    """Settings of JAX and XLA that change numbers, 64-bit floats first among them."""
+    flags = [f for f in os.environ.get("XLA_FLAGS", "").split() if not f.startswith(NEUTRAL)]
+    found = {name: getattr(jax.config, name) for name in SETTINGS}
+    return found | {OPTIMISED: jax.config.read(OPTIMISED), "XLA_FLAGS": sorted(flags)}
+
+
+def device_kind() -> str:
+    """Platform and kind of JAX's default device, however many there are of it."""
+    first = jax.devices()[0]
+    return f"{first.platform} ({first.device_kind})"
+
+
+def device() -> str:
+    """Kind and number of JAX's default devices, and the CPU cores at hand."""
+    return f"{len(jax.devices())} x {device_kind()}, {os.cpu_count()} CPU cores"
+
+
+def fingerprint(study: Study, description: Description | None = None) -> dict[str, Any]:
+    """Describe what must be the same for two runs to give the same bits and the same store."""
+    description = Description() if description is None else description
+    # the order of the axes is that of the arrays
+    configuration = description.of(study) | {"axes": list(study.grid)}
+    return {
+        "settings": settings(),
+        "versions": versions() | description.releases,
+        "device_kind": device_kind(),
+        "configuration": configuration,
+        "code": description.code,
+    }

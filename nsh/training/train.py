@@ -1,0 +1,65 @@
+"""Training one seed of any `System`, by any method."""
+
+from __future__ import annotations
+
+import equinox as eqx
+from jaxtyping import Array, Key, PyTree
+
+from nsh._checks import require, require_key
+from nsh.system import System
+from nsh.training.problem import (
+    Keys,
+    Method,
+    Result,
+    Run,
+    TrainingProblem,
+    as_arrays,
+    as_run,
+    check_method,
+)
+from nsh.training.sequential import Sequential
+
+
+def train(
+    problem: TrainingProblem,
+    key: Key[Array, ""],
+    *,
+    method: Method = Sequential(),  # noqa: B008, an immutable value
+) -> Run:
+    """Train one seed: ``state_{t+1} = system.step(state_t, batch_t, hyper, key_t)``.
+
+    `method`: how it is computed. The randomness of step t depends on `key` and t alone, never on
+    what is recorded. Compiled once for each system shape, number of steps, sampler, `save` and
+    method: other values of the hyperparameters compile nothing. `jit`, `vmap` and `grad` work on
+    it; see `nsh.training.hypergradient` for derivatives at less cost.
+
+    Raises `ValueError` on bad input, before compiling.
+    """
+    require_key(key)
+    check_method(method, problem)
+    require(problem.grid_ndim == 0, "grid_ndim", problem.grid_ndim, "0 for one run; use ensemble")
+    return as_run(_train(problem, method, key), problem)
+
+
+def start(system: System, hyper: PyTree, key: Key[Array, ""]) -> PyTree:
+    """The state before the first step of ``train(problem, key)``, up to rounding.
+
+    `train` splits `key` into one for the start and others for the mini-batches and steps, so
+    ``system.init(key, hyper)`` is another start. That of seed i of an ensemble is
+    ``start(system, hyper, jax.random.fold_in(key, i))``. Jittable, vmappable and differentiable as
+    the system is. Raises `ValueError` on bad input.
+    """
+    require_key(key)
+    hyper = as_arrays(hyper)
+    system.check(hyper, 0)
+    return _start(system, hyper, key)
+
+
+@eqx.filter_jit
+def _start(system: System, hyper: PyTree, key: Key[Array, ""]) -> PyTree:
+    return system.init(Keys.of(key).init, hyper)
+
+
+@eqx.filter_jit
+def _train(problem: TrainingProblem, method: Method, key: Key[Array, ""]) -> Result:
+    return method.run(problem, key)
