@@ -18,7 +18,7 @@ from experiments.harness.results import device
 from experiments.written_batches import Written
 from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement, ensemble, train
 from nsh.neurashed import Constant, figure4, figure4_rules, random_hierarchy, unpack
-from nsh.training import ClosedForm, Method
+from nsh.training import ClosedForm, Method, Sequential
 
 __all__ = ["cases", "device"]
 
@@ -131,7 +131,13 @@ def counted(data: Data, **sizes: Any) -> Work:
 
 
 def ours(
-    data: Data, method: Method | None = None, *, seeds: int, steps: int, batch: int, **sizes: Any
+    data: Data,
+    method: Method = Sequential(),  # noqa: B008, an immutable value
+    *,
+    seeds: int,
+    steps: int,
+    batch: int,
+    **sizes: Any,
 ) -> Work:
     """nsh's `ensemble`."""
     system, examples, rules = task(**sizes)

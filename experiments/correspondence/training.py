@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from nsh import Geometric, Neurashed, Rules, SaveAt, WithReplacement
+from nsh import Geometric, Neurashed, Rules, SaveAt, TrainingProblem, WithReplacement
 from nsh.correspondence.contributions import level_maps, outgoing_norms
 from nsh.measure import Noise, accuracy, effective_features, elasticity_matrix, information, observe
 from nsh.networks import Network
@@ -18,7 +18,7 @@ from nsh.neurashed import Constant, Graph
 from nsh.neurashed.pathway import unpack
 from nsh.neurashed.prepared import Pathways, class_ends, pathways_of
 from nsh.system import System
-from nsh.training import ClosedForm, Run, Sampler, Snapshot, train
+from nsh.training import ClosedForm, Run, Sampler, Sequential, Snapshot, train
 
 START = 0.005
 """All amplification factors and class weights before training."""
@@ -70,11 +70,16 @@ class Setting(eqx.Module):
         """One run, `run` = (key, batch size), recorded at equal intervals."""
         key, distinct = run
         probes = jax.tree.map(lambda leaf: leaf[self.probes], examples)
-        return train(
-            system, examples, hyper, key, steps=self.steps, sampler=Repeated(distinct, self.most),
+        problem = TrainingProblem(
+            system,
+            examples,
+            hyper,
+            steps=self.steps,
+            sampler=Repeated(distinct, self.most),
             save=SaveAt(Record(probes, test, self.test_labels), every=self.every),
-            method=ClosedForm() if isinstance(system, Neurashed) else None,
-        )  # fmt: skip
+        )
+        method = ClosedForm() if isinstance(system, Neurashed) else Sequential()
+        return train(problem, key, method=method)
 
 
 class Record(eqx.Module):

@@ -215,7 +215,7 @@ def _on_figure4(config: Config, extend: Any, progress: Progress) -> xr.Dataset:
     with progress(f"{way.names[-1]}, information", members) as advance:
         saved = jax.device_get(_watched(way, examples, save, run_key, config.seeds, steps))
         advance(members)
-    dims, times = ("way", "seed", "step"), np.asarray(save.times(steps))
+    dims, times = ("way", "seed", "step"), np.asarray(save.times_within(steps))
     bits = zip(("input", "label"), saved, strict=True)
     return xr.Dataset(
         {name: (dims, values, {"units": "bit"}) for name, values in bits},

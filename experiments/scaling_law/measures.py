@@ -72,8 +72,8 @@ class Batches(NamedTuple):
 
 
 def batches(sizes: Sequence[int]) -> Batches:
-    """Mini-batches of types drawn with replacement, as distinct sets (`WithReplacement.law`)."""
-    laws = [WithReplacement(size).law(TYPES) for size in sizes]
+    """Mini-batches of types drawn with replacement, as distinct sets (`Sampler.distribution`)."""
+    laws = [WithReplacement(size).distribution(TYPES) for size in sizes]
     members = max((sets for sets, _ in laws), key=len)
     # sets come in order of their size: those of a small batch are the first of a large one's
     return Batches(members, np.stack([np.pad(p, (0, len(members) - len(p))) for _, p in laws]))
