@@ -1,65 +1,135 @@
 """nsh: theories of deep learning as running, differentiable code.
 
-Top level: the `System` protocol, training and ensembles, and the neurashed model's own parts.
-`nsh.neurashed`, `nsh.networks` and `nsh.measure` hold the rest; `nsh.figures` needs the extra
-``neurashed[figures]`` and is imported on its own.
+Top level: what is used daily of graphs, rules, networks, training and measures, and the `System`
+protocol. `nsh.neurashed`, `nsh.networks`, `nsh.training` and `nsh.measure` hold the rest.
+`nsh.theory`, `nsh.correspondence`, `nsh.figures` and `nsh.study` are imported on their own.
 """
 
 from nsh import measure, networks, neurashed, training
 from nsh.citing import citation
+from nsh.measure import (
+    Noise,
+    accuracy,
+    cross_entropy,
+    effective_features,
+    elasticity,
+    elasticity_matrix,
+    level_information,
+    observe,
+    system_collapse,
+)
+from nsh.networks import (
+    CNN,
+    MLP,
+    Linear,
+    Network,
+    digits,
+)
 from nsh.neurashed import (
     Additive,
     Affine,
+    Constant,
     Geometric,
     Graph,
     Neurashed,
     Node,
     PerLevel,
+    Prototypes,
     Rules,
     Saturating,
+    Uniform,
+    feature_pathway,
+    random_hierarchy,
+    subgraph,
 )
-from nsh.system import Scaled, System, finite_logits, in_common_unit, log_probabilities
+from nsh.system import (
+    Scaled,
+    System,
+    Transition,
+    finite_logits,
+    in_common_unit,
+    log_probabilities,
+)
 from nsh.training import (
+    ClosedForm,
+    DirectSample,
     Epochs,
     FullBatch,
+    ParallelInTime,
     Run,
     SaveAt,
+    Sequential,
     TrainingProblem,
     WithReplacement,
     ensemble,
+    hessian,
     hyper_grid,
+    hypergradient,
+    mean_over_seeds,
+    sensitivity,
     train,
+    tune,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CNN",
+    "MLP",
     "Additive",
     "Affine",
+    "ClosedForm",
+    "Constant",
+    "DirectSample",
     "Epochs",
     "FullBatch",
     "Geometric",
     "Graph",
+    "Linear",
+    "Network",
     "Neurashed",
     "Node",
+    "Noise",
+    "ParallelInTime",
     "PerLevel",
+    "Prototypes",
     "Rules",
     "Run",
     "Saturating",
     "SaveAt",
     "Scaled",
+    "Sequential",
     "System",
     "TrainingProblem",
+    "Transition",
+    "Uniform",
     "WithReplacement",
+    "accuracy",
     "citation",
+    "cross_entropy",
+    "digits",
+    "effective_features",
+    "elasticity",
+    "elasticity_matrix",
     "ensemble",
+    "feature_pathway",
     "finite_logits",
+    "hessian",
     "hyper_grid",
+    "hypergradient",
     "in_common_unit",
+    "level_information",
     "log_probabilities",
+    "mean_over_seeds",
     "measure",
     "networks",
     "neurashed",
+    "observe",
+    "random_hierarchy",
+    "sensitivity",
+    "subgraph",
+    "system_collapse",
     "train",
     "training",
+    "tune",
 ]

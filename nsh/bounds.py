@@ -29,12 +29,23 @@ def unconstrain(hyper: PyTree, bounds: PyTree) -> PyTree:
     fields. Leaves that are not floating stay as they are.
     Differentiable; raises `ValueError` for a concrete p on an end of its interval (g- with
     factor 1, say), which no optimiser could leave, and for bounds that are none.
+
+    Example:
+        >>> from nsh.bounds import unconstrain
+        >>> float(unconstrain(jnp.asarray(0.5), (0.0, 1.0)))
+        0.0
     """
     return _map(_to_real, hyper, bounds)
 
 
 def constrain(free: PyTree, bounds: PyTree) -> PyTree:
-    """The inverse of `unconstrain`: hyperparameters within their bounds. Differentiable."""
+    """The inverse of `unconstrain`: hyperparameters within their bounds. Differentiable.
+
+    Example:
+        >>> from nsh.bounds import constrain
+        >>> constrain({"rate": jnp.asarray(0.0)}, {"rate": (0.0, 1.0)})["rate"].item()
+        0.5
+    """
     return _map(_from_real, free, bounds)
 
 
@@ -42,6 +53,12 @@ def intervals(hyper: PyTree, bounds: PyTree, others: Sequence[Any] | None = None
     """The interval of each leaf of `hyper`; of those that `bounds` does not name, from `others`.
 
     Raises `ValueError` for names that `hyper` does not have, and for missing ones without `others`.
+
+    Example:
+        >>> from nsh.bounds import intervals
+        >>> hyper, others = {"rate": 0.1, "scale": 2.0}, [(0.0, 1.0), (1.0, 9.0)]
+        >>> intervals(hyper, {"scale": (0.0, 4.0)}, others)
+        [(0.0, 1.0), (0.0, 4.0)]
     """
     allowed = "(low, high), two floats with low < high"
     return for_leaves(

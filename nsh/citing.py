@@ -26,6 +26,13 @@ def citation(*used: Any) -> None:
     docstrings, and those of the modules that they are in, name by its arXiv number; of a System of
     your own, what those of nsh's classes that it is made from do. Without any: nsh and the paper
     of neurashed (Su, arXiv 2112.09741). Raises `ValueError` for what is none of nsh's.
+
+    Example:
+        >>> nsh.citation()  # doctest: +ELLIPSIS
+        @misc{nsh,
+        ...
+        @article{su2021envisioning,
+        ...
     """
     texts = itertools.chain.from_iterable(map(_docstrings, used)) if used else [NEURASHED]
     numbers = {number for text in texts for number in ARXIV.findall(text)}

@@ -25,7 +25,13 @@ class FiringThreshold(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Above(FiringThreshold):
-    """The same threshold for all nodes; 0 is what "active" means for ReLU."""
+    """The same threshold for all nodes; 0 is what "active" means for ReLU.
+
+    Example:
+        >>> from nsh.correspondence import Above
+        >>> Above(0.0)(np.array([[-1.0, 2.0], [0.0, 1.0]])).tolist()
+        [[False, True], [False, True]]
+    """
 
     value: float = 0.0
 
@@ -43,6 +49,11 @@ class FractionOfRange(FiringThreshold):
 
     Nodes of any mean activation fire for some samples and not for others, some more often than
     others; one that never varies does not fire.
+
+    Example:
+        >>> from nsh.correspondence import FractionOfRange
+        >>> FractionOfRange(0.5)(np.array([[0.0], [1.0], [3.0], [4.0]])).ravel().tolist()
+        [False, False, True, True]
     """
 
     share: float = 0.5
@@ -61,6 +72,11 @@ class TopFraction(FiringThreshold):
     """The `share` of samples with a node's largest activations: above its quantile ``1 - share``.
 
     All nodes fire equally often, but for ties, such as ReLU's at 0, which fire less.
+
+    Example:
+        >>> from nsh.correspondence import TopFraction
+        >>> TopFraction(0.25)(np.array([[0.0], [1.0], [3.0], [4.0]])).ravel().tolist()
+        [False, False, False, True]
     """
 
     share: float = 0.25

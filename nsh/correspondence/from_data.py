@@ -60,6 +60,15 @@ def from_data(
     The defaults suit `nsh.networks.digits`: 328 nodes. Deterministic; on the host, not jittable.
     `FromData.quality` is of the samples given. Raises `ValueError` on bad data, a class without
     samples and choices that fit no graph; `ImportError` without scikit-learn.
+
+    Example:
+        Two binary inputs that tell the class:
+
+        >>> from nsh.correspondence import from_data
+        >>> x = np.array([[1.0, 0.0], [0.0, 1.0]] * 4)
+        >>> found = from_data(x, [0, 1] * 4, subclasses=1, typical=1)
+        >>> found.quality.recovered
+        1.0
     """
     x = require_numeric("x", x)
     require(x.ndim >= 2 and x.size > 0, "x.shape", x.shape, "[n, ...], not empty")

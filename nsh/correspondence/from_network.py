@@ -88,6 +88,14 @@ def from_network(
 
     Deterministic, on the host, not jittable. Raises `ValueError` on bad data and choices that do
     not fit the module, `ImportError` for clusters without scikit-learn.
+
+    Example:
+        >>> from nsh.correspondence import from_network
+        >>> from nsh.networks import MLP
+        >>> network = MLP((4, 6, 5, 2), key=jax.random.key(0))
+        >>> x = np.asarray(jax.random.normal(jax.random.key(1), (32, 4)))
+        >>> from_network(network, x, np.arange(32) % 2, fan_in=3).graph
+        Graph(levels=[6, 5], edges=15, classes=2, class_edges=10)
     """
     x = require_numeric("x", x)
     require(x.ndim >= 1 and len(x) > 0, "x.shape", x.shape, "[n, ...] with n >= 1")

@@ -20,6 +20,14 @@ def shuffled_edges(graph: Graph, seed: int) -> Graph:
     (Maslov and Sneppen, Science 296, 910 (2002)): 30 rounds in which each edge is offered a swap
     with chance 1/2. Edges to classes likewise. A level in which everything is wired to everything
     stays as it is. Deterministic in `seed`, an integer >= 0 (else `ValueError`); on the host.
+
+    Example:
+        >>> from nsh.correspondence import shuffled_edges
+        >>> graph = nsh.neurashed.figure1().graph
+        >>> shuffled = shuffled_edges(graph, seed=0)
+        >>> fan_out = np.bincount(graph.sources, minlength=graph.nodes)
+        >>> (np.bincount(shuffled.sources, minlength=graph.nodes) == fan_out).all().item()
+        True
     """
     random = np.random.default_rng(require_integer("seed", seed, 0))
     sources, targets = np.array(graph.sources), np.asarray(graph.targets)
@@ -36,6 +44,12 @@ def random_graph_like(graph: Graph, seed: int) -> Graph:
 
     Fan-ins and firing rules are kept, fan-outs are not: a node may come to feed none. Deterministic
     in `seed`, an integer >= 0 (else `ValueError`); on the host.
+
+    Example:
+        >>> from nsh.correspondence import random_graph_like
+        >>> graph = nsh.neurashed.figure1().graph
+        >>> (random_graph_like(graph, seed=0).targets == graph.targets).all().item()
+        True
     """
     random = np.random.default_rng(require_integer("seed", seed, 0))
     sources = np.array(graph.sources)

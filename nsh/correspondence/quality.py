@@ -39,6 +39,13 @@ def quality(graph: Graph, bits: Any, y: Any) -> Quality:
 
     On the host, with a dense matrix for each level. Raises `ValueError` on a wrong shape or dtype
     and on labels out of range.
+
+    Example:
+        >>> from nsh.correspondence import quality
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> found = quality(graph, inputs.x, inputs.y)
+        >>> found.recovered, found.nodes, found.edges
+        (1.0, 12, 16)
     """
     bits = require_numeric("bits", bits)
     expected = f"(n, {graph.widths[0]}): level 1 has {graph.widths[0]} nodes"

@@ -36,6 +36,16 @@ def animate_graph(
     for example information in bits; `interval`: milliseconds for each step. Save it by
     ``animation.save("run.gif")`` (Pillow) or ``"run.mp4"`` (where there is ffmpeg). Raises
     `ValueError` on shapes that do not fit.
+
+    Example:
+        >>> from nsh.figures import animate_graph
+        >>> graph = nsh.neurashed.figure2().graph
+        >>> logs = np.zeros((2, graph.nodes))
+        >>> bits = {"level 2": [0.0, 1.0]}
+        >>> animation = animate_graph(graph, [0, 10], logs, curves=bits, ylabel="bits")
+        >>> len(list(animation.new_frame_seq()))
+        2
+        >>> animation.save("run.gif")
     """
     steps = require_numeric("steps", steps)
     logs = checked_course(graph, steps, log_amplification)

@@ -19,6 +19,11 @@ class KernelProfile(NamedTuple):
     """One initialisation: its `name`, a layer's output kernel at each K, and kernels in depth.
 
     `mapped` [kernels]: K' at each K of the figure; `kernels` [layers]: K of layer 1, 2, ...
+
+    Example:
+        >>> from nsh.figures import KernelProfile
+        >>> KernelProfile("C_W = 2", mapped=np.ones(2), kernels=np.ones(5)).name
+        'C_W = 2'
     """
 
     name: str
@@ -40,6 +45,13 @@ def criticality_figure(
     `K`: [kernels], increasing, above 0; `parallel`, `perpendicular`: chi_par and chi_perp there;
     `K_star`: fixed point to be marked. Kernels of 0 are not drawn, on axes that are logarithmic.
     Raises `ValueError` on bad shapes, and on K that does not increase from above 0.
+
+    Example:
+        >>> from nsh.figures import KernelProfile, criticality_figure
+        >>> K = np.array([0.5, 1.0, 2.0])
+        >>> relu = KernelProfile("C_W = 2", mapped=K, kernels=np.ones(5))
+        >>> len(criticality_figure(K, np.ones(3), np.ones(3), [relu], K_star=1.0).axes)
+        3
     """
     K = require_numeric("K", K).astype(float)
     require(K.ndim == 1 and K.size >= 2, "K.shape", K.shape, "two or more")

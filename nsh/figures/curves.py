@@ -38,6 +38,13 @@ def band(
     seed is missing at that x; it is left out and the label then says how many seeds there are.
     One seed alone has no band. Labels no axes (see `curves`). Raises `ValueError` on bad shapes,
     infinite values, x that does not increase, and x <= 0 on a logarithmic axis.
+
+    Example:
+        >>> from nsh.figures import band, new_figure
+        >>> figure, axes = new_figure()
+        >>> drawn = band(axes[0, 0], [0, 1], [[1.0, 2.0], [3.0, 4.0]], label="loss", colour="black")
+        >>> drawn.statistics.mean.tolist(), drawn.statistics.standard_error.round(3).tolist()
+        ([2.0, 3.0], [1.0, 1.0])
     """
     x = _increasing(x, ax.get_xscale())
     statistics = over_seeds(values, x.size, f"values of {label!r}")
@@ -66,6 +73,14 @@ def curves(
 
     `ylabel` names quantity and unit, as in "I(level 2; input) (bits)". `log`: logarithmic x axis,
     all of x above 0. Raises as `band`.
+
+    Example:
+        >>> from nsh.figures import curves, new_figure
+        >>> figure, axes = new_figure()
+        >>> groups = {"a": [[1.0, 2.0]], "b": [[3.0, 4.0]]}
+        >>> drawn = curves(axes[0, 0], [0, 1], groups, ylabel="loss")
+        >>> drawn["b"].line.get_ydata().tolist()
+        [3.0, 4.0]
     """
     require(len(groups) > 0, "groups", dict(groups), "at least one")
     if log:
@@ -82,7 +97,14 @@ def curves(
 
 
 def reference(ax: Axes, y: float, label: str) -> Line2D:
-    """A dashed horizontal line at `y` (in the axis's unit), its label above its right end."""
+    """A dashed horizontal line at `y` (in the axis's unit), its label above its right end.
+
+    Example:
+        >>> from nsh.figures import new_figure, reference
+        >>> figure, axes = new_figure()
+        >>> list(reference(axes[0, 0], 1.0, "H(Y)").get_ydata())
+        [1.0, 1.0]
+    """
     require(np.isfinite(y), "y", y, "finite")
     with looks.style():
         line = ax.axhline(y, color=looks.MID_GREY, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)

@@ -50,6 +50,13 @@ def draw_graph(
     discs are full. `fired`[nodes + classes], bool: what is on the pathway, orange with its edges
     dark; the rest is grey. `names`[nodes + classes]: written on the nodes. No axes, no units.
     Raises `ValueError` on bad shapes, NaN, +inf, and above 200 nodes a level.
+
+    Example:
+        >>> from nsh.figures import draw_graph, new_figure
+        >>> figure, axes = new_figure()
+        >>> drawn = draw_graph(axes[0, 0], nsh.neurashed.figure2().graph)
+        >>> len(drawn.discs), len(drawn.outlines)  # nodes; nodes and classes
+        (12, 15)
     """
     widths = all_widths(graph)
     share = shares(graph, log_amplification)

@@ -38,6 +38,13 @@ def histograms(
     `bins`: how many, over the range of all groups together, or their increasing edges, which must
     hold every value. `xlabel`: quantity and unit. Raises `ValueError` on empty groups, NaN,
     infinite values, and values outside the edges.
+
+    Example:
+        >>> from nsh.figures import histograms, new_figure
+        >>> figure, axes = new_figure()
+        >>> drawn = histograms(axes[0, 0], {"within": [0.25, 0.25, 0.75]}, bins=[0.0, 0.5, 1.0])
+        >>> drawn["within"].density.round(3).tolist()
+        [1.333, 0.667]
     """
     require(len(groups) > 0, "groups", dict(groups), "at least one")
     values = {label: _finite(f"values of {label!r}", group) for label, group in groups.items()}

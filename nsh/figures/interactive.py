@@ -41,6 +41,17 @@ def explore_graph(
     fires [nodes + classes]; `curves`: name -> [times]. A Plotly figure: ``.write_html(path)``
     makes a page that needs no network. Raises `ValueError` on shapes that do not fit,
     `ImportError` without Plotly.
+
+    Example:
+        >>> from nsh.figures import explore_graph
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> logs = np.zeros((2, graph.nodes))
+        >>> lit = {"an input": np.ones(graph.nodes + graph.classes, bool)}
+        >>> figure = explore_graph(
+        ...     graph, [0, 10], logs, pathways=lit, curves={"bits": [0.0, 1.0]}, ylabel="bits"
+        ... )
+        >>> len(figure.frames)
+        2
     """
     steps = require_numeric("steps", steps)
     logs = checked_course(graph, steps, log_amplification)

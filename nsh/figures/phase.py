@@ -23,7 +23,13 @@ _HALO = [withStroke(linewidth=2.5, foreground="white")]
 
 
 class Features(NamedTuple):
-    """Features of an experiment: firing probability[n], batch size[n], and which survived[n]."""
+    """Features of an experiment: firing probability[n], batch size[n], and which survived[n].
+
+    Example:
+        >>> from nsh.figures import Features
+        >>> Features(p=[0.5], batch_sizes=[4], survived=[True]).survived
+        [True]
+    """
 
     p: ArrayLike
     batch_sizes: ArrayLike
@@ -57,6 +63,14 @@ def draw_phase_diagram(
     centred at 0, each sign on its own scale. `boundary`[B]: the critical p*(B). `features`: drawn
     as points, filled where the feature survived. Raises `ValueError` on bad shapes, NaN, grids
     that do not increase, and probabilities outside (0, 1].
+
+    Example:
+        >>> from nsh.figures import draw_phase_diagram, new_figure
+        >>> figure, axes = new_figure()
+        >>> exponent, boundary = [[-1.0, 0.5], [0.5, 1.0]], [0.4, 0.2]
+        >>> drawn = draw_phase_diagram(axes[0, 0], [0.1, 0.6], [1, 16], exponent, boundary)
+        >>> [region.get_text() for region in drawn.regions]
+        ['survives', 'fades']
     """
     p = _grid("p", p)
     batch_sizes = _grid("batch_sizes", batch_sizes)

@@ -42,6 +42,13 @@ def information_plane(
     stretch has the colour of its middle, so step 0 is no trouble. Starts are open, ends filled;
     the colour beside a trajectory tells its level. Raises `ValueError` on bad shapes, NaN and
     infinite values.
+
+    Example:
+        >>> from nsh.figures import information_plane, new_figure
+        >>> figure, axes = new_figure()
+        >>> plane = information_plane(axes[0, 0], [[0.0], [2.0]], [[0.0], [1.0]], steps=[0, 100])
+        >>> len(plane.trajectories)
+        1
     """
     x, y = _bits("input_bits", input_bits), _bits("label_bits", label_bits)
     require(x.shape == y.shape, "label_bits.shape", y.shape, f"{x.shape}, as of input_bits")

@@ -31,6 +31,14 @@ def grouped_points(
 
     `conditions`: names on the x axis; `ylabel`: quantity and unit. NaN: that seed is missing; the
     legend then says how many seeds there are. Raises `ValueError` on bad shapes and infinities.
+
+    Example:
+        >>> from nsh.figures import grouped_points, new_figure
+        >>> figure, axes = new_figure()
+        >>> values = {"SGD": [[0.5, 0.75], [1.0, 0.75]]}
+        >>> drawn = grouped_points(axes[0, 0], ["B = 1", "B = 64"], values, ylabel="accuracy")
+        >>> drawn["SGD"].statistics.mean.tolist()
+        [0.75, 0.75]
     """
     require(len(conditions) > 0, "conditions", list(conditions), "at least one")
     require(len(groups) > 0, "groups", dict(groups), "at least one")

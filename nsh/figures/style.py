@@ -31,7 +31,13 @@ PALETTE: Mapping[str, str] = MappingProxyType(
         "yellow": "#F0E442",
     }
 )
-"""Okabe and Ito's colours, told apart with every kind of colour vision; in order of use."""
+"""Okabe and Ito's colours, told apart with every kind of colour vision; in order of use.
+
+Example:
+    >>> from nsh.figures import PALETTE
+    >>> PALETTE["blue"]
+    '#0072B2'
+"""
 MARKERS = "osD^vP*X"  # in step with the palette, for print without colour
 INK, TEXT_GREY, MID_GREY = "#222222", "#666666", "#8C8C8C"
 EDGE_GREY, LIGHT_GREY = "#BBBBBB", "#D0D0D0"
@@ -76,7 +82,19 @@ _STYLE = {
 
 
 def style() -> AbstractContextManager[None]:
-    """The style, on top of matplotlib's defaults, for the length of a ``with`` block."""
+    """The style, on top of matplotlib's defaults, for the length of a ``with`` block.
+
+    Example:
+        Nothing stays set after the block:
+
+        >>> import matplotlib
+        >>> from nsh.figures import style
+        >>> before = dict(matplotlib.rcParams)
+        >>> with style():
+        ...     inside = matplotlib.rcParams["axes.spines.top"]
+        >>> inside, dict(matplotlib.rcParams) == before
+        (False, True)
+    """
     return matplotlib.style.context(["default", _STYLE])
 
 
@@ -113,6 +131,12 @@ def new_figure(
     `width`: one column of a paper (3.4 in) or two (7.0 in). `height`: inches; by default each
     panel is 3/4 as high as wide. `subplots`: as for ``Figure.subplots`` (``width_ratios`` etc.).
     Raises `ValueError` naming a bad size.
+
+    Example:
+        >>> from nsh.figures import new_figure
+        >>> figure, axes = new_figure(1, 2, width="double")
+        >>> axes.shape, float(figure.get_figwidth())
+        ((1, 2), 7.0)
     """
     require_integer("rows", rows, 1)
     require_integer("columns", columns, 1)
@@ -126,13 +150,26 @@ def new_figure(
 
 
 def colour(index: int) -> str:
-    """The palette's colour number `index` (from 0): `ValueError` where it has no more."""
+    """The palette's colour number `index` (from 0): `ValueError` where it has no more.
+
+    Example:
+        >>> from nsh.figures import colour
+        >>> colour(1)
+        '#D55E00'
+    """
     require_integer("number of the colour (groups in one panel)", index, 0, len(PALETTE) - 1)
     return list(PALETTE.values())[index]
 
 
 def panel_label(ax: Axes, letter: str) -> Text:
-    """A bold letter outside the panel's upper left corner."""
+    """A bold letter outside the panel's upper left corner.
+
+    Example:
+        >>> from nsh.figures import new_figure, panel_label
+        >>> figure, axes = new_figure(1, 2)
+        >>> panel_label(axes[0, 1], "b").get_text()
+        'b'
+    """
     return ax.annotate(
         letter, (0, 1), xytext=(-7, 5), xycoords="axes fraction", textcoords="offset points",
         ha="right", va="bottom", fontsize=9, fontweight="bold", annotation_clip=False,
@@ -140,7 +177,15 @@ def panel_label(ax: Axes, letter: str) -> Text:
 
 
 def colour_bar(ax: Axes, mappable: ScalarMappable, label: str) -> Colorbar:
-    """A colour bar to the right of `ax`."""
+    """A colour bar to the right of `ax`.
+
+    Example:
+        >>> from nsh.figures import colour_bar, new_figure
+        >>> figure, axes = new_figure()
+        >>> bar = colour_bar(axes[0, 0], axes[0, 0].imshow([[0.0, 1.0]]), "loss (nats)")
+        >>> bar.ax.get_ylabel()
+        'loss (nats)'
+    """
     with style():
         bar = ax.figure.colorbar(mappable, ax=ax, label=label, pad=0.02, aspect=25)
         bar.outline.set_linewidth(mpl.rcParams["axes.linewidth"])  # pyright: ignore

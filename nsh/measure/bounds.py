@@ -35,6 +35,14 @@ def information_bounds(
 
     Raises `ValueError` on bad labels or shapes; NaN on traced labels out of range. Differentiable,
     except where the label's bounds are cut.
+
+    Example:
+        Two inputs so far apart that noise does not confuse them, and with one label each:
+
+        >>> from nsh.measure import information_bounds
+        >>> distances = jnp.array([[0.0, 1e6], [1e6, 0.0]])
+        >>> information_bounds(distances, jnp.array([0, 1]), classes=2)
+        Bounds(input_lower=1., input_upper=1., label_lower=1., label_upper=1.)
     """
     squared_distances = checked_rows(squared_distances, "squared_distances")
     n = len(squared_distances)

@@ -63,6 +63,15 @@ def neural_collapse(
     labels or shapes, or a class without example (all NaN where labels are traced). NC1 to NC3 are
     differentiable as long as the rank of M does not change (a pseudo-inverse jumps there); NC2 and
     NC3 have a kink at collapse, with slope 0 given; NC4 is piecewise constant.
+
+    Example:
+        Features that are the corners of a simplex, read by themselves, have collapsed:
+
+        >>> from nsh.measure import neural_collapse
+        >>> corners = jnp.array([[1.0, 0.0], [-1.0, 0.0]])
+        >>> collapse = neural_collapse(corners, jnp.array([0, 1]), corners, classes=2)
+        >>> [round(float(value), 3) for value in vars(collapse).values()]
+        [0.0, 0.0, 0.0, 0.0, 0.0]
     """
     require_integer("classes", classes, 2)
     features, weights = checked_rows(features, "features"), checked_rows(weights, "weights")
@@ -105,6 +114,13 @@ def readout(
     ``max(n, d)`` machine epsilons of the largest count as not touched. Raises `ValueError` on
     shapes that do not fit. Differentiable as long as the rank of the centred features does not
     change.
+
+    Example:
+        >>> from nsh.measure import readout
+        >>> features = jnp.array([[0.0], [1.0], [2.0]])
+        >>> weights, bias = readout(features, 3 * features + 1)
+        >>> round(weights.item(), 3), round(bias.item(), 3)
+        (3.0, 1.0)
     """
     features, logits = checked_rows(features, "features"), checked_rows(logits, "logits")
     alike, allowed = len(logits) == len(features), f"({len(features)}, classes)"
@@ -130,6 +146,16 @@ def system_collapse(
     """`neural_collapse` of a system's top level, its last layer read off by `readout`.
 
     Exact if the system's logits are affine in its top features. Raises as `neural_collapse` does.
+
+    Example:
+        >>> from nsh.measure import system_collapse
+        >>> from nsh.networks import Linear, Network
+        >>> network = Network(lambda key: Linear(2, 2, key=key), optax.sgd)
+        >>> x, y = np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([0, 1])
+        >>> state = network.init(jax.random.key(0), {"learning_rate": 0.1})
+        >>> collapse = system_collapse(network, state, network.prepare(x, y), y, classes=2)
+        >>> round(float(collapse.nc1), 3)
+        0.0
     """
     seen = observe(system, state, examples)
     require_levels(seen.features)

@@ -42,6 +42,20 @@ def elasticity(
     a quotient of scales above ``max_float ** (1/3)`` is cut to that size. Differentiable, forward
     and reverse, where the system is and the update moves the logits of x; the slope is 0 where it
     does not move those of x'.
+
+    Example:
+        In a linear classifier, an update at one unit vector reaches another through the bias
+        alone, which is half of what moves its own logits:
+
+        >>> from nsh.measure import elasticity
+        >>> from nsh.networks import Linear, Network
+        >>> network = Network(lambda key: Linear(2, 2, key=key), optax.sgd)
+        >>> hyper, key = {"learning_rate": 0.1}, jax.random.key(0)
+        >>> state = network.init(key, hyper)
+        >>> examples = network.prepare(np.eye(2), np.array([0, 1]))
+        >>> updated, probe = (jax.tree.map(lambda leaf: leaf[i], examples) for i in (0, 1))
+        >>> round(float(elasticity(network, state, hyper, updated, probe, key)), 3)
+        0.5
     """
     for example in (updated, probe):
         system.check_examples(_batch_of_one(example))
@@ -65,6 +79,18 @@ def elasticity_matrix(
     `probes` default to `examples`; then the diagonal is 1, or 0 where a row's update does not move
     the logits of its own example (the whole row is 0 there). Every row steps from the same state
     with the same key. See `elasticity`; rows are computed in chunks of bounded memory.
+
+    Example:
+        A linear classifier with a bias, as in `elasticity`:
+
+        >>> from nsh.measure import elasticity_matrix
+        >>> from nsh.networks import Linear, Network
+        >>> network = Network(lambda key: Linear(2, 2, key=key), optax.sgd)
+        >>> hyper, key = {"learning_rate": 0.1}, jax.random.key(0)
+        >>> examples = network.prepare(np.eye(2), np.array([0, 1]))
+        >>> state = network.init(key, hyper)
+        >>> elasticity_matrix(network, state, hyper, examples, key).round(3).tolist()
+        [[1.0, 0.5], [0.5, 1.0]]
     """
     watched = examples if probes is None else probes
     for given in (examples, watched):
@@ -113,6 +139,13 @@ def elasticity_contrast(
     `within_class` is over all pairs of the same class. Subclass numbers need only differ within a
     class. Raises `ValueError` on bad labels or shapes; NaN on traced labels below 0. Differentiable
     in `matrix`.
+
+    Example:
+        >>> from nsh.measure import elasticity_contrast
+        >>> matrix = jnp.array([[1.0, 0.5, 0.25], [0.5, 1.0, 0.25], [0.25, 0.25, 1.0]])
+        >>> contrast = elasticity_contrast(matrix, jnp.array([0, 0, 1]))
+        >>> float(contrast.within_class), float(contrast.across_classes), float(contrast.ratio)
+        (0.5, 0.25, 2.0)
     """
     matrix = checked_rows(matrix, "matrix")
     n = len(matrix)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require_all
+from nsh._shown import Shown
 from nsh.measure._tools import checked_rows
 
 
-class Noise(eqx.Module):
+class Noise(Shown):
     """Two independent Gaussian noises: ``sigma^2 = fixed^2 + (relative * max |feature|)^2``.
 
     The maximum is over all inputs and units of the level. The fixed part hides features that have
     not grown yet; the relative part, features dwarfed by others. Both are scalars >= 0 (else
     `ValueError`) and differentiable.
+
+    Example:
+        >>> from nsh.measure import Noise
+        >>> Noise(fixed=0.5, relative=0.0)
+        Noise(fixed=0.5, relative=0.0)
     """
 
     fixed: float | Float[Array, ""] = 1e-4
@@ -39,6 +44,11 @@ def noise_level(
     ``sigma^2 = (fixed exp(-log_unit))^2 + (relative max |f|)^2``, but at least machine epsilon
     times the largest feature (below, rounding is the noise), and finite whatever the unit: a fixed
     part that would overflow is cut to a size beside which the features vanish. Differentiable.
+
+    Example:
+        >>> from nsh.measure import Noise, noise_level
+        >>> round(float(noise_level(jnp.array([[2.0], [10.0]]), Noise(fixed=3.0, relative=0.4))), 4)
+        5.0
     """
     features = checked_rows(features, "features")
     scale, sigma = scaled_noise_level(features, noise, log_unit)

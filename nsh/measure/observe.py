@@ -34,6 +34,15 @@ def observe(system: System, state: PyTree, examples: PyTree) -> Observation:
     the examples (`nsh.system.in_common_unit`). Of an ensemble:
     ``jax.vmap(lambda state: observe(system, state, examples))(run.state)``. Differentiable as far
     as the system is. Raises `ValueError` unless logits are a vector and features a tuple of them.
+
+    Example:
+        >>> from nsh.measure import observe
+        >>> from nsh.networks import Linear, Network
+        >>> network = Network(lambda key: Linear(2, 3, key=key), optax.sgd)
+        >>> state = network.init(jax.random.key(0), {"learning_rate": 0.1})
+        >>> found = observe(network, state, network.prepare(np.eye(2), np.array([0, 1])))
+        >>> found.logits.shape, found.features[0].tolist()
+        ((2, 3), [[1.0, 0.0], [0.0, 1.0]])
     """
     try:
         system.check_examples(examples)

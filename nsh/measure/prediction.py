@@ -17,6 +17,11 @@ def cross_entropy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -
     """Mean of ``-ln softmax(logits)[label]``, in nats; finite for any finite logits.
 
     Raises `ValueError` on bad labels or shapes; NaN on traced labels out of range. Differentiable.
+
+    Example:
+        >>> from nsh.measure import cross_entropy
+        >>> round(float(cross_entropy(jnp.zeros((3, 2)), jnp.array([0, 1, 1]))), 4)  # log 2
+        0.6931
     """
     logits, labels, inside = checked_predictions(logits, labels)
     # Without the shift, log-sum-exp of huge logits rounds away what the smaller ones add.
@@ -31,6 +36,11 @@ def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Flo
 
     NaN if a logit is. Raises `ValueError` on bad labels or shapes; NaN on traced labels out of
     range. Not differentiable.
+
+    Example:
+        >>> from nsh.measure import accuracy
+        >>> float(accuracy(jnp.array([[2.0, 1.0], [0.0, 3.0]]), jnp.array([0, 0])))
+        0.5
     """
     logits, labels, inside = checked_predictions(logits, labels)
     share = jnp.mean(_decisions(logits, labels) == labels, dtype=logits.dtype)
@@ -50,6 +60,13 @@ def expected_calibration_error(
     and the bins ``((b-1)/B, b/B]``: Guo et al., "On calibration of modern neural networks" (ICML
     2017), eq. 3. Raises `ValueError` on bad labels or no bin; NaN on traced labels out of range.
     Not differentiable: it jumps where the decision or the bin changes.
+
+    Example:
+        Always wrong, and sure by one half:
+
+        >>> from nsh.measure import expected_calibration_error
+        >>> float(expected_calibration_error(jnp.zeros((3, 2)), jnp.array([1, 1, 1])))
+        0.5
     """
     logits, labels, inside = checked_predictions(logits, labels)
     require_integer("bins", bins, 1)
@@ -66,6 +83,11 @@ def brier_score(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> 
 
     ``mean_i sum_c (p_ic - [y_i = c])^2``: Brier (Monthly Weather Review 1950). Raises `ValueError`
     on bad labels; NaN on traced labels out of range. Differentiable.
+
+    Example:
+        >>> from nsh.measure import brier_score
+        >>> float(brier_score(jnp.zeros((3, 2)), jnp.array([0, 1, 1])))
+        0.5
     """
     logits, labels, inside = checked_predictions(logits, labels)
     target = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)

@@ -26,6 +26,13 @@ def effective_number(log_strength: Float[Array, "*n d"]) -> Float[Array, "*n"]:
     ``(sum w)^2 / sum w^2``: k if k strengths are equal and the rest 0, between 1 and d. In logs,
     because strengths such as neurashed's amplification factors leave the range of floating point.
     ``-inf`` is strength 0; the result is 0 if all are. Differentiable (slope 0 in a -inf).
+
+    Example:
+        Two equal strengths beside one of 0:
+
+        >>> from nsh.measure import effective_number
+        >>> float(effective_number(jnp.array([0.0, 0.0, -jnp.inf])))
+        2.0
     """
     alive = jnp.any(log_strength != -jnp.inf, axis=-1)
     share = jax.nn.softmax(jnp.where(alive[..., None], log_strength, 0), axis=-1)
@@ -38,6 +45,11 @@ def effective_features(features: Float[Array, "n d"]) -> Float[Array, ""]:
 
     ``(sum_k w_k)^2 / sum_k w_k^2`` with ``w_k = mean_i |f_ik|``: the same in any unit of the
     features. Differentiable (where an activation is 0, with the slope 0 of |f|).
+
+    Example:
+        >>> from nsh.measure import effective_features
+        >>> float(effective_features(jnp.array([[1.0, -1.0, 0.0], [1.0, 1.0, 0.0]])))
+        2.0
     """
     strength = _strength(features)
     silent = jnp.sum(strength) == 0
@@ -56,6 +68,11 @@ def surviving_fraction(
 
     0 if all activations are 0, NaN if one is. Raises `ValueError` on a threshold outside 0..1. Not
     differentiable.
+
+    Example:
+        >>> from nsh.measure import surviving_fraction
+        >>> float(surviving_fraction(jnp.array([[1.0, 0.5, 0.001, 0.0]])))
+        0.5
     """
     _check_threshold(threshold)
     strength = _strength(features)
@@ -71,6 +88,11 @@ def active_units(
     The maximum is over the units of the same example. A stand-in, for any `System`, for the set of
     firing nodes. Raises `ValueError` on a threshold outside 0..1 and on NaN; where features are
     traced, an example with a NaN has no active unit. Not differentiable.
+
+    Example:
+        >>> from nsh.measure import active_units
+        >>> active_units(jnp.array([[1.0, -0.5, 0.001]])).tolist()
+        [[True, True, False]]
     """
     _check_threshold(threshold)
     size = jnp.abs(checked_rows(features, "features"))
@@ -92,6 +114,12 @@ def pathway_overlap(active: Bool[Array, "n d"], labels: Int[Array, " n"]) -> Ove
     Over pairs of different examples; two empty sets overlap fully (1). Raises `ValueError` on bad
     labels and where `active` is not of bools; NaN on traced labels below 0. Not differentiable
     (Boolean input).
+
+    Example:
+        >>> from nsh.measure import pathway_overlap
+        >>> active = jnp.array([[True, True, False], [True, False, False], [False, False, True]])
+        >>> pathway_overlap(active, jnp.array([0, 0, 1]))
+        Overlap(within=0.5, across=0.)
     """
     kind = str(jnp.result_type(active))
     require(kind == "bool", "active.dtype", kind, "bool, as active_units(features) gives it")

@@ -34,6 +34,12 @@ def digits(test_share: float = 0.25) -> Digits:
     Split into training and test set once and for all: stratified by class, shuffled with the fixed
     random state 0, so every call and every seed sees the same split. Pixels 0..16 become 0..1.
     Raises `ValueError` unless both sets get all ten classes, `ImportError` without scikit-learn.
+
+    Example:
+        >>> from nsh.networks import digits
+        >>> data = digits()
+        >>> data.train_x.shape, data.test_x.shape, data.train_x.max().item()
+        ((1347, 8, 8), (450, 8, 8), 1.0)
     """
     require(0.01 <= test_share <= 0.99, "test_share", test_share, "a share in 0.01..0.99")
     x, y = _sklearn("datasets").load_digits(return_X_y=True)
@@ -53,6 +59,13 @@ def subclasses(x: Any, y: Any, per_class: int = 2, seed: int = 0) -> Int32[np.nd
     Best of 10 starts drawn from `seed`; deterministic. x [n, ...], y [n] -> [n]. Raises
     `ValueError` where a class has fewer than `per_class` distinct samples, `ImportError` without
     scikit-learn.
+
+    Example:
+        >>> from nsh.networks import subclasses
+        >>> x = np.array([[0.0], [0.1], [5.0], [9.0], [9.1], [2.0]])
+        >>> parts = subclasses(x, [0, 0, 0, 1, 1, 1])
+        >>> (parts[0] == parts[1]).item(), (parts[0] == parts[2]).item()
+        (True, False)
     """
     x = require_numeric("x", x)
     require(x.ndim >= 2 and len(x) >= 1, "x.shape", x.shape, "[n, ...] with n >= 1")

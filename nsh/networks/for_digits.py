@@ -29,6 +29,13 @@ def digit_mlp(
 
     `activation`: what `as_activation` takes. Raises `ValueError` for any other, and for widths
     that are no positive integers.
+
+    Example:
+        >>> from nsh.networks import digit_mlp
+        >>> network = digit_mlp((16,), "relu", optax.adam)
+        >>> state = network.init(jax.random.key(0), {"learning_rate": 0.01})
+        >>> [layer.weight.shape for layer in (*state.params.hidden, state.params.readout)]
+        [(64, 16), (16, 10)]
     """
     _check_sizes("hidden", hidden)
     known = as_activation(activation)
@@ -50,6 +57,12 @@ def digit_cnn(
 
     `activation`: what `as_activation` takes. Raises `ValueError` for any other, and for numbers
     that are no positive integers.
+
+    Example:
+        >>> from nsh.networks import digit_cnn
+        >>> state = digit_cnn((4, 8)).init(jax.random.key(0), {"learning_rate": 0.1})
+        >>> [block.weight.shape for block in state.params.blocks]
+        [(3, 3, 1, 4), (3, 3, 4, 8)]
     """
     _check_sizes("channels", channels)
     known = as_activation(activation)
@@ -62,7 +75,14 @@ def digit_cnn(
 
 @functools.cache
 def digit_linear(optimiser: Optimiser = optax.sgd) -> Network:
-    """Linear softmax classifier."""
+    """Linear softmax classifier.
+
+    Example:
+        >>> from nsh.networks import digit_linear
+        >>> state = digit_linear().init(jax.random.key(0), {"learning_rate": 0.1})
+        >>> state.params.weight.shape
+        (64, 10)
+    """
 
     def make(key: Key[Array, ""]) -> Linear:
         return Linear(PIXELS, CLASSES, key=key)

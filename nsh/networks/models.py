@@ -30,6 +30,11 @@ class Linear(eqx.Module):
 
     ``W ~ N(0, gain / inputs)``, b = 0. Shapes: W [inputs, classes], b [classes]. Raises
     `ValueError` if x has not `inputs` numbers.
+
+    Example:
+        >>> from nsh.networks import Linear
+        >>> Linear(3, 2, key=jax.random.key(0))(jnp.zeros(3)).tolist()
+        [0.0, 0.0]
     """
 
     weight: Float[Array, "inputs classes"]
@@ -58,6 +63,12 @@ class MLP(eqx.Module):
     `sizes` = (inputs, hidden widths, classes); x is flattened to `sizes[0]` numbers. Hidden
     weights ~ N(0, gain / fan_in): `gain` = 1 suits tanh (LeCun), 2 suits relu (He et al.,
     arXiv 1502.01852, eq. 10). The readout always has gain 1; biases start at 0.
+
+    Example:
+        >>> from nsh.networks import MLP
+        >>> network = MLP((4, 8, 3), key=jax.random.key(0))
+        >>> [level.shape for level in network.features(jnp.ones(4))], network(jnp.ones(4)).shape
+        ([(8,)], (3,))
     """
 
     hidden: tuple[Linear, ...]
@@ -140,6 +151,12 @@ class CNN(eqx.Module):
     in `MLP`. `image` = (height, width), each a multiple of ``2 ** len(channels)``. x is one image:
     [height, width], with an axis of length 1 before or behind, or its rows end to end
     [height * width]. Raises `ValueError` on any other shape, such as [width, height].
+
+    Example:
+        >>> from nsh.networks import CNN
+        >>> network = CNN((4, 6), classes=3, image=(8, 8), key=jax.random.key(0))
+        >>> [level.shape for level in network.features(jnp.ones((8, 8)))]
+        [(64,), (24,)]
     """
 
     blocks: tuple[Convolution, ...]

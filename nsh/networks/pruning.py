@@ -29,6 +29,14 @@ def magnitude_mask(params: PyTree, keep: float | Float[Array, ""], scope: str = 
 
     Jittable and vmappable, in `keep` too. Raises `ValueError` on a share outside (0, 1] and another
     scope; a traced share outside is cut to it, and NaN keeps all. Not differentiable.
+
+    Example:
+        Half of the weights are kept, and the bias:
+
+        >>> from nsh.networks import magnitude_mask
+        >>> params = {"w": jnp.array([[3.0, -1.0], [0.5, -4.0]]), "b": jnp.zeros(2)}
+        >>> magnitude_mask(params, keep=0.5)["w"].tolist()
+        [[True, False], [False, True]]
     """
     require(scope in ("layer", "global"), "scope", scope, "'layer' or 'global'")
     _check_share(keep)
@@ -51,6 +59,12 @@ def random_mask(key: Key[Array, ""], mask: PyTree) -> PyTree:
     """As many weights of each array kept as in `mask`, but drawn at random.
 
     Jittable, vmappable. Raises `ValueError` on a mask that is not of bools.
+
+    Example:
+        >>> from nsh.networks import random_mask
+        >>> mask = {"w": jnp.array([[True, False, False], [False, True, False]])}
+        >>> int(random_mask(jax.random.key(0), mask)["w"].sum())
+        2
     """
     _require_bools(mask)
     leaves, structure = jax.tree.flatten(mask)
@@ -76,6 +90,15 @@ class Pruned(System):
     alone for every optimiser that treats each number by itself, such as SGD, momentum and Adam; it
     does not for one that looks at them all, as clipping by the global norm does. Differentiable
     as the network is. Raises `ValueError` on a mask or start unlike the parameters.
+
+    Example:
+        >>> from nsh.networks import Linear, Network, Pruned, magnitude_mask
+        >>> network = Network(lambda key: Linear(4, 2, key=key), optax.sgd)
+        >>> hyper = {"learning_rate": 0.1}
+        >>> mask = magnitude_mask(network.init(jax.random.key(0), hyper).params, keep=0.25)
+        >>> pruned = Pruned(network, mask)
+        >>> int((pruned.init(jax.random.key(1), hyper).params.weight != 0).sum())
+        2
     """
 
     network: Network
@@ -141,6 +164,11 @@ def masked(params: PyTree, mask: PyTree) -> PyTree:
     """The parameters, with 0 outside the mask. Differentiable in the parameters.
 
     Raises `ValueError` on a mask that is not of bools.
+
+    Example:
+        >>> from nsh.networks import masked
+        >>> masked(jnp.array([1.0, 2.0]), jnp.array([True, False])).tolist()
+        [1.0, 0.0]
     """
     _require_bools(mask)
     return jax.tree.map(lambda leaf, kept: jnp.where(kept, leaf, 0), params, mask)

@@ -27,6 +27,14 @@ def to_networkx(graph: Graph) -> networkx.DiGraph:
 
     Attributes are integers and texts, which GraphML, GEXF, GML and JSON can hold. `from_networkx`
     reads the graph back from each of these, in whatever order they list nodes and edges.
+
+    Example:
+        >>> from nsh.neurashed import figure4, to_networkx
+        >>> network = to_networkx(figure4().graph)
+        >>> network.number_of_nodes(), network.number_of_edges()
+        (21, 24)
+        >>> network.nodes[2, 1]["fires"]
+        '2'
     """
     with extra("graphs", "nsh.neurashed.to_networkx"):
         import networkx
@@ -65,6 +73,14 @@ def from_networkx(network: networkx.DiGraph) -> Graph:
     Raises `ValueError` naming the node or edge: no level, an edge that skips or descends a level,
     an `order` that is no whole number, that is missing for some or the same for two, and all that
     `Graph.from_nodes` rejects.
+
+    Example:
+        >>> import networkx
+        >>> from nsh.neurashed import from_networkx
+        >>> network = networkx.DiGraph([("a", "A"), ("b", "A")])
+        >>> networkx.set_node_attributes(network, {"a": 1, "b": 1, "A": 2}, "level")
+        >>> from_networkx(network)
+        Graph(levels=[2], edges=0, classes=1, class_edges=2)
     """
     with extra("graphs", "nsh.neurashed.from_networkx"):
         import networkx

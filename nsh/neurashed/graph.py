@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Int
 from numpy.typing import ArrayLike
 
 from nsh._checks import require, require_all, require_integer, require_numeric
+from nsh._shown import Summary
 
 MOST_TABLE_DEPENDENTS = 20
 
@@ -23,13 +24,21 @@ class Node(NamedTuple):
     which dependents do: ``"any"``, ``"all"``, an integer k (at least k of them), or a truth table,
     a sequence of 2**len(dependents) bools (or 0 and 1) whose entry
     ``sum_i 2**i [dependent i fires]`` decides.
+
+    Example:
+        A node that fires if both of two nodes below do, and one with a truth table (xor):
+
+        >>> nsh.Node((0, 1), "all")
+        Node(dependents=(0, 1), fires='all')
+        >>> nsh.Node((0, 1), [False, True, True, False]).fires
+        [False, True, True, False]
     """
 
     dependents: Sequence[int]
     fires: str | int | Sequence[bool] | Sequence[int] = "any"
 
 
-class Graph(eqx.Module):
+class Graph(Summary):
     """Feature nodes in levels 1..L-1 and class nodes in level L (arXiv 2112.09741, Section 2).
 
     Nodes are numbered through all feature levels, lowest first. Edges are kept sparse, as parallel
@@ -40,6 +49,11 @@ class Graph(eqx.Module):
 
     A pytree (arrays are leaves; widths and classes are static): graphs of one shape share one
     compiled program. Build it with `from_nodes` or `from_arrays`, which check it.
+
+    Example:
+        >>> level2 = [nsh.Node((0, 1), "all"), nsh.Node((1, 2), "any")]
+        >>> nsh.Graph.from_nodes(3, [level2], classes=[(0,), (0, 1)])
+        Graph(levels=[3, 2], edges=4, classes=2, class_edges=3)
     """
 
     sources: Int[Array, " edges"]
@@ -58,6 +72,14 @@ class Graph(eqx.Module):
     def nodes(self) -> int:
         """Number of feature nodes, all levels together."""
         return sum(self.widths)
+
+    def summary(self) -> str:
+        """One line: nodes of each level, edges, classes, nodes with a truth table."""
+        levels = ", ".join(map(str, self.widths))
+        counts = {"edges": sum(self.edge_counts), "classes": self.classes}
+        counts["class_edges"] = self.class_sources.shape[-1]
+        line = ", ".join(f"{name}={count}" for name, count in counts.items())
+        return f"Graph(levels=[{levels}], {line})"
 
     @property
     def class_edges(self) -> int:

@@ -39,6 +39,12 @@ def random_hierarchy(
 
     Not jittable (it draws sizes on the host); the same key gives the same task. Raises
     `ValueError` on sizes that fit no graph.
+
+    Example:
+        >>> from nsh.neurashed import random_hierarchy
+        >>> sizes = {"classes": 2, "shared": (4, 2), "specific": (3, 2), "fan_in": 2}
+        >>> random_hierarchy(jax.random.key(0), **sizes).graph
+        Graph(levels=[10, 6], edges=12, classes=2, class_edges=8)
     """
     require_integer("classes", classes, 1)
     require_integer("subclasses", subclasses, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,21 +17,36 @@ from nsh._checks import (
     require_labels,
     require_numeric,
 )
+from nsh._shown import Shown
 
 
 class Inputs(NamedTuple):
-    """Sampled inputs: what fires at level 1, the class, and the prototype each came from."""
+    """Sampled inputs: what fires at level 1, the class, and the prototype each came from.
+
+    Example:
+        >>> from nsh.neurashed import Inputs, figure4
+        >>> inputs = figure4().inputs.sample(jax.random.key(0), 5)
+        >>> isinstance(inputs, Inputs), inputs.x.shape
+        (True, (5, 13))
+    """
 
     x: Bool[Array, "n inputs"]
     y: Int[Array, " n"]
     prototype: Int[Array, " n"]
 
 
-class Prototypes(eqx.Module):
+class Prototypes(Shown):
     """A distribution of inputs: equally likely prototypes, each bit flipped with chance `noise`.
 
     `x` [prototypes, inputs], `y` classes and `subclass` (numbered over all classes; default: each
     prototype its own) of the prototypes. Sampling is jittable; not differentiable (bits).
+
+    Example:
+        >>> from nsh.neurashed import Prototypes
+        >>> inputs = Prototypes([[1, 1, 0], [0, 1, 1]], y=[0, 1], noise=0.0)
+        >>> sampled = inputs.sample(jax.random.key(0), 100)
+        >>> bool((sampled.x == inputs.x[sampled.prototype]).all())
+        True
     """
 
     x: Bool[Array | np.ndarray, "prototypes inputs"]
@@ -53,7 +67,13 @@ class Prototypes(eqx.Module):
         self.noise = jnp.asarray(noise, dtype=float)
 
     def sample(self, key: Key[Array, ""], count: int) -> Inputs:
-        """`count` independent inputs."""
+        """`count` independent inputs.
+
+        Example:
+            >>> from nsh.neurashed import Prototypes
+            >>> Prototypes([[1, 1, 0]], y=[0]).sample(jax.random.key(0), 2).y.tolist()
+            [0, 0]
+        """
         require_integer("count", count, 1)
         which_key, flip_key = jax.random.split(key)
         which = jax.random.randint(which_key, (count,), 0, len(self.x), jnp.int32)

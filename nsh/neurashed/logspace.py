@@ -22,6 +22,14 @@ class Compensated(Shown):
     Small numbers are added to a small number, and now and then (`settled`) the rest is reduced to
     what rounding cuts off the sum: a compensated sum in blocks. Its derivatives are sums of the
     same kind. The logarithm of 0 has a rest of -inf and a finite value.
+
+    Example:
+        A move that floats alone would round away is kept in the rest:
+
+        >>> from nsh.neurashed import Compensated
+        >>> moved = Compensated.of(jnp.array([1e9])).moved(jnp.array([0.25]))
+        >>> float(moved.rest[0])
+        0.25
     """
 
     value: Float[Array, "..."]

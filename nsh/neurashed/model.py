@@ -32,6 +32,18 @@ class Neurashed(PathwayModel):
 
     Everything is kept as logarithms and stays finite for millions of steps. Differentiable in
     the rules and the initial factors; not through firing, which does not depend on either.
+
+    Example:
+        One step: node 0 and its edge to the class fire and grow, node 1 shrinks.
+
+        >>> graph = nsh.Graph.from_nodes(2, [], classes=[(0, 1)])
+        >>> system = nsh.Neurashed(graph, nsh.neurashed.Constant(1.0), nsh.neurashed.Constant(1.0))
+        >>> rules = nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5))
+        >>> batch = system.prepare(np.array([[1, 0]]), np.array([0]))
+        >>> state = system.init(jax.random.key(0), rules)
+        >>> after = system.step(state, batch, rules, jax.random.key(1))
+        >>> jnp.exp(after.log_amplification).round(4).tolist()
+        [2.0, 0.5]
     """
 
     graph: Graph

@@ -32,6 +32,10 @@ def figure1() -> Task:
 
     Level 3 has a node per class of the kind "cat = head or tail" (any) and one of the kind
     "panda head = dark circle and black ear and white face" (all), and a node both classes share.
+
+    Example:
+        >>> nsh.neurashed.figure1().graph
+        Graph(levels=[8, 5, 5], edges=25, classes=2, class_edges=6)
     """
     level2 = [
         Node((0, 1), "any"),
@@ -57,6 +61,10 @@ def figure2() -> Task:
 
     Every input fires the shared nodes of level 1; those of level 2 are shared by two classes
     each; each node of level 3 fires for one class alone.
+
+    Example:
+        >>> nsh.neurashed.figure2().graph
+        Graph(levels=[5, 4, 3], edges=13, classes=3, class_edges=3)
     """
     level2 = [Node((0, 2), "all"), Node((0, 3), "all"), Node((1, 4), "all"), Node((1,), "any")]
     level3 = [Node((0, 3), "all"), Node((1, 3), "all"), Node((2, 3), "all")]
@@ -70,6 +78,12 @@ def figure3() -> Task:
 
     Level-1 nodes fire for all four samples (node 0), three (1), two (2, 3, 4, 5) or one alone
     (6 to 9); level 2 has a node on top of each of them, firing with it.
+
+    Example:
+        Level-1 nodes fire for four, three, two or one of the four samples:
+
+        >>> nsh.neurashed.figure3().inputs.x.sum(axis=0).tolist()
+        [4, 3, 2, 2, 2, 2, 1, 1, 1, 1]
     """
     sets = [(0, 1, 2, 3), (0, 1, 2), (0, 1), (2, 3), (0, 2), (1, 3), (0,), (1,), (2,), (3,)]
     x = np.array([[sample in members for members in sets] for sample in range(4)])
@@ -85,6 +99,11 @@ def figure4(shared_node: bool = True) -> Task:
     level 2, for each class, the first and third node fire with any of (1,2,3) and (4,5,6), the
     second (dominant) with two or more of (2,5,7). The paper leaves open whether the 7th node is
     shared by both classes (`shared_node`, 13 nodes, the default) or has a twin (14 nodes).
+
+    Example:
+        >>> graph, inputs = nsh.neurashed.figure4()
+        >>> graph
+        Graph(levels=[13, 6], edges=18, classes=2, class_edges=6)
     """
     width = 13 if shared_node else 14
     ours = [(0, 1, 6), (1, 2, 6), (3, 4, 6), (4, 5, 6)]
@@ -109,6 +128,11 @@ def figure4_rules(graph: Graph) -> Rules:
 
     The 7th node's twin, where it has one, is as slow. The paper does not say how the class
     weights grow: here, as the other nodes.
+
+    Example:
+        >>> rules = nsh.neurashed.figure4_rules(nsh.neurashed.figure4().graph)
+        >>> round(float(rules.growth.factor[0]), 4), round(float(rules.growth.factor[6]), 4)
+        (1.0617, 1.0165)
     """
     return _rules(graph, slow_nodes=[6, graph.widths[0] - 7])
 
@@ -120,6 +144,11 @@ def figure6() -> Task:
     6) and each of the eight samples (7 to 14). Level 2 has a node for each class, on top of its
     own and the common node, and for each subclass, on top of all its inputs' nodes but the common
     one; a class is wired to its own node and its subclasses'.
+
+    Example:
+        >>> graph, inputs = nsh.neurashed.figure6()
+        >>> inputs.y.tolist(), inputs.subclass.tolist()
+        ([0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 2, 2, 3, 3])
     """
     samples = range(8)
     x = _firing([(0, 1 + i // 4, 3 + i // 2, 7 + i) for i in samples], 15)
@@ -133,6 +162,11 @@ def figure6_rules(graph: Graph) -> Rules:
     """The rates of Figure 4, the node common to all inputs being the slow one.
 
     The paper gives no rates for Figure 6.
+
+    Example:
+        >>> rules = nsh.neurashed.figure6_rules(nsh.neurashed.figure6().graph)
+        >>> int(jnp.argmin(rules.growth.factor))
+        0
     """
     return _rules(graph, slow_nodes=[0])
 

@@ -20,6 +20,14 @@ def feature_pathway(
     Level 1 fires as `x` says; a node above fires if the code of its firing dependents reaches its
     threshold or is true in its truth table. `keep`: nodes that may fire at all (default: every
     one). Jittable and vmappable; piecewise constant, so there is no derivative.
+
+    Example:
+        Nodes 0 and 1 of level 1 fire. So does the node that needs both, but not that on node 2:
+
+        >>> from nsh.neurashed import feature_pathway
+        >>> graph = nsh.Graph.from_nodes(3, [[nsh.Node((0, 1), "all"), nsh.Node((2,))]], [(0, 1)])
+        >>> feature_pathway(graph, jnp.array([True, True, False])).tolist()
+        [True, True, False, True, False]
     """
     require(x.shape == graph.widths[:1], "x.shape", x.shape, f"({graph.widths[0]},), as level 1")
     require(x.dtype == bool, "x.dtype", str(x.dtype), "bool")
@@ -47,7 +55,13 @@ def word_count(bits: int) -> int:
 
 
 def pack(bits: Bool[Array, "*n count"]) -> UInt32[Array, "*n words"]:
-    """Bools along the last axis packed 32 to a word, bit i of word w = entry 32 w + i."""
+    """Bools along the last axis packed 32 to a word, bit i of word w = entry 32 w + i.
+
+    Example:
+        >>> from nsh.neurashed import pack
+        >>> pack(jnp.array([True, False, True])).tolist()
+        [5]
+    """
     require(bits.dtype == bool, "bits.dtype", str(bits.dtype), "bool")
     missing = -bits.shape[-1] % WORD
     padded = jnp.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, missing)])
@@ -57,7 +71,13 @@ def pack(bits: Bool[Array, "*n count"]) -> UInt32[Array, "*n words"]:
 
 
 def unpack(words: UInt32[Array, "*n words"], count: int) -> Bool[Array, "*n count"]:
-    """The first `count` bits of packed words; the inverse of `pack`."""
+    """The first `count` bits of packed words; the inverse of `pack`.
+
+    Example:
+        >>> from nsh.neurashed import unpack
+        >>> unpack(jnp.array([5], jnp.uint32), 3).tolist()
+        [True, False, True]
+    """
     require_integer("count", count, 0, WORD * words.shape[-1])
     shifts = jnp.arange(WORD, dtype=jnp.uint32)[(None,) * words.ndim]
     bits = (words[..., None] >> shifts) & jnp.uint32(1)
@@ -65,5 +85,11 @@ def unpack(words: UInt32[Array, "*n words"], count: int) -> Bool[Array, "*n coun
 
 
 def union(words: UInt32[Array, "batch words"]) -> UInt32[Array, " words"]:
-    """Unite the pathways of a mini-batch: the bitwise or of their packed words."""
+    """Unite the pathways of a mini-batch: the bitwise or of their packed words.
+
+    Example:
+        >>> from nsh.neurashed import union
+        >>> union(jnp.array([[5], [2]], jnp.uint32)).tolist()
+        [7]
+    """
     return jax.lax.reduce(words, jnp.uint32(0), jax.lax.bitwise_or, (0,))

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
 from nsh._checks import is_concrete, require, require_all, require_labels, require_numeric
+from nsh._shown import Shown
 from nsh.neurashed.composition import NeurashedTransition
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.initializer import Initializer
@@ -43,7 +44,7 @@ from nsh.neurashed.update import map_of, stuck, updated
 from nsh.system import Scaled, System
 
 
-class PathwayModel(System):
+class PathwayModel(Shown, System):
     """Factors on a graph of features that grow by g+ where they fire and shrink by g- elsewhere.
 
     Firing is a matter of the examples alone. A concrete model says which edges' firing it counts

@@ -14,13 +14,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, UInt32
 
 from nsh._checks import is_concrete, require, require_all
+from nsh._shown import Summary
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.pathway import feature_pathway, pack, unpack, word_count
 
 SAMPLES_AT_ONCE = 64
 
 
-class Pathways(eqx.Module):
+class Pathways(Summary):
     """Prepared examples: what fires for each, packed 32 to a word; leading axis = sample.
 
     Bits: feature nodes and class nodes; then, each from a new word on, for every edge that is
@@ -31,11 +32,25 @@ class Pathways(eqx.Module):
     another system misread the bits. `fingerprint`: a checksum of the graph's wiring and firing
     rules, for each sample the same; data, as graphs of one form share compiled programs. Both are
     None if not known.
+
+    Example:
+        >>> graph, inputs = nsh.neurashed.figure4()
+        >>> nsh.Neurashed(graph).prepare(inputs.x, inputs.y)
+        Pathways(examples=8, levels=[13, 6], classes=2)
     """
 
     words: UInt32[Array, "*n words"]
     prepared_for: tuple[Any, ...] | None = eqx.field(static=True, default=None)
     fingerprint: UInt32[Array, "*n"] | None = None
+
+    def summary(self) -> str:
+        """One line: how many examples, and the levels of the graph they are prepared for."""
+        shape = jnp.shape(self.words)[:-1]
+        count = "one example" if shape == () else f"examples={' x '.join(map(str, shape))}"
+        if self.prepared_for is None:
+            return f"Pathways({count})"
+        widths, classes, *_ = self.prepared_for
+        return f"Pathways({count}, levels={list(widths)}, classes={classes})"
 
 
 class Ends(NamedTuple):

@@ -34,6 +34,13 @@ class Rule(Shown):
     of the iteration (0, 1, ...) such as Optax's. Parameters are leaves of the pytree: `jit`,
     `vmap` and `grad` work on them. A schedule that is an `equinox.Module` or a
     `jax.tree_util.Partial` shows its own arrays as leaves.
+
+    Example:
+        Rules map log x; here g(4) = 1.5 * 4:
+
+        >>> rule = nsh.Geometric(1.5)
+        >>> jnp.exp(rule(jnp.log(jnp.array([4.0])))).round(4).tolist()
+        [6.0]
     """
 
     @abc.abstractmethod
@@ -72,7 +79,13 @@ class Rule(Shown):
 
 
 class Geometric(Rule):
-    """``g(x) = factor x``: factor > 1 for g+, 0 < factor <= 1 for g- (arXiv 2112.09741, Sec. 2)."""
+    """``g(x) = factor x``: factor > 1 for g+, 0 < factor <= 1 for g- (arXiv 2112.09741, Sec. 2).
+
+    Example:
+        >>> rule = nsh.Geometric(optax.linear_schedule(2.0, 1.0, 10))
+        >>> float(rule.at(jnp.asarray(5), 0).factor)
+        1.5
+    """
 
     factor: Any = eqx.field(converter=_parameter)
 
@@ -97,6 +110,10 @@ class Additive(Rule):
     """``g(x) = max(x + step, 0)``: step > 0 for g+, step <= 0 for g- (arXiv 2112.09741, Sec. 2).
 
     The paper writes g-(x) = x - c: here that is ``Additive(-c)``.
+
+    Example:
+        >>> jnp.exp(nsh.Additive(-0.5)(jnp.log(jnp.array([2.0, 0.25])))).round(4).tolist()
+        [1.5, 0.0]
     """
 
     step: Any = eqx.field(converter=_parameter)
@@ -122,6 +139,10 @@ class Affine(Rule):
     """``g(x) = max(factor x + step, 0)``, of which `Geometric` and `Additive` are the two edges.
 
     For g+ factor >= 1 and step >= 0, not both the identity; for g- 0 < factor <= 1 and step <= 0.
+
+    Example:
+        >>> jnp.exp(nsh.Affine(2.0, 1.0)(jnp.log(jnp.array([3.0])))).round(4).tolist()
+        [7.0]
     """
 
     factor: Any = eqx.field(converter=_parameter)
@@ -152,6 +173,12 @@ class Saturating(Rule):
     The Beverton-Holt map, our choice of a saturating rule (the paper asks for g+(x) > x only). As
     g+ it rises to the fixed point `ceiling`, and g+(x) > x holds for 0 < x < ceiling; as g-
     it loses ever more as x grows. Increasing for all x >= 0.
+
+    Example:
+        The ceiling is a fixed point:
+
+        >>> jnp.exp(nsh.Saturating(2.0, ceiling=8.0)(jnp.log(jnp.array([8.0])))).round(4).tolist()
+        [8.0]
     """
 
     factor: Any = eqx.field(converter=_parameter)
@@ -182,6 +209,11 @@ class PerLevel(Rule):
     """One rule for each level: every parameter of `rule` has an entry for each of levels 1..L.
 
     Entry L (the class level) is for the weights of the edges to class nodes.
+
+    Example:
+        >>> rule = nsh.PerLevel(nsh.Geometric([1.5, 2.0, 4.0]))
+        >>> rule.at(jnp.asarray(0), np.array([0, 0, 1]))
+        Geometric(factor=[1.5, 1.5, 2. ])
     """
 
     rule: Rule

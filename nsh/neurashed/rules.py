@@ -26,6 +26,10 @@ class Rules(Shown):
     `weight_growth`, `weight_decay`: for the weights eta of edges to class nodes; None: as nodes.
     Concrete values are checked against the paper's conditions (g+(x) > x, 0 <= g-(x) <= x, both
     increasing; arXiv 2112.09741, Section 2) and raise `ValueError` naming field and value.
+
+    Example:
+        >>> nsh.Rules(growth=nsh.Geometric(1.5), decay=nsh.Geometric(0.75))
+        Rules(growth=Geometric(factor=1.5), decay=Geometric(factor=0.75))
     """
 
     growth: Rule

@@ -14,6 +14,12 @@ class NeurashedState(Shown):
     """Log amplification factors (of nodes) and log weights of the edges to class nodes.
 
     Both are kept as sums with a rest, so that long runs lose nothing; plain arrays are taken too.
+
+    Example:
+        >>> from nsh.neurashed import NeurashedState
+        >>> state = NeurashedState(jnp.log(jnp.array([1.0, 2.0])), jnp.zeros(1), jnp.asarray(0))
+        >>> jnp.exp(state.log_amplification).round(4).tolist()
+        [1.0, 2.0]
     """
 
     amplification: Compensated

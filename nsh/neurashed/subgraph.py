@@ -39,6 +39,14 @@ def subgraph(graph: Graph, keep: Any) -> Subgraph:
 
     On the host; `silenced` is the same under `jit`. Raises `ValueError` on a wrong shape or type,
     and where a level or a class is left without nodes.
+
+    Example:
+        Without node 1 of level 1, what needs nodes 0 and 1 needs node 0 alone:
+
+        >>> from nsh.neurashed import subgraph
+        >>> graph = nsh.Graph.from_nodes(3, [[nsh.Node((0, 1), "all"), nsh.Node((1, 2))]], [(0, 1)])
+        >>> subgraph(graph, np.array([True, False, True, True, True])).graph
+        Graph(levels=[2, 2], edges=2, classes=1, class_edges=2)
     """
     alive = np.asarray(able_to_fire(graph, keep))
     levels = range(1, len(graph.widths) + 1)
@@ -73,6 +81,13 @@ def silenced(graph: Graph, keep: Any) -> Graph:
     (``x & keep[: graph.widths[0]]``); a class left without nodes has logit 0. `keep` (bools
     [nodes]) may be traced and vmapped, so that one program trains many subgraphs. Raises
     `ValueError` on a wrong shape or type. Not differentiable (bools).
+
+    Example:
+        >>> from nsh.neurashed import feature_pathway, silenced
+        >>> graph = nsh.Graph.from_nodes(2, [[nsh.Node((0,)), nsh.Node((1,))]], [(0, 1)])
+        >>> silent = silenced(graph, jnp.array([True, True, True, False]))
+        >>> feature_pathway(silent, jnp.array([True, True])).tolist()
+        [True, True, True, False]
     """
     alive = able_to_fire(graph, keep)
     clipped = jnp.minimum(graph.thresholds, _dependents(graph, alive))
@@ -87,6 +102,14 @@ def able_to_fire(graph: Graph, keep: Any) -> Bool[Array, " nodes"]:
     """Find nodes to `keep` that are of level 1 or have a dependent that is itself able to fire.
 
     Jittable and vmappable. Raises `ValueError` on a wrong shape or type.
+
+    Example:
+        Node 3 depends on node 1 alone, which is not kept:
+
+        >>> from nsh.neurashed import able_to_fire
+        >>> graph = nsh.Graph.from_nodes(2, [[nsh.Node((0,)), nsh.Node((1,))]], [(0, 1)])
+        >>> able_to_fire(graph, np.array([True, False, True, True])).tolist()
+        [True, False, True, False]
     """
     alive = jnp.asarray(keep)
     require(alive.shape == (graph.nodes,), "keep.shape", alive.shape, f"({graph.nodes},)")

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import nsh
@@ -18,23 +19,19 @@ sys.path.append(str(Path(__file__).parents[2] / "docs" / "hooks"))
 
 _names = importlib.import_module("public_names")
 # what an example may use without importing it
-ASSUMED = {"jax": jax, "jnp": jnp, "np": np, "nsh": nsh}
+ASSUMED = {"jax": jax, "jnp": jnp, "np": np, "optax": optax, "nsh": nsh}
 _ALL = _names.public_names()
 PUBLIC = {name: _ALL[name] for name in _names.documented_names()}
 # names that need no example of their own, and why
-EXEMPT: dict[str, str] = {}
+ABSTRACT = "abstract: docs/guide/extending.md makes one"
+EXEMPT = {
+    "nsh.neurashed.Initializer": ABSTRACT,
+    "nsh.neurashed.extensions.Extension": ABSTRACT,
+    "nsh.neurashed.extensions.ExtensionHyper": ABSTRACT,
+}
 # how many names of a package still lack an example: these numbers may only become smaller
 STILL_MISSING = {
     "nsh.activations": 5,
-    "nsh.bounds": 3,
-    "nsh.correspondence": 11,
-    "nsh": 1,
-    "nsh.figures": 25,
-    "nsh.measure": 30,
-    "nsh.networks": 16,
-    "nsh.neurashed": 37,
-    "nsh.neurashed.exact": 19,
-    "nsh.neurashed.extensions": 14,
     "nsh.study": 17,
     "nsh.system": 6,
     "nsh.theory.effective": 72,

@@ -25,6 +25,11 @@ def batch_firing_probability(
     """q = 1 - (1 - p)^B: chance that a node fires in a mini-batch of B i.i.d. samples.
 
     Elementwise. An infinite B is the limit: every sample at each step, as in the full batch.
+
+    Example:
+        >>> from nsh.neurashed.exact import batch_firing_probability
+        >>> batch_firing_probability(0.5, jnp.array([1.0, 2.0, 3.0])).tolist()
+        [0.5, 0.75, 0.875]
     """
     _check_probability("p", p)
     _check_size(size)
@@ -51,7 +56,14 @@ def log_moments(
     decay: Float[Array, "..."],
     steps: Float[Array, "..."],
 ) -> LogMoments:
-    """Mean T(q log a + (1-q) log b) and variance T q(1-q) (log a - log b)^2."""
+    """Mean T(q log a + (1-q) log b) and variance T q(1-q) (log a - log b)^2.
+
+    Example:
+        >>> from nsh.neurashed.exact import log_moments
+        >>> moments = log_moments(q=0.5, growth=np.e, decay=1.0, steps=100)
+        >>> round(float(moments.mean), 3), round(float(moments.variance), 3)
+        (50.0, 25.0)
+    """
     _check_rates(growth, decay)
     _check_probability("q", q)
     _check("steps", steps, lambda count: count >= 0, ">= 0")
@@ -86,7 +98,15 @@ def _log_rates(growth: Array, decay: Array) -> tuple[Pair, Pair]:
 def critical_firing_probability(
     growth: Float[Array, "..."], decay: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    """q* = -log b / (log a - log b): features that fire less often than this fade."""
+    """q* = -log b / (log a - log b): features that fire less often than this fade.
+
+    Example:
+        One growth by 4 undoes two decays by 1/2, so q* = 1/3:
+
+        >>> from nsh.neurashed.exact import critical_firing_probability
+        >>> round(float(critical_firing_probability(4.0, 0.5)), 4)
+        0.3333
+    """
     _check_rates(growth, decay)
     return -jnp.log(decay) / (jnp.log(growth) - jnp.log(decay))
 
@@ -94,7 +114,15 @@ def critical_firing_probability(
 def critical_firing_fraction(
     size: Float[Array, "..."], growth: Float[Array, "..."], decay: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    """p*(B) = 1 - (1 - q*)^(1/B): features on fewer samples' pathways than this share fade."""
+    """p*(B) = 1 - (1 - q*)^(1/B): features on fewer samples' pathways than this share fade.
+
+    Example:
+        Here q* = 1/2, and a batch of 2 fires as often if p = 1 - sqrt(1/2):
+
+        >>> from nsh.neurashed.exact import critical_firing_fraction
+        >>> round(float(critical_firing_fraction(2, growth=2.0, decay=0.5)), 4)
+        0.2929
+    """
     _check_size(size)
     _check_rates(growth, decay)
     odds = -jnp.log(decay) / jnp.log(growth)  # q* / (1 - q*): right where q* is near 1 too
@@ -120,6 +148,13 @@ def survival_probability(
     Twice differentiable in q. The slopes in a, b and T are 0: it is piecewise constant in the rates
     and T is a count. Raises `ValueError` on rates and probabilities out of range and on a T that is
     not whole.
+
+    Example:
+        With a = 2 and b = 1/2, lambda grows in three steps if two or three of them fire:
+
+        >>> from nsh.neurashed.exact import survival_probability
+        >>> round(float(survival_probability(q=0.5, growth=2.0, decay=0.5, steps=3)), 4)
+        0.5
     """
     _check_rates(growth, decay)
     _check_probability("q", q)
@@ -170,6 +205,13 @@ def survival_phases(
 
     Small batches let only widely shared features grow (arXiv 2112.09741, Section 3, Figure 3).
     As sharp as the law of n: the line is crossed within about ``1/sqrt(T)`` in q.
+
+    Example:
+        >>> from nsh.neurashed.exact import survival_phases
+        >>> p, sizes = jnp.array([0.1, 0.6]), jnp.array([1.0, 16.0])
+        >>> phases = survival_phases(p, sizes, jnp.array(2.0), jnp.array(0.5), jnp.array(100.0))
+        >>> (phases.exponent > 0).tolist()
+        [[False, True], [True, True]]
     """
     q = batch_firing_probability(p[:, None], sizes[None])
     return SurvivalPhases(

@@ -21,7 +21,15 @@ class Firing(NamedTuple):
 
 
 def firing_fractions(pathways: Pathways, nodes: int) -> Float[Array, " nodes"]:
-    """p: the share of the samples on whose pathway each node is. Not differentiable (counts)."""
+    """p: the share of the samples on whose pathway each node is. Not differentiable (counts).
+
+    Example:
+        >>> from nsh.neurashed.exact import firing_fractions
+        >>> graph, inputs = nsh.neurashed.figure3()
+        >>> pathways = nsh.Neurashed(graph).prepare(inputs.x, inputs.y)
+        >>> firing_fractions(pathways, nodes=10).tolist()
+        [1.0, 0.75, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]
+    """
     return jnp.mean(unpack(pathways.words, nodes), axis=0, dtype=float)
 
 
@@ -30,6 +38,14 @@ def firing_probability(system: Neurashed, pathways: Pathways, size: Float[Array,
 
     Nodes, and edges that fire by the sample: ``1 - (1-p)^B``. Edges f -> F that fire by the batch:
     ``1 - P(no f) - P(no F) + P(neither)``. `size` = inf: the full batch. Differentiable in `size`.
+
+    Example:
+        >>> from nsh.neurashed.exact import firing_probability
+        >>> graph, inputs = nsh.neurashed.figure3()
+        >>> system = nsh.Neurashed(graph)
+        >>> pathways = system.prepare(inputs.x, inputs.y)
+        >>> firing_probability(system, pathways, jnp.array(2.0)).nodes[:3].round(4).tolist()
+        [1.0, 0.9375, 0.75]
     """
     first, second = _conditions(system, pathways)
 
@@ -49,6 +65,17 @@ def firing_covariance(
     (1 - p_i - p_j + p_ij)^B``; edges by inclusion and exclusion over the nodes that must fire.
     `size` = inf: the full batch (all zeros). Rounding is of the order of the float type's unit,
     not relative to the entry. Memory: O(events^2). Differentiable in `size`.
+
+    Example:
+        A node that every sample fires does not vary; one that half of them fire has variance 1/4:
+
+        >>> from nsh.neurashed.exact import firing_covariance
+        >>> graph, inputs = nsh.neurashed.figure3()
+        >>> system = nsh.Neurashed(graph)
+        >>> pathways = system.prepare(inputs.x, inputs.y)
+        >>> covariance = firing_covariance(system, pathways, jnp.array(1.0))
+        >>> jnp.diagonal(covariance)[:3].round(4).tolist()
+        [0.0, 0.1875, 0.25]
     """
     first, second = _conditions(system, pathways)
     # an event happens unless one of its conditions, or both, are met by no sample of the batch

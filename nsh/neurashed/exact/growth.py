@@ -21,6 +21,18 @@ def growth_exponents(system: Neurashed, rules: Rules, firing: Firing) -> Firing:
     By the law of large numbers (1/T) log lambda_T -> gamma almost surely: a feature survives if
     gamma > 0. `firing`: from `firing_probability`. Raises `ValueError` unless all rules are
     geometric and constant in time. Differentiable in the rates and in q.
+
+    Example:
+        With a = 2 and b = 1/2, a node that fires in every step gains log 2 in each, and one
+        that half of the samples fire gains nothing:
+
+        >>> from nsh.neurashed.exact import firing_probability, growth_exponents
+        >>> graph, inputs = nsh.neurashed.figure3()
+        >>> system, rules = nsh.Neurashed(graph), nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5))
+        >>> firing = firing_probability(system, system.prepare(inputs.x, inputs.y), jnp.array(1.0))
+        >>> exponents = growth_exponents(system, rules, firing)
+        >>> abs(exponents.nodes[jnp.array([0, 2])] / jnp.log(2)).round(3).tolist()
+        [1.0, 0.0]
     """
     grown, shrunk = _log_rates(system, rules)
     return Firing(*(q * a + (1 - q) * b for q, a, b in zip(firing, grown, shrunk, strict=True)))
@@ -45,6 +57,15 @@ def joint_log_moments(
     For mini-batches of `size` i.i.d. samples; as T grows the law is the normal one with these
     moments. Raises `ValueError` unless all rules are geometric and constant in time. Memory:
     O(events^2). Differentiable in the rates, `size` and `steps`.
+
+    Example:
+        >>> from nsh.neurashed.exact import joint_log_moments
+        >>> graph, inputs = nsh.neurashed.figure3()
+        >>> system, rules = nsh.Neurashed(graph), nsh.Rules(nsh.Geometric(np.e), nsh.Geometric(1.0))
+        >>> pathways = system.prepare(inputs.x, inputs.y)
+        >>> moments = joint_log_moments(system, rules, pathways, jnp.array(1.0), jnp.array(100.0))
+        >>> moments.mean[:3].round().tolist()
+        [100.0, 75.0, 50.0]
     """
     firing = firing_probability(system, pathways, size)
     grown, shrunk = (jnp.concatenate(rates) for rates in _log_rates(system, rules))
@@ -75,6 +96,18 @@ def path_exponents(system: Neurashed, exponents: Firing, pathways: Pathways) -> 
 
     `exponents`: from `growth_exponents`; starts must be > 0. Differentiable in the exponents
     (where two paths tie, the slopes are shared).
+
+    Example:
+        Exponents along a path add up; every node fires in the full batch, so each gains log 2:
+
+        >>> from nsh.neurashed.exact import firing_probability, growth_exponents, path_exponents
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> system, rules = nsh.Neurashed(graph), nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5))
+        >>> pathways = system.prepare(inputs.x, inputs.y)
+        >>> firing = firing_probability(system, pathways, jnp.array(jnp.inf))
+        >>> found = path_exponents(system, growth_exponents(system, rules, firing), pathways)
+        >>> (found.logits[0] / jnp.log(2)).round(3).tolist()
+        [4.0, -inf, -inf]
     """
 
     def one(words: UInt32[Array, " words"]) -> PathExponents:

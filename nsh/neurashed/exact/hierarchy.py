@@ -64,6 +64,12 @@ def hierarchy_firing(
 
     Ours, for the random hierarchies of this package. Raises `ValueError` on numbers that fit no
     graph. Differentiable in `active`.
+
+    Example:
+        >>> from nsh.neurashed.exact import hierarchy_firing
+        >>> firing = hierarchy_firing(shared=(16, 8), specific=(12, 6), fan_in=4, active=0.5)
+        >>> firing.common.tolist(), round(float(firing.other[1]), 4)
+        ([0.5, 0.5], 0.2222)
     """
     require(len(shared) > 0, "shared", shared, "at least one level")
     require(len(specific) == len(shared), "specific", specific, f"{len(shared)} levels, as shared")

@@ -28,6 +28,15 @@ class EdgeFiring(PathwayModel):
     State and hyperparameters as `Neurashed`, an entry for each node being one for each edge in the
     order of ``graph.sources``; an edge's level is its target's. What fires does not depend on the
     state, so every training method of `Neurashed` serves here too.
+
+    Example:
+        A factor for each of the 18 edges between features, none for nodes:
+
+        >>> from nsh.neurashed.extensions import EdgeFiring
+        >>> rules = nsh.Rules(nsh.Geometric(1.1), nsh.Geometric(0.9))
+        >>> system = EdgeFiring(nsh.neurashed.figure4().graph)
+        >>> system.init(jax.random.key(0), rules).log_amplification.shape
+        (18,)
     """
 
     graph: Graph

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from nsh._checks import is_concrete, require, require_all, require_scalar
+from nsh._shown import Shown
 from nsh.bounds import Interval
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.pathway_model import PathwayModel
@@ -21,14 +22,20 @@ from nsh.neurashed.state import NeurashedState
 from nsh.system import Scaled, System
 
 
-class Extended(eqx.Module):
-    """State of an extension: the inner system's, and what the extension adds (None: nothing)."""
+class Extended(Shown):
+    """State of an extension: the inner system's, and what the extension adds (None: nothing).
+
+    Example:
+        >>> from nsh.neurashed.extensions import Extended
+        >>> Extended(inner=jnp.array([1.0, 2.0]), own=None)
+        Extended(inner=[1., 2.], own=None)
+    """
 
     inner: PyTree
     own: PyTree
 
 
-class Extension(System):
+class Extension(Shown, System):
     """A system that changes how `inner` is trained; its logits and features are those of `inner`.
 
     `hyper` holds the inner system's hyperparameters as `hyper.inner`, beside its own.
@@ -104,7 +111,7 @@ class Extension(System):
         self.inner.check_grid(hyper.inner, steps, shape)
 
 
-class ExtensionHyper(eqx.Module):
+class ExtensionHyper(Shown):
     """Hyperparameters of an extension: those of the inner system, and numbers of its own."""
 
     inner: eqx.AbstractVar[Any]
@@ -130,7 +137,15 @@ def model(system: Any) -> PathwayModel:
 
 
 def model_state(state: Any) -> NeurashedState:
-    """The model's own state, from a state of any extension of it."""
+    """The model's own state, from a state of any extension of it.
+
+    Example:
+        >>> from nsh.neurashed.extensions import RandomPathways, RandomPathwaysHyper, model_state
+        >>> system = RandomPathways(nsh.Neurashed(nsh.neurashed.figure4().graph))
+        >>> hyper = RandomPathwaysHyper(nsh.Rules(nsh.Geometric(1.1), nsh.Geometric(0.9)), rate=0.5)
+        >>> int(model_state(system.init(jax.random.key(0), hyper)).iteration)
+        0
+    """
     while isinstance(state, Extended):
         state = state.inner
     return state
@@ -142,7 +157,15 @@ def on_graph(system: Any, graph: Graph) -> Any:
 
 
 def own_key(key: Key[Array, ""], system: Extension) -> Key[Array, ""]:
-    """A key of this kind of extension; the inner system uses `key` itself."""
+    """A key of this kind of extension; the inner system uses `key` itself.
+
+    Example:
+        >>> from nsh.neurashed.extensions import RandomPathways, own_key
+        >>> system = RandomPathways(nsh.Neurashed(nsh.neurashed.figure4().graph))
+        >>> key = jax.random.key(0)
+        >>> bool(own_key(key, system) == key)
+        False
+    """
     # not fold_in, which would hash once more and take half of the compile time of a step
     mark = np.uint32(zlib.crc32(type(system).__name__.encode()))
     marked = jax.random.key_data(key) ^ mark

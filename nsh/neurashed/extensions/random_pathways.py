@@ -27,6 +27,12 @@ class RandomPathwaysHyper(ExtensionHyper):
     """Hyperparameters of `RandomPathways`: the chance `rate` to drop a node; 0 switches it off.
 
     Raises `ValueError` outside 0..1. No derivative by `rate`: what fires jumps.
+
+    Example:
+        >>> from nsh.neurashed.extensions import RandomPathwaysHyper
+        >>> rules = nsh.Rules(nsh.Geometric(1.5), nsh.Geometric(0.5))
+        >>> RandomPathwaysHyper(rules, rate=0.25).rate.item()
+        0.25
     """
 
     intervals: ClassVar[dict[str, Interval]] = {"rate": (0.0, 1.0)}
@@ -44,6 +50,19 @@ class RandomPathways(Extension):
     Independent over nodes, samples of the mini-batch and steps; class nodes stay. Logits and
     features are without dropout. (arXiv 2112.09741, Section 4, names random pathways; this reading
     is ours.) `hyper`: `RandomPathwaysHyper`. Steps compose where the inner system's do.
+
+    Example:
+        With rate 1 no feature fires, so all factors shrink:
+
+        >>> from nsh.neurashed import Constant, figure4
+        >>> from nsh.neurashed.extensions import RandomPathways, RandomPathwaysHyper
+        >>> graph, inputs = figure4()
+        >>> system = RandomPathways(nsh.Neurashed(graph, Constant(1.0)))
+        >>> hyper = RandomPathwaysHyper(nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5)), rate=1.0)
+        >>> state, key = system.init(jax.random.key(0), hyper), jax.random.key(1)
+        >>> after = system.step(state, system.prepare(inputs.x, inputs.y), hyper, key)
+        >>> jnp.exp(after.inner.log_amplification[:3]).round(4).tolist()
+        [0.5, 0.5, 0.5]
     """
 
     inner: PathwayModel | Extension

@@ -30,6 +30,12 @@ class RandomRatesHyper(ExtensionHyper):
 
     `per_step`: drawn anew in every step; `frozen`: drawn once for every factor and weight.
     Raises `ValueError` below 0. Differentiable (reparametrised draws).
+
+    Example:
+        >>> from nsh.neurashed.extensions import RandomRatesHyper
+        >>> rules = nsh.Rules(nsh.Geometric(1.5), nsh.Geometric(0.5))
+        >>> RandomRatesHyper(rules, per_step=0.25, frozen=0.0).per_step.item()
+        0.25
     """
 
     intervals: ClassVar[dict[str, Interval]] = {
@@ -54,6 +60,20 @@ class RandomRates(Extension):
     draw (arXiv 2112.09741, Section 4, names random rates; this noise is ours).
     `hyper`: `RandomRatesHyper`. Differentiable in the spreads; state: the frozen draws beside the
     inner's.
+
+    Example:
+        Noise does not turn growth into decay, whatever the draw:
+
+        >>> from nsh.neurashed import Constant, figure4
+        >>> from nsh.neurashed.extensions import RandomRates, RandomRatesHyper
+        >>> graph, inputs = figure4()
+        >>> system = RandomRates(nsh.Neurashed(graph, Constant(1.0)))
+        >>> rules = nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5))
+        >>> hyper = RandomRatesHyper(rules, per_step=1.0, frozen=0.0)
+        >>> state, key = system.init(jax.random.key(0), hyper), jax.random.key(1)
+        >>> after = system.step(state, system.prepare(inputs.x, inputs.y), hyper, key)
+        >>> bool((after.inner.log_amplification > 0).all())  # all fire in the full batch
+        True
     """
 
     inner: PathwayModel | Extension

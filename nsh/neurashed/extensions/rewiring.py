@@ -43,6 +43,12 @@ class RewiringHyper(ExtensionHyper):
     `every`: an integer >= 1. `faded`: a dependent is replaced if its amplification factor is below
     this share of the largest that any node of the same level has as its dependent; in 0..1.
     Raises `ValueError` otherwise. No derivative by either: wiring jumps.
+
+    Example:
+        >>> from nsh.neurashed.extensions import RewiringHyper
+        >>> rules = nsh.Rules(nsh.Geometric(1.5), nsh.Geometric(0.5))
+        >>> RewiringHyper(rules, every=100, faded=0.25).every.item()
+        100
     """
 
     intervals: ClassVar[dict[str, Interval]] = {"every": REALS, "faded": (0.0, 1.0)}
@@ -66,6 +72,16 @@ class Rewiring(Extension):
     stay. The wiring is part of the state, and pathways are recomputed from level 1 in training and
     in logits. Not in the paper; for systems on `Neurashed`, where dependents have factors of their
     own. `hyper`: `RewiringHyper`. Differentiable as the inner system, not through the wiring.
+
+    Example:
+        The wiring is part of the state; at the start it is that of the graph:
+
+        >>> from nsh.neurashed.extensions import Rewiring, RewiringHyper
+        >>> system = Rewiring(nsh.Neurashed(nsh.neurashed.figure4().graph))
+        >>> rules = nsh.Rules(nsh.Geometric(1.1), nsh.Geometric(0.9))
+        >>> state = system.init(jax.random.key(0), RewiringHyper(rules, every=10, faded=0.01))
+        >>> bool((system.graph(state).sources == system.inner.graph.sources).all())
+        True
     """
 
     inner: Neurashed | Extension

@@ -29,6 +29,12 @@ class SoftFiringHyper(ExtensionHyper):
     `threshold`: below the level's largest (so < 0), where a node fires at half strength;
     `temperature` > 0: over which it fades, sharp towards 0. Raises `ValueError` on NaN or a
     temperature <= 0. Differentiable.
+
+    Example:
+        >>> from nsh.neurashed.extensions import SoftFiringHyper
+        >>> rules = nsh.Rules(nsh.Geometric(1.5), nsh.Geometric(0.5))
+        >>> SoftFiringHyper(rules, threshold=-2.0, temperature=0.5).temperature.item()
+        0.5
     """
 
     intervals: ClassVar[dict[str, Interval]] = {
@@ -57,6 +63,22 @@ class SoftFiring(Extension):
 
     `hyper`: `SoftFiringHyper`. Firing depends on the state, so derivatives go through it: in the
     state, the rules, threshold (finite) and temperature; one-sided at ties.
+
+    Example:
+        The largest score of a level lies a threshold's distance above half strength:
+
+        >>> from nsh.neurashed import Constant, figure2
+        >>> from nsh.neurashed.extensions import SoftFiring, SoftFiringHyper
+        >>> graph, inputs = figure2()
+        >>> system = SoftFiring(nsh.Neurashed(graph, Constant(1.0)))
+        >>> rules = nsh.Rules(nsh.Geometric(1.1), nsh.Geometric(0.9))
+        >>> hyper = SoftFiringHyper(rules, threshold=-1.0, temperature=1.0)
+        >>> state = system.init(jax.random.key(0), hyper)
+        >>> examples = system.prepare(inputs.x, inputs.y)
+        >>> first = jax.tree.map(lambda leaf: leaf[0], examples)
+        >>> strengths = system.strengths(state, first, hyper)
+        >>> round(float(strengths[0]), 3)  # sigmoid(1)
+        0.731
     """
 
     inner: PathwayModel
