@@ -10,6 +10,9 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
+
+from nsh._types import ArrayLike, DTypeLike
 
 GENERATOR = "threefry2x32"
 MOST_CLASSES = np.iinfo(np.int32).max
@@ -18,7 +21,7 @@ MOST = 2**31 - 1
 MOST_KEY = 2**32 - 1
 
 
-def require(ok: Any, field: str, value: Any, allowed: str) -> None:
+def require(ok: object, field: str, value: object, allowed: str) -> None:
     """Raise ``ValueError`` naming field, value and what is allowed, unless `ok`."""
     if not ok:
         raise ValueError(f"{field} = {value!r}: must be {allowed}")
@@ -30,12 +33,12 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def is_concrete(value: Any) -> bool:
+def is_concrete(value: object) -> bool:
     """Whether the numbers of `value` can be looked at now (no tracer among its leaves)."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
 
 
-def require_all(ok: Any, field: str, value: Any, allowed: str) -> None:
+def require_all(ok: object, field: str, value: object, allowed: str) -> None:
     """As `require`, elementwise over an array: the error shows the first offending entry."""
     ok, value = np.asarray(ok), np.asarray(value)
     if not ok.all():
@@ -44,7 +47,7 @@ def require_all(ok: Any, field: str, value: Any, allowed: str) -> None:
         raise ValueError(f"{place} = {value[where]}: must be {allowed}")
 
 
-def as_finite(field: str, given: Any, dtype: Any) -> jax.Array:
+def as_finite(field: str, given: object, dtype: DTypeLike | None) -> jax.Array:
     """Finite numbers as floats: of type `dtype`, by default their own."""
     array = as_numbers(field, given, dtype)
     if is_concrete(array):
@@ -52,7 +55,7 @@ def as_finite(field: str, given: Any, dtype: Any) -> jax.Array:
     return array
 
 
-def as_numbers(field: str, given: Any, dtype: Any) -> jax.Array:
+def as_numbers(field: str, given: object, dtype: DTypeLike | None) -> jax.Array:
     """Numbers, perhaps traced, as floats: of type `dtype`, by default their own or of 32 bits, if
     that is more.
 
@@ -94,7 +97,7 @@ def require_integer(field: str, value: Any, low: int, high: int | None = None) -
     return int(value)
 
 
-def require_scalar(field: str, value: Any) -> None:
+def require_scalar(field: str, value: ArrayLike) -> None:
     """Raise `ValueError` unless a hyperparameter, perhaps traced, is one number."""
     shape = tuple(np.shape(value))  # others would broadcast over whatever axis is as long
     require(
@@ -102,7 +105,7 @@ def require_scalar(field: str, value: Any) -> None:
     )
 
 
-def require_numeric(field: str, value: Any) -> np.ndarray:
+def require_numeric(field: str, value: object) -> np.ndarray:
     """A concrete array of bools, integers or floats without NaN, else an error."""
     masked = np.ma.is_masked(value)
     require(not masked, field, "a masked array", "without masked entries: choose the whole rows")
@@ -113,7 +116,9 @@ def require_numeric(field: str, value: Any) -> np.ndarray:
     return array
 
 
-def require_labels(labels: Any, count: int, classes: int = MOST_CLASSES, field: str = "y") -> Any:
+def require_labels(
+    labels: object, count: int, classes: int = MOST_CLASSES, field: str = "y"
+) -> np.ndarray:
     """`count` concrete labels 0..classes-1 as int32, in NumPy, else an error.
 
     The one rule for labels: whole numbers of an integer type. Nothing else is turned into them,
@@ -131,7 +136,7 @@ def require_labels(labels: Any, count: int, classes: int = MOST_CLASSES, field: 
     return labels.astype(np.int32)
 
 
-def require_label_type(labels: Any, count: int, field: str) -> None:
+def require_label_type(labels: Array | np.ndarray, count: int, field: str) -> None:
     """Raise `ValueError` unless an array, perhaps traced, is of `count` integers."""
     shape = tuple(labels.shape)
     one_hot = len(shape) == 2 and shape[0] == count
@@ -145,7 +150,7 @@ def require_label_type(labels: Any, count: int, field: str) -> None:
     require(integral, f"{field}.dtype", str(labels.dtype), allowed)
 
 
-def require_key(key: Any) -> None:
+def require_key(key: Array) -> None:
     """Raise `ValueError` unless `key` is one JAX key, new-style or raw, of the threefry generator.
 
     Others (rbg, unsafe_rbg) draw other numbers under `vmap`: then a seed would depend on how many

@@ -12,12 +12,12 @@ from nsh._checks import nearest, require
 
 
 def for_leaves(
-    given: Any,
+    given: object,
     tree: PyTree,
     *,
     field: str,
     allowed: str,
-    is_one: Callable[[Any], bool],
+    is_one: Callable[[object], bool],
     others: Sequence[Any] | None = None,
 ) -> list[Any]:
     """Look up what `given` says of each leaf of `tree`.

@@ -42,7 +42,7 @@ class _Text:
         return self.text
 
 
-def _is_summary(node: Any) -> bool:
+def _is_summary(node: object) -> bool:
     return isinstance(node, Summary)
 
 

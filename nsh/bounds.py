@@ -80,7 +80,7 @@ def _map(change: Callable[[Array, Interval, str], Array], tree: PyTree, bounds: 
     return jax.tree.unflatten(structure, changed)
 
 
-def _is_pair(bounds: Any) -> bool:
+def _is_pair(bounds: object) -> bool:
     ends = bounds if type(bounds) is tuple and len(bounds) == 2 else (None,)
     return all(isinstance(end, Real) and not isinstance(end, bool) for end in ends)
 

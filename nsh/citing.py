@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from importlib import resources
 from importlib.metadata import version
-from typing import Any
 
 import equinox as eqx
 
@@ -19,7 +18,7 @@ NEURASHED = "2112.09741"
 ARXIV = re.compile(r"\d{4}\.\d{5}")
 
 
-def citation(*used: Any) -> None:
+def citation(*used: object) -> None:
     """Print BibTeX entries of nsh and of the papers behind what was `used`.
 
     `used`: modules, classes, functions and objects of nsh, such as a System: cited is what their
@@ -47,7 +46,7 @@ def references() -> list[str]:
     return text.strip().split("\n\n")
 
 
-def _docstrings(thing: Any) -> Iterator[str]:
+def _docstrings(thing: object) -> Iterator[str]:
     """Of a thing, of all that it is made of, and of the modules around these."""
     subject = thing
     if not (inspect.ismodule(thing) or inspect.isroutine(thing)):

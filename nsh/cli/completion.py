@@ -8,7 +8,7 @@ import importlib
 import io
 import typing
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -58,11 +58,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def completed() -> Any:
+def completed() -> type:
     """What a shell offers after the command's name."""
     return one_of_names(dict.fromkeys(typing.get_args(Shell), Nothing))
 
 
-def _commands() -> Any:
+def _commands() -> type:
     modules = {name: importlib.import_module(f"nsh.cli.{name}") for name in COMMANDS}
     return one_of({name: module.completed() for name, module in modules.items()})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from nsh._checks import nearest
 from nsh.activations import ACTIVATIONS, Activation, as_activation
 from nsh.activations.gaussian import gaussian
 from nsh.figures import KernelProfile, criticality_figure
+from nsh.figures.style import StyledFigure
 from nsh.study import tables
 from nsh.study.files import save_figure
 from nsh.theory.effective.architecture import Architecture
@@ -151,7 +151,7 @@ def _row(found: DepthScales, place: int) -> list[str]:
     return [f"{float(part[place]):.5g}".replace("inf", "infinite") for part in parts]
 
 
-def _figure(critical: Criticality) -> Any:
+def _figure(critical: Criticality) -> StyledFigure:
     activation, (C_b, C_W) = critical.activation, _centre(critical)
     centre = _start(critical)
     K = jnp.asarray(np.geomspace(centre * 1e-2, centre * 1e2, 200))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -44,7 +44,7 @@ class CriticalityCommand(Options):
     """A name, or MODULE:FUNCTION, an elementwise JAX function that Python can import."""
 
 
-def completed() -> Any:
+def completed() -> type:
     """What a shell offers after the command's name."""
     # here, and not above: --help does not wait for it
     from nsh.activations import ACTIVATIONS

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any, Union
+from typing import Annotated, Union
 
 import tyro
 
@@ -14,15 +14,15 @@ class Nothing:
     """A command that takes nothing more."""
 
 
-def one_of_names(kinds: Mapping[str, Any]) -> type:
+def one_of_names(kinds: Mapping[str, object]) -> type:
     """A command followed by one of some names and what belongs to it."""
     return dataclasses.make_dataclass("Choice", [("name", one_of(kinds))])
 
 
-def one_of(kinds: Mapping[str, Any]) -> Any:
+def one_of(kinds: Mapping[str, object]) -> type:
     """Commands by name, and what belongs to each."""
     named = [
         Annotated[kind, tyro.conf.subcommand(name, prefix_name=False)]
         for name, kind in kinds.items()
     ]
-    return Union[tuple(named)]  # noqa: UP007
+    return Union[tuple(named)]  # noqa: UP007  # pyright: ignore[reportReturnType]

@@ -108,7 +108,7 @@ def _complaint(kind: type, arguments: Sequence[str], prefixes: bool) -> str:
     return f"{missing[0]} is missing" if missing else ""
 
 
-def _options(kind: type, prefixes: bool, before: str = "--") -> Iterator[tuple[str, Any]]:
+def _options(kind: type, prefixes: bool, before: str = "--") -> Iterator[tuple[str, object]]:
     """All options and their types."""
     for name, hint in typing.get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint):
@@ -119,7 +119,7 @@ def _options(kind: type, prefixes: bool, before: str = "--") -> Iterator[tuple[s
 
 
 def _given(
-    arguments: Sequence[str], options: dict[str, Any]
+    arguments: Sequence[str], options: dict[str, object]
 ) -> tuple[list[tuple[str, list[str]]], list[str]]:
     """Options with their values, and what is positional."""
     given: list[tuple[str, list[str]]] = []
@@ -156,14 +156,14 @@ def _fits(hint: Any, values: Sequence[str]) -> bool:
     return True
 
 
-def _wrong(name: str, values: Sequence[str], hint: Any) -> str:
+def _wrong(name: str, values: Sequence[str], hint: object) -> str:
     allowed = _allowed(hint, values)
     if not values:
         return f"{name}: its value is missing, {allowed}"
     return f"{name} = {' '.join(values)!r}: must be {allowed}"
 
 
-def _allowed(hint: Any, values: Sequence[str]) -> str:
+def _allowed(hint: object, values: Sequence[str]) -> str:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is bool:
         return "given without a value"

@@ -7,7 +7,6 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from nsh.cli.exits import REFUSED, Failure, needs
 
@@ -19,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     return experiments().main(arguments)
 
 
-def completed() -> Any:
+def completed() -> type:
     """What a shell offers after the command's name."""
     from nsh.cli.options import Nothing, one_of_names  # needs an extra, which `main` does not
 

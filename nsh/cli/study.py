@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -46,7 +46,7 @@ class StudyCommand:
     """Compile all programs anew, and keep none in the user's cache folder."""
 
 
-def completed() -> Any:
+def completed() -> type:
     """What a shell offers after the command's name."""
     return StudyCommand
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from nsh._checks import require, require_numeric
+from nsh._types import ArrayLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Binarise:
         """Number of bits of an encoded sample."""
         return 2 * len(self.thresholds) * self.inputs
 
-    def __call__(self, x: Any) -> Bool[np.ndarray, "n width"]:
+    def __call__(self, x: ArrayLike) -> Bool[np.ndarray, "n width"]:
         """The bits of each sample."""
         x = require_numeric("x", x)
         expected = f"(n, {', '.join(map(str, self.shape))})"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,7 +12,7 @@ from nsh.correspondence.units import Partition, mean_over_members
 from nsh.networks.models import CNN, MLP, Convolution, average_pool
 
 
-def level_maps(module: Any) -> tuple[Float[Array, "below above"], ...] | None:
+def level_maps(module: object) -> tuple[Float[Array, "below above"], ...] | None:
     """Weights from each hidden level to the next and from the last to the logits; None if unknown.
 
     Known for `nsh.networks.MLP` and `CNN`. A CNN's map from pooled units to pooled units is that of
@@ -31,7 +29,7 @@ def level_maps(module: Any) -> tuple[Float[Array, "below above"], ...] | None:
     return None
 
 
-def outgoing_norms(module: Any) -> tuple[Float[Array, " units"], ...] | None:
+def outgoing_norms(module: object) -> tuple[Float[Array, " units"], ...] | None:
     """Norm of each hidden unit's weights to the level above: ``|W_i|``; None if unknown."""
     maps = level_maps(module)
     return None if maps is None else tuple(jnp.sqrt(jnp.sum(w**2, axis=1)) for w in maps)

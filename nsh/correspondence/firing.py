@@ -39,7 +39,7 @@ class Above(FiringThreshold):
         require(np.isfinite(self.value), "value", self.value, "a finite number")
 
     def thresholds(self, activations: Float[np.ndarray, "n nodes"]) -> Float[np.ndarray, " nodes"]:
-        """See `Firing.thresholds`."""
+        """See `FiringThreshold.thresholds`."""
         return np.full(activations.shape[1], self.value, activations.dtype)
 
 
@@ -62,7 +62,7 @@ class FractionOfRange(FiringThreshold):
         require(0 <= self.share < 1, "share", self.share, "a share in [0, 1)")
 
     def thresholds(self, activations: Float[np.ndarray, "n nodes"]) -> Float[np.ndarray, " nodes"]:
-        """See `Firing.thresholds`."""
+        """See `FiringThreshold.thresholds`."""
         low, high = activations.min(axis=0), activations.max(axis=0)
         return (low + self.share * (high - low)).astype(activations.dtype)
 
@@ -85,5 +85,5 @@ class TopFraction(FiringThreshold):
         require(0 < self.share < 1, "share", self.share, "a share in (0, 1)")
 
     def thresholds(self, activations: Float[np.ndarray, "n nodes"]) -> Float[np.ndarray, " nodes"]:
-        """See `Firing.thresholds`."""
+        """See `FiringThreshold.thresholds`."""
         return np.quantile(activations, 1 - self.share, axis=0).astype(activations.dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from nsh._checks import (
     require_labels,
     require_numeric,
 )
+from nsh._types import ArrayLike
 from nsh.correspondence.binarise import Binarise
 from nsh.correspondence.conjunctions import fires_all, frequent_conjunctions
 from nsh.correspondence.quality import Quality, quality
@@ -32,8 +32,8 @@ class FromData:
 
 
 def from_data(
-    x: Any,
-    y: Any,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
     thresholds: Sequence[float] = (0.5,),
     window: int = 2,

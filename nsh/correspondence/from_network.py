@@ -10,9 +10,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 
 from nsh._checks import require, require_all, require_labels, require_numeric
+from nsh._types import ArrayLike
 from nsh.correspondence.contributions import by_weights, level_maps, phi
 from nsh.correspondence.firing import FiringThreshold, FractionOfRange
 from nsh.correspondence.quality import Quality, quality
@@ -46,30 +47,30 @@ class FromNetwork:
     thresholds: tuple[Float[np.ndarray, " _"], ...]
     agreement: tuple[float, ...]
     quality: Quality
-    activations: Callable[[Any], Levels] = dataclasses.field(repr=False)
+    activations: Callable[[ArrayLike], Levels] = dataclasses.field(repr=False)
 
-    def observed(self, x: Any) -> tuple[Bool[np.ndarray, "n _"], ...]:
+    def observed(self, x: ArrayLike) -> tuple[Bool[np.ndarray, "n _"], ...]:
         """Find what fires in the network at each level for samples x[n, ...]."""
         levels = zip(self.activations(x), self.nodes, self.thresholds, strict=True)
         return tuple(mean_over_members(h, nodes) > limit for h, nodes, limit in levels)
 
-    def encode(self, x: Any) -> Bool[np.ndarray, "n inputs"]:
+    def encode(self, x: ArrayLike) -> Bool[np.ndarray, "n inputs"]:
         """Level 1 of the graph: what fires in the first hidden level of the network."""
         return self.observed(x)[0]
 
 
 def from_network(
-    module: Any,
-    x: Any,
-    y: Any,
+    module: Callable,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    nodes: str | Sequence[Any] = "units",
+    nodes: str | Sequence[ArrayLike] = "units",
     clusters_per_level: Sequence[int] | None = None,
     firing: FiringThreshold = FractionOfRange(0.5),  # noqa: B008
     contributions: str | None = None,
     fan_in: int = 4,
     class_edges: int | None = None,
-    features: Callable[[Any, Any], Sequence[Any]] | None = None,
+    features: Callable[[Any, Array], Sequence[ArrayLike]] | None = None,
 ) -> FromNetwork:
     """A neurashed graph of a trained Equinox module, from samples x[n, ...] with labels y[n].
 
@@ -119,14 +120,16 @@ def from_network(
     return FromNetwork(wired.graph, groups, thresholds, agreement, measured, activations)
 
 
-def _reader(module: Any, features: Callable[[Any, Any], Sequence[Any]] | None) -> Callable:
+def _reader(
+    module: Callable, features: Callable[[Any, Array], Sequence[ArrayLike]] | None
+) -> Callable:
     """The function from samples to activations of all levels, flat."""
     if features is None:
         field, allowed = f"{type(module).__name__}.features", "a method, or give features="
         require(hasattr(module, "features"), field, None, allowed)
         features = _own_features
 
-    def activations(x: Any) -> Levels:
+    def activations(x: ArrayLike) -> Levels:
         levels = _flat(features, module, jnp.asarray(require_numeric("x", x), float))
         require(len(levels) > 0, "features(module, x)", levels, "one level or more")
         return tuple(np.asarray(level) for level in levels)
@@ -134,18 +137,18 @@ def _reader(module: Any, features: Callable[[Any, Any], Sequence[Any]] | None) -
     return activations
 
 
-def _own_features(module: Any, x: Any) -> Sequence[Any]:
+def _own_features(module: Callable, x: ArrayLike) -> Sequence[ArrayLike]:
     return module.features(x)
 
 
 @eqx.filter_jit
-def _flat(features: Callable, module: Any, x: jax.Array) -> tuple[jax.Array, ...]:
+def _flat(features: Callable, module: Callable, x: jax.Array) -> tuple[jax.Array, ...]:
     """Levels [n, units]; compiled once for all modules of one shape."""
     return jax.vmap(lambda one: tuple(jnp.ravel(level) for level in features(module, one)))(x)
 
 
 def _partitions(
-    module: Any, levels: Levels, nodes: Any, counts: Sequence[int] | None
+    module: Callable, levels: Levels, nodes: str | Sequence[ArrayLike], counts: Sequence[int] | None
 ) -> tuple[Partition, ...]:
     if not isinstance(nodes, str):
         require(len(nodes) == len(levels), "nodes", nodes, f"{len(levels)} partitions, one each")
@@ -166,7 +169,12 @@ def _partitions(
 
 
 def _contributions(
-    module: Any, levels: Levels, groups: Any, observed: Any, y: np.ndarray, kind: str | None
+    module: Callable,
+    levels: Levels,
+    groups: Sequence[Partition],
+    observed: Sequence[np.ndarray],
+    y: np.ndarray,
+    kind: str | None,
 ) -> list[Float[np.ndarray, "_ _"]]:
     maps = level_maps(module)
     allowed = "'weights' (of nsh's MLP and CNN), 'cofiring' or None"

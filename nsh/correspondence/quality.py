@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from nsh._checks import require, require_all, require_labels, require_numeric
+from nsh._types import ArrayLike
 from nsh.neurashed.graph import Graph
 
 # so many samples are looked at together
@@ -34,7 +35,7 @@ class Quality(NamedTuple):
     fan_in: float
 
 
-def quality(graph: Graph, bits: Any, y: Any) -> Quality:
+def quality(graph: Graph, bits: ArrayLike, y: ArrayLike) -> Quality:
     """The quality of a graph on samples with firing `bits` [n, inputs] of level 1 and labels y [n].
 
     On the host, with a dense matrix for each level. Raises `ValueError` on a wrong shape or dtype

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from nsh._checks import require, require_all, require_integer
 from nsh._extras import extra
+from nsh._types import ArrayLike
 
 Partition = Int[np.ndarray, " _"]
 
@@ -62,7 +63,7 @@ def clusters(
     return tuple(found)
 
 
-def checked_partition(partition: Any, units: int, level: int) -> Partition:
+def checked_partition(partition: ArrayLike, units: int, level: int) -> Partition:
     """Nodes 0..max, none of them empty, for `units` units."""
     field, partition = f"nodes[{level}]", np.asarray(partition)
     require(partition.dtype.kind in "iu", f"{field}.dtype", str(partition.dtype), "an integer type")
@@ -89,6 +90,6 @@ def _standardised(level: Float[np.ndarray, "n units"]) -> Float[np.ndarray, "n u
     return centred / np.where(spread > 0, spread, 1)
 
 
-def _sklearn_cluster() -> Any:
+def _sklearn_cluster() -> ModuleType:
     with extra("data", "nsh.correspondence"):
         return importlib.import_module("sklearn.cluster")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.animation import FuncAnimation
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -58,7 +58,7 @@ def animate_graph(
     title = left.set_title("", fontsize=8)
     radii = [outline.get_width() / 2 for outline in drawing.outlines[: graph.nodes]]  # pyright: ignore
 
-    def show(time: int) -> list[Any]:
+    def show(time: int) -> list[Artist]:
         for disc, radius, share in zip(
             drawing.discs, radii, shares(graph, logs[time]), strict=True
         ):

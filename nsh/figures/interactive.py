@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def explore_graph(
     return figure
 
 
-def _graph_objects() -> Any:
+def _graph_objects() -> ModuleType:
     with extra("interactive", "nsh.figures.explore_graph"):
         return importlib.import_module("plotly.graph_objects")
 
@@ -107,7 +108,7 @@ def _pixels_per_unit(centres: np.ndarray, radii: np.ndarray) -> float:
     return 0.85 * float((room / spans).min())  # the axes leave a border
 
 
-def _discs(graph: Graph, diameters: np.ndarray, logs: np.ndarray) -> dict[str, Any]:
+def _discs(graph: Graph, diameters: np.ndarray, logs: np.ndarray) -> dict[str, object]:
     size = diameters[: graph.nodes] * np.sqrt(shares(graph, logs))
     return {"size": size, "line": {"width": 0}, "opacity": 1}
 
@@ -117,7 +118,7 @@ def _fills(lit: np.ndarray) -> list[str]:
 
 
 def _outlines(
-    go: Any, graph: Graph, centres: np.ndarray, diameters: np.ndarray, lit: np.ndarray
+    go: ModuleType, graph: Graph, centres: np.ndarray, diameters: np.ndarray, lit: np.ndarray
 ) -> Any:
     """Circles of each level's largest amplification, and squares for the classes."""
     kinds = ["circle"] * graph.nodes + ["square"] * graph.classes
@@ -141,7 +142,7 @@ def _ends(graph: Graph, centres: np.ndarray, lit: np.ndarray, dark: bool) -> tup
     return x, y
 
 
-def _edges(go: Any, graph: Graph, centres: np.ndarray, lit: np.ndarray, dark: bool) -> Any:
+def _edges(go: ModuleType, graph: Graph, centres: np.ndarray, lit: np.ndarray, dark: bool) -> Any:
     x, y = _ends(graph, centres, lit, dark)
     line = {"color": INK if dark else EDGE_GREY, "width": 1.6 if dark else 0.8}
     name = "edges of the pathway" if dark else "other edges"
@@ -150,14 +151,14 @@ def _edges(go: Any, graph: Graph, centres: np.ndarray, lit: np.ndarray, dark: bo
     )
 
 
-def _curve(go: Any, steps: np.ndarray, place: int, name: str, curve: np.ndarray) -> Any:
+def _curve(go: ModuleType, steps: np.ndarray, place: int, name: str, curve: np.ndarray) -> Any:
     return go.Scatter(
         x=steps, y=curve, mode="lines", name=name, line={"color": colour(place)},
         xaxis="x2", yaxis="y2",
     )  # fmt: skip
 
 
-def _marker(go: Any, step: Any, values: Mapping[str, np.ndarray]) -> Any:
+def _marker(go: ModuleType, step: float, values: Mapping[str, np.ndarray]) -> Any:
     together = np.concatenate([np.zeros(1), *values.values()])
     return go.Scatter(
         x=[step, step], y=[together.min(), together.max()], mode="lines", hoverinfo="skip",
@@ -166,7 +167,7 @@ def _marker(go: Any, step: Any, values: Mapping[str, np.ndarray]) -> Any:
     )  # fmt: skip
 
 
-def _choices(graph: Graph, centres: np.ndarray, lit: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _choices(graph: Graph, centres: np.ndarray, lit: Mapping[str, np.ndarray]) -> dict[str, object]:
     """A menu of inputs, which colours nodes and draws the edges of the pathway."""
     buttons, (x_of, y_of) = [], centres.T.tolist()  # lists: Plotly decodes no arrays in a menu
     for name, fires in lit.items():
@@ -180,7 +181,7 @@ def _choices(graph: Graph, centres: np.ndarray, lit: Mapping[str, np.ndarray]) -
     return {"buttons": buttons, "x": 0, "y": 1.18, "xanchor": "left", "yanchor": "top"}
 
 
-def _page(steps: np.ndarray, ylabel: str, choices: Mapping[str, Any]) -> dict[str, Any]:
+def _page(steps: np.ndarray, ylabel: str, choices: Mapping[str, object]) -> dict[str, object]:
     still = {"mode": "immediate", "frame": {"duration": 0, "redraw": False},
              "transition": {"duration": 0}}  # fmt: skip
     moving = {"fromcurrent": True, "frame": {"duration": 60, "redraw": False},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +24,14 @@ from nsh.system import Scaled, System
 # Numbers held at once by one chunk of `map_rows`: 4 MB in float32.
 _CHUNK = 2**20
 
+# whether all labels are in range: known of concrete ones
+Inside: TypeAlias = Bool[Array, ""] | np.bool_ | bool
 ONE_SEED = "and one seed (for an ensemble's state use jax.vmap)"
 
 
 def checked_labels(
     labels: Any, count: int, classes: int = MOST_CLASSES, field: str = "labels"
-) -> tuple[Int[Array, " n"], Any]:
+) -> tuple[Int[Array, " n"], Inside]:
     """`count` labels as int32, and whether all are in 0..classes-1.
 
     Raises `ValueError` on bad labels; of traced ones the second result tells, see `where_labelled`.
@@ -43,7 +45,7 @@ def checked_labels(
     return checked, jnp.all(same & (checked >= 0) & (checked < classes))
 
 
-def where_labelled(result: PyTree, inside: Any) -> PyTree:
+def where_labelled(result: PyTree, inside: Inside) -> PyTree:
     """`result`, but NaN (False for flags) where labels are outside the classes; slopes too."""
     if is_concrete(inside):
         return result
@@ -72,7 +74,7 @@ def nan_with(result: Float[Array, "*k"], numbers: Float[Array, "..."]) -> Float[
 
 def checked_predictions(
     logits: Any, labels: Any
-) -> tuple[Float[Array, "n classes"], Int[Array, " n"], Any]:
+) -> tuple[Float[Array, "n classes"], Int[Array, " n"], Inside]:
     """Logits [n, classes], and n labels of these classes, as `checked_labels` gives them."""
     logits = checked_rows(logits, "logits")
     return logits, *checked_labels(labels, *logits.shape)
@@ -97,7 +99,7 @@ def levels_of(
     return levels
 
 
-def require_levels(features: Sequence[Any]) -> None:
+def require_levels(features: Sequence[object]) -> None:
     """Raise `ValueError` if the system has no levels, such as a `Network` without `features`."""
     allowed = "at least one level; for a Network give Network(..., features=(module, x) -> levels)"
     require(len(features) > 0, "features(...)", features, allowed)

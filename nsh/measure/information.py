@@ -148,7 +148,8 @@ def level_information(
         >>> state = system.init(jax.random.key(0), nsh.neurashed.figure4_rules(graph))
         >>> examples, noise = system.prepare(inputs.x, inputs.y), Noise(fixed=1.0, relative=0.0)
         >>> key, options = jax.random.key(1), {"level": 2, "classes": 2, "noise": noise}
-        >>> found = level_information(system, state, examples, inputs.y, key, **options)
+        >>> y = jnp.asarray(inputs.y)
+        >>> found = level_information(system, state, examples, y, key, **options)
         >>> round(abs(float(found.label)), 2), bool(found.consistent)
         (0.0, True)
     """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +9,7 @@ from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require_all
 from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.measure._tools import checked_rows
 
 
@@ -56,7 +55,7 @@ def noise_level(
 
 
 def scaled_noise_level(
-    features: Float[Array, "n d"], noise: Noise, log_unit: Any
+    features: Float[Array, "n d"], noise: Noise, log_unit: ArrayLike
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """``(scale, sigma)``, the noise being ``scale * sigma``: features / scale / sigma is finite.
 

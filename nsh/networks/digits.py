@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int32
@@ -17,6 +18,7 @@ from nsh._checks import (
     require_numeric,
 )
 from nsh._extras import extra
+from nsh._types import ArrayLike
 
 
 class Digits(NamedTuple):
@@ -53,7 +55,9 @@ def digits(test_share: float = 0.25) -> Digits:
     return Digits(train_x, train_y, test_x, test_y)
 
 
-def subclasses(x: Any, y: Any, per_class: int = 2, seed: int = 0) -> Int32[np.ndarray, " n"]:
+def subclasses(
+    x: ArrayLike, y: ArrayLike, per_class: int = 2, seed: int = 0
+) -> Int32[np.ndarray, " n"]:
     """Subclass of each sample: ``class * per_class + cluster``, by k-means within each class.
 
     Best of 10 starts drawn from `seed`; deterministic. x [n, ...], y [n] -> [n]. Raises
@@ -84,6 +88,6 @@ def subclasses(x: Any, y: Any, per_class: int = 2, seed: int = 0) -> Int32[np.nd
     return ids
 
 
-def _sklearn(part: str) -> Any:
+def _sklearn(part: str) -> ModuleType:
     with extra("data", "nsh.networks.digits"):
         return importlib.import_module(f"sklearn.{part}")

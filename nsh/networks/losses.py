@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -64,5 +63,5 @@ def _has_slope(loss: Loss, classes: int, dtype: str) -> bool:
     return not is_concrete(slope) or bool(np.any(np.asarray(slope) != 0))
 
 
-def _name(loss: Any) -> str:
+def _name(loss: object) -> str:
     return repr(getattr(loss, "__name__", loss))

@@ -24,9 +24,10 @@ from nsh._checks import (
     require_numeric,
 )
 from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.bounds import REALS, Interval
 from nsh.networks.losses import checked_loss, warn_of_no_slope
-from nsh.networks.optimisers import BOUNDS, NOT_TUNED, check_runs, initial, moved
+from nsh.networks.optimisers import BOUNDS, NOT_TUNED, Hyper, check_runs, initial, moved
 from nsh.networks.plain import CALLED, require_no_use_of_key, require_plain
 from nsh.system import System
 
@@ -140,7 +141,7 @@ class Network(System):
         """The parts of the module that are no arrays."""
         return jax.tree.unflatten(*self.rest)
 
-    def prepare(self, x: Any, y: Any) -> LabelledExamples:
+    def prepare(self, x: ArrayLike, y: ArrayLike) -> LabelledExamples:
         """Finite inputs x [n, ...] as floats, labels y [n] as int32 in 0..classes-1.
 
         Raises `ValueError` on anything else, where the module does not take one example, and where
@@ -189,11 +190,11 @@ class Network(System):
         )
         require_label_type(examples.y, len(examples.x), "y")
 
-    def bounds(self, hyper: dict[str, Any]) -> dict[str, Interval]:
+    def bounds(self, hyper: Hyper) -> dict[str, Interval]:
         """By Optax's names: rates above 0, decay rates of averages in (0, 1), others unbounded."""
         return {name: BOUNDS.get(name, REALS) for name in hyper}
 
-    def tunable(self, hyper: dict[str, Any]) -> dict[str, bool]:
+    def tunable(self, hyper: Hyper) -> dict[str, bool]:
         """All but those that keep an optimiser's arithmetic sound, such as ``eps_root``."""
         return {name: name not in NOT_TUNED for name in hyper}
 
@@ -207,11 +208,11 @@ class Network(System):
             hint = nearest(unknown[0], known) if unknown else f", but: {complaint}"
             require(False, "hyper", names, f"among {', '.join(known)}{hint}")
 
-    def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> NetworkState:
+    def init(self, key: Key[Array, ""], hyper: Hyper) -> NetworkState:
         """The module `make(key)` and the optimiser's state before its first step."""
         return self.started(eqx.filter(self.make(key), eqx.is_array), hyper, key)
 
-    def started(self, params: PyTree, hyper: dict[str, Any], key: Key[Array, ""]) -> NetworkState:
+    def started(self, params: PyTree, hyper: Hyper, key: Key[Array, ""]) -> NetworkState:
         """The state with these parameters and the optimiser's state before its first step.
 
         `key`: of the run, for an optimiser that draws noise.
@@ -227,7 +228,7 @@ class Network(System):
         self,
         state: NetworkState,
         batch: LabelledExamples,
-        hyper: dict[str, Any],
+        hyper: Hyper,
         key: Key[Array, ""],  # noqa: ARG002
     ) -> NetworkState:
         """One optimiser step down the gradient of the batch's mean loss; `key` is not used."""
@@ -265,7 +266,7 @@ class Network(System):
         return tuple(jnp.ravel(level) for level in checked_levels(levels))
 
 
-def _check_functions(make: Any, optimiser: Any, loss: Any) -> None:
+def _check_functions(make: object, optimiser: object, loss: object) -> None:
     is_module = isinstance(make, eqx.Module) and any(map(eqx.is_array, jax.tree.leaves(make)))
     name = type(make).__name__ if is_module else make
     allowed = "a function key -> module, not a module"
@@ -288,7 +289,7 @@ def _taken(module: Any, x: Array, shape: tuple[int, ...]) -> Any:
         raise ValueError(f"x.shape = {shape}: must be {allowed}") from complaint
 
 
-def _is_shape(leaf: Any) -> bool:
+def _is_shape(leaf: object) -> bool:
     return isinstance(leaf, jax.ShapeDtypeStruct)
 
 
@@ -296,7 +297,7 @@ def _is_trained(leaf: Any) -> bool:
     return _is_shape(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
-def _require_hashable(name: str, value: Any) -> None:
+def _require_hashable(name: str, value: object) -> None:
     try:
         hash(value)
     except TypeError as complaint:

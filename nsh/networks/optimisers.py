@@ -5,18 +5,22 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.tree_util import KeyPath
 from jaxtyping import Array, Float, Key, PyTree
 
 from nsh._checks import require
+from nsh._types import ArrayLike
 from nsh.bounds import Interval
 
+# arguments of an optimiser by name, numbers that may be traced
+Hyper: TypeAlias = Mapping[str, Any]
 Make = Callable[..., optax.GradientTransformation]
 Loss = Callable[[PyTree], Float[Array, ""]]
 
@@ -40,7 +44,7 @@ NOT_TUNED = frozenset({
 })  # fmt: skip
 
 
-def initial(make: Make, hyper: dict[str, Any], trained: PyTree, key: Key[Array, ""]) -> PyTree:
+def initial(make: Make, hyper: Hyper, trained: PyTree, key: Key[Array, ""]) -> PyTree:
     """The optimiser's state before its first step.
 
     Optax's optimisers begin with a random key that is an argument of theirs: the same for all
@@ -50,14 +54,14 @@ def initial(make: Make, hyper: dict[str, Any], trained: PyTree, key: Key[Array, 
         state = _made(make, hyper).init(trained)
     own = jax.random.bits(jax.random.fold_in(key, NOISE), dtype=jnp.uint32)
 
-    def folded(path: Any, leaf: Any) -> Any:
+    def folded(path: KeyPath, leaf: Any) -> Any:
         return jax.random.fold_in(leaf, own) if _is_key(path, leaf) else leaf
 
     return jax.tree_util.tree_map_with_path(folded, state)
 
 
 def moved(
-    make: Make, hyper: dict[str, Any], loss: Loss, trained: PyTree, state: PyTree
+    make: Make, hyper: Hyper, loss: Loss, trained: PyTree, state: PyTree
 ) -> tuple[PyTree, PyTree]:
     """Parameters and optimiser's state after one step down the gradient of `loss`.
 
@@ -98,7 +102,7 @@ def check_runs(
     hyper = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape in numbers}
 
     def complaint_of(trained: PyTree) -> str | None:
-        def step(key: Array, trained: PyTree, hyper: dict[str, Any]) -> tuple[PyTree, PyTree]:
+        def step(key: Array, trained: PyTree, hyper: Hyper) -> tuple[PyTree, PyTree]:
             before = trained, initial(make, hyper, trained, key)
             return before, moved(make, hyper, _squared, *before)
 
@@ -128,7 +132,7 @@ def check_runs(
     require(False, "optimiser", getattr(make, "__name__", make), allowed)
 
 
-def _is_key(path: Any, leaf: Any) -> bool:
+def _is_key(path: KeyPath, leaf: Any) -> bool:
     """Whether a leaf of an optimiser's state is a random key, of either kind."""
     if not eqx.is_array(leaf):
         return False
@@ -138,11 +142,11 @@ def _is_key(path: Any, leaf: Any) -> bool:
     return named and leaf.dtype == jnp.uint32 and leaf.shape == (2,)
 
 
-def _made(make: Make, hyper: dict[str, Any]) -> optax.GradientTransformationExtraArgs:
+def _made(make: Make, hyper: Hyper) -> optax.GradientTransformationExtraArgs:
     return optax.with_extra_args_support(make(**{n: _as_float(v) for n, v in hyper.items()}))
 
 
-def _taken(update: Callable[..., Any], asked: dict[str, Any]) -> dict[str, Any]:
+def _taken(update: Callable[..., Any], asked: Hyper) -> Hyper:
     """All, as Optax has it, but for an update that takes only what it names."""
     taken = inspect.signature(update).parameters
     if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
@@ -150,7 +154,7 @@ def _taken(update: Callable[..., Any], asked: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if name in taken}
 
 
-def _as_float(value: Any) -> Array:
+def _as_float(value: ArrayLike) -> Array:
     value = jnp.asarray(value)
     floating = jnp.issubdtype(value.dtype, jnp.floating)
     return value if floating else value.astype(jnp.result_type(float))
@@ -165,15 +169,15 @@ def _kind(leaf: Any) -> Any:
     return (leaf.shape, leaf.dtype) if _is_shape(leaf) else leaf
 
 
-def _is_shape(leaf: Any) -> bool:
+def _is_shape(leaf: object) -> bool:
     return isinstance(leaf, jax.ShapeDtypeStruct)
 
 
-def _is_inexact(leaf: Any) -> bool:
+def _is_inexact(leaf: jax.ShapeDtypeStruct) -> bool:
     return jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
-def _longer(leaf: Any, more: int) -> Any:
+def _longer(leaf: jax.ShapeDtypeStruct, more: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(tuple(n + more for n in leaf.shape), leaf.dtype)
 
 

@@ -78,7 +78,7 @@ def _parameters(module: Any) -> Any:
         return ()
 
 
-def _does_more(part: Any) -> bool:
+def _does_more(part: object) -> bool:
     if isinstance(part, eqx.nn.Dropout):
         return not (part.inference is True or part.p == 0)
     return isinstance(part, eqx.nn.StateIndex)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,7 +9,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from nsh._checks import is_concrete, require, require_all
+from nsh._types import ArrayLike
 from nsh.networks.network import LabelledExamples, Network, NetworkState
+from nsh.networks.optimisers import Hyper
 from nsh.system import System
 
 
@@ -113,7 +113,7 @@ class Pruned(System):
         if self.start is not None:
             _require_alike("start", self.start, params)
 
-    def prepare(self, x: Any, y: Any) -> LabelledExamples:
+    def prepare(self, x: ArrayLike, y: ArrayLike) -> LabelledExamples:
         """See `Network.prepare`."""
         return self.network.prepare(x, y)
 
@@ -125,15 +125,15 @@ class Pruned(System):
         """See `Network.check_examples`."""
         self.network.check_examples(examples)
 
-    def bounds(self, hyper: dict[str, Any]) -> PyTree:
+    def bounds(self, hyper: Hyper) -> PyTree:
         """See `Network.bounds`."""
         return self.network.bounds(hyper)
 
-    def tunable(self, hyper: dict[str, Any]) -> PyTree:
+    def tunable(self, hyper: Hyper) -> PyTree:
         """See `Network.tunable`."""
         return self.network.tunable(hyper)
 
-    def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> NetworkState:
+    def init(self, key: Key[Array, ""], hyper: Hyper) -> NetworkState:
         """The start, masked, and the optimiser's state before its first step."""
         new = self.network.init(key, hyper).params if self.start is None else self.start
         return self.network.started(masked(new, self.mask), hyper, key)
@@ -142,7 +142,7 @@ class Pruned(System):
         self,
         state: NetworkState,
         batch: LabelledExamples,
-        hyper: dict[str, Any],
+        hyper: Hyper,
         key: Key[Array, ""],
     ) -> NetworkState:
         """One step of the network, then the mask."""
@@ -187,11 +187,11 @@ def _require_alike(field: str, tree: PyTree, params: PyTree) -> None:
     require(shapes == wanted, f"{field}'s shapes", shapes, f"the parameters': {wanted}")
 
 
-def _is_weight(leaf: Any) -> bool:
+def _is_weight(leaf: Array) -> bool:
     return jnp.ndim(leaf) >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
-def _largest(sizes: Float[Array, " n"], keep: Any) -> Bool[Array, " n"]:
+def _largest(sizes: Float[Array, " n"], keep: ArrayLike) -> Bool[Array, " n"]:
     """Mark the largest values, a fraction `keep` of all."""
     share = jnp.asarray(keep, float)
     count = jnp.clip(jnp.round(jnp.nan_to_num(share, nan=1.0) * sizes.size), 1, sizes.size)
@@ -205,7 +205,7 @@ def _first_in_order(values: Array, count: Array) -> Bool[Array, " n"]:
     return jnp.zeros(values.size, bool).at[jnp.argsort(values)].set(ranked)
 
 
-def _check_share(keep: Any) -> None:
+def _check_share(keep: ArrayLike) -> None:
     if is_concrete(keep):
         share = np.asarray(keep)
         require(share.ndim == 0, "keep.shape", share.shape, "(), one share; for more use jax.vmap")

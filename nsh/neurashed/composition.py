@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from nsh.neurashed.logspace import LEAST, Compensated, plus
 from nsh.neurashed.rule import Rule
+from nsh.neurashed.state import NeurashedState
 from nsh.system import Scaled, Transition
 
 
@@ -109,7 +108,7 @@ class NeurashedTransition(Transition):
             self.steps + later.steps,
         )
 
-    def __call__(self, state: Any) -> Any:
+    def __call__(self, state: NeurashedState) -> NeurashedState:
         """The `NeurashedState` after these steps."""
         return type(state)(
             self.nodes(state.amplification),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from nsh.neurashed.graph import Graph, Node
 if TYPE_CHECKING:
     import networkx
 
+Item = TypeVar("Item")
 TRUTH = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
 
 
@@ -102,12 +103,12 @@ def from_networkx(network: networkx.DiGraph) -> Graph:
         rise = level_of[target] - level_of[source]
         require(rise == 1, f"edge {source!r} -> {target!r}: levels it climbs", rise, "1")
 
-    def dependents(name: Any) -> list[int]:
+    def dependents(name: Hashable) -> list[int]:
         edges = network.in_edges(name, data="order")
         places = {f"edge {source!r} -> {name!r}": order for source, _, order in edges}
         return _ordered([place[source] for source, *_ in edges], places)
 
-    def node(name: Any) -> Node:
+    def node(name: Hashable) -> Node:
         below = dependents(name)
         return Node(below, _fires(network.nodes[name].get("fires", "any"), f"node {name!r}: fires"))
 
@@ -120,7 +121,7 @@ def from_networkx(network: networkx.DiGraph) -> Graph:
     return Graph.from_nodes(len(by_level[1]), levels, [dependents(n) for n in by_level[top]])
 
 
-def _ordered(items: Sequence[Any], places: dict[str, Any]) -> list[Any]:
+def _ordered(items: Sequence[Item], places: Mapping[str, object]) -> list[Item]:
     """Items in the order of their places, which all of them have or none; by field, for errors."""
     if all(place is None for place in places.values()):
         return list(items)
@@ -132,7 +133,7 @@ def _ordered(items: Sequence[Any], places: dict[str, Any]) -> list[Any]:
     return [item for _, item in sorted(zip(found, items, strict=True), key=lambda pair: pair[0])]
 
 
-def _whole(value: Any, field: str, low: int) -> int:
+def _whole(value: object, field: str, low: int) -> int:
     """A whole number >= low, also one written as a float or in digits."""
     number = _number(value)
     require(number is not None and number >= low, field, value, f"an integer >= {low}")
@@ -140,7 +141,7 @@ def _whole(value: Any, field: str, low: int) -> int:
     return number
 
 
-def _number(value: Any) -> int | None:
+def _number(value: object) -> int | None:
     """The whole number that is meant, or None."""
     if isinstance(value, str):
         digits = value.strip().removesuffix(".0")
@@ -168,7 +169,7 @@ def _fires(value: Any, field: str) -> Any:
     return _table(value, value, field) if listed else value
 
 
-def _table(entries: Iterable[Any], value: Any, field: str) -> list[bool]:
+def _table(entries: Iterable[object], value: object, field: str) -> list[bool]:
     words = [str(entry).strip().lower().removesuffix(".0") for entry in entries]
     known = len(words) > 1 and all(word in TRUTH for word in words)
     require(known, field, value, "'any', 'all', an integer, or a truth table such as TFFT")

@@ -222,7 +222,7 @@ def _flatten(lists: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return flat, np.repeat(np.arange(len(lists)), counts)
 
 
-def _firing(fires: Any, fan_in: int, place: str) -> int | np.ndarray:
+def _firing(fires: object, fan_in: int, place: str) -> int | np.ndarray:
     named = {"any": 1, "all": fan_in}
     if isinstance(fires, str):
         require(fires in named, f"{place}: fires", fires, "'any', 'all', an integer or a table")

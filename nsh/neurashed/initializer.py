@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,9 +11,10 @@ from jaxtyping import Array, Float, Key
 
 from nsh._checks import is_concrete, require
 from nsh._shown import Shown
+from nsh._types import ArrayLike
 
 
-def _number(value: Any) -> Float[Array, ""]:
+def _number(value: ArrayLike) -> Float[Array, ""]:
     return jnp.asarray(value, dtype=float)
 
 

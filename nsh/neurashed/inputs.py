@@ -18,6 +18,7 @@ from nsh._checks import (
     require_numeric,
 )
 from nsh._shown import Shown
+from nsh._types import ArrayLike
 
 
 class Inputs(NamedTuple):
@@ -54,7 +55,9 @@ class Prototypes(Shown):
     subclass: Int[Array | np.ndarray, " prototypes"]
     noise: Float[Array, ""]
 
-    def __init__(self, x: Any, y: Any, subclass: Any = None, noise: Any = 0.0):
+    def __init__(
+        self, x: ArrayLike, y: ArrayLike, subclass: ArrayLike | None = None, noise: Any = 0.0
+    ):
         x = require_numeric("x", x)
         require(x.ndim == 2 and len(x) > 0, "x.shape", x.shape, "(prototypes, inputs)")
         require_all((x == 0) | (x == 1), "x", x, "0 or 1 (fires or not)")

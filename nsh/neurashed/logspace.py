@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from nsh._shown import Shown
+from nsh._types import Arrays
 
 # exp(-LEAST) is still finite in 32-bit floats
 LEAST = -80.0
@@ -89,7 +89,7 @@ def _rest_plus(
 
 
 @_rest_plus.defjvp
-def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _(primals: Arrays, tangents: Arrays) -> tuple[Array, Array]:
     # few products for each tangent, where the chain rule through all of the terms takes ten
     after, from_x, alive, by_log_x, by_shift = _rest_and_slopes(*map(jnp.asarray, primals))
     by_value, by_rest, along_shift, by_unit = tangents

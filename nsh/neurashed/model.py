@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import numpy as np
@@ -55,7 +55,7 @@ class Neurashed(PathwayModel):
         """See `PathwayModel.ends`: those to class nodes."""
         return class_ends(self.graph)
 
-    def of_firing(self, nodes: Any, edges: Any) -> tuple[Any, Any]:
+    def of_firing(self, nodes: Array, edges: Array) -> tuple[Array, Array]:
         """See `PathwayModel.of_firing`: factors belong to nodes."""
         return nodes, edges
 

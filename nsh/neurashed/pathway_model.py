@@ -14,7 +14,8 @@ Read next: `model` (the paper's model), `rule` and `rules` (g+ and g-), `scores`
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -24,10 +25,11 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree, UInt32
 
 from nsh._checks import is_concrete, require, require_all, require_labels, require_numeric
 from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.neurashed.composition import NeurashedTransition
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.initializer import Initializer
-from nsh.neurashed.logspace import segment_logsumexp
+from nsh.neurashed.logspace import Compensated, segment_logsumexp
 from nsh.neurashed.pathway import WORD, union, unpack
 from nsh.neurashed.prepared import (
     Ends,
@@ -58,7 +60,7 @@ class PathwayModel(Shown, System):
     graph: eqx.AbstractVar[Graph]
     amplification_init: eqx.AbstractVar[Initializer]
     weight_init: eqx.AbstractVar[Initializer]
-    edge_firing: eqx.AbstractVar[Any]
+    edge_firing: eqx.AbstractVar[Literal["batch", "sample"]]
 
     def __check_init__(self):
         require(isinstance(self.graph, Graph), "graph", self.graph, "an nsh.Graph")
@@ -77,7 +79,7 @@ class PathwayModel(Shown, System):
         """The edges whose firing the examples hold."""
 
     @abc.abstractmethod
-    def of_firing(self, nodes: Any, edges: Any) -> tuple[Any, Any]:
+    def of_firing(self, nodes: Array, edges: Array) -> tuple[Array, Array]:
         """Turn firing of feature nodes and edges into that of amplification factors and weights."""
 
     @abc.abstractmethod
@@ -88,7 +90,7 @@ class PathwayModel(Shown, System):
     def log_scores(self, state: NeurashedState, example: Pathways) -> Float[Array, " nodes"]:
         """log S_F of every feature node, -inf where it does not fire."""
 
-    def prepare(self, x: Any, y: Any) -> Pathways:
+    def prepare(self, x: object, y: object) -> Pathways:
         """Pathways of inputs x[n, inputs] (bools, or numbers 0 and 1) with labels y[n].
 
         Computed once per data set, a block of samples at a time. Raises `ValueError` on a wrong
@@ -187,7 +189,10 @@ class PathwayModel(Shown, System):
         weight_growth, weight_decay = hyper.for_weights()
         levels, top = self.factor_levels(), len(self.graph.widths)
 
-        def after(log_x: Any, fired: Any, growth: Rule, decay: Rule, name: str, level: Any) -> Any:
+        def after(
+            log_x: Compensated, fired: Array, growth: Rule, decay: Rule, name: str,
+            level: np.ndarray | int,
+        ) -> Compensated:  # fmt: skip
             grown = constant_log_factor(growth, f"{name}growth", level)
             shrunk = constant_log_factor(decay, f"{name}decay", level)
             dtype = grown.dtype
@@ -292,12 +297,12 @@ class PathwayModel(Shown, System):
             )  # fmt: skip
 
 
-def _shape(value: Any) -> tuple[int, ...]:
+def _shape(value: ArrayLike | Callable[[Array], ArrayLike]) -> tuple[int, ...]:
     """Of a rule's parameter; of its value, if it is a schedule."""
     if not callable(value):
         return np.shape(value)
     with jax.numpy_dtype_promotion("standard"):  # which Optax needs
-        now: Any = value(np.int32(0))
+        now: ArrayLike = value(jnp.int32(0))
         return np.shape(now)
 
 

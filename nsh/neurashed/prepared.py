@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -19,6 +19,8 @@ from nsh.neurashed.graph import Graph
 from nsh.neurashed.pathway import feature_pathway, pack, unpack, word_count
 
 SAMPLES_AT_ONCE = 64
+# widths, classes, number of edges counted, how these fire
+Form: TypeAlias = tuple[tuple[int, ...], int, int, str]
 
 
 class Pathways(Summary):
@@ -40,7 +42,7 @@ class Pathways(Summary):
     """
 
     words: UInt32[Array, "*n words"]
-    prepared_for: tuple[Any, ...] | None = eqx.field(static=True, default=None)
+    prepared_for: Form | None = eqx.field(static=True, default=None)
     fingerprint: UInt32[Array, "*n"] | None = None
 
     def summary(self) -> str:
@@ -50,7 +52,8 @@ class Pathways(Summary):
         if self.prepared_for is None:
             return f"Pathways({count})"
         widths, classes, *_ = self.prepared_for
-        return f"Pathways({count}, levels={list(widths)}, classes={classes})"
+        levels = ", ".join(map(str, widths))
+        return f"Pathways({count}, levels=[{levels}], classes={classes})"
 
 
 class Ends(NamedTuple):
@@ -86,12 +89,12 @@ def pathways_of(
     return Pathways(words, form(graph, ends, edge_firing))
 
 
-def form(graph: Graph, ends: Ends, edge_firing: str) -> tuple[Any, ...]:
+def form(graph: Graph, ends: Ends, edge_firing: str) -> Form:
     """What the bits of a prepared example stand for, as far as shapes tell."""
     return graph.widths, graph.classes, ends.sources.shape[0], edge_firing
 
 
-def prepared(graph: Graph, ends: Ends, x: Any, y: Any, edge_firing: str) -> Pathways:
+def prepared(graph: Graph, ends: Ends, x: np.ndarray, y: np.ndarray, edge_firing: str) -> Pathways:
     """`pathways_of` concrete x and y, with a fingerprint if the graph is concrete too."""
     known = is_concrete(graph)
     evaluated = jax.ensure_compile_time_eval if known else nullcontext

@@ -58,7 +58,7 @@ class Rule(Shown):
         """
         return {}
 
-    def affine(self) -> tuple[Any, Any] | None:
+    def affine(self) -> tuple[Array, Array | None] | None:
         """log a and c of a rule ``g(x) = max(a x + c, 0)``, c None for 0; for rules after `at`.
 
         None for other rules, whose steps do not compose.
@@ -97,7 +97,7 @@ class Geometric(Rule):
         """See `Rule.identity`."""
         return {"factor": 1.0}
 
-    def affine(self) -> tuple[Any, Any]:
+    def affine(self) -> tuple[Array, Array | None]:
         """See `Rule.affine`."""
         return jnp.log(self.factor), None
 
@@ -126,7 +126,7 @@ class Additive(Rule):
         """See `Rule.identity`."""
         return {"step": 0.0}
 
-    def affine(self) -> tuple[Any, Any]:
+    def affine(self) -> tuple[Array, Array | None]:
         """See `Rule.affine`."""
         return jnp.zeros_like(self.step), self.step
 
@@ -156,7 +156,7 @@ class Affine(Rule):
         """See `Rule.identity`."""
         return {"factor": 1.0, "step": 0.0}
 
-    def affine(self) -> tuple[Any, Any]:
+    def affine(self) -> tuple[Array, Array | None]:
         """See `Rule.affine`."""
         return jnp.log(self.factor), self.step
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from jaxtyping import Array, Float, Int
 
 from nsh._shown import Shown
@@ -46,5 +44,5 @@ class NeurashedState(Shown):
         return self.weight.total
 
 
-def _compensated(log_x: Any) -> Any:
+def _compensated(log_x: Array | Compensated) -> Compensated:
     return log_x if isinstance(log_x, Compensated) else Compensated.of(log_x)

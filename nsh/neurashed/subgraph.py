@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from nsh._checks import require
+from nsh._types import ArrayLike
 from nsh.neurashed.graph import Graph
 
 # more firing dependents than any node has
@@ -29,7 +30,7 @@ class Subgraph(NamedTuple):
     class_edges: Int[np.ndarray, " class_edges"]
 
 
-def subgraph(graph: Graph, keep: Any) -> Subgraph:
+def subgraph(graph: Graph, keep: ArrayLike) -> Subgraph:
     """The nodes to `keep` (bools [nodes]) and the edges among them, as a graph of its own.
 
     Such as what survives of training, alone: a lottery ticket (arXiv 2112.09741, Section 4). What
@@ -74,7 +75,7 @@ def subgraph(graph: Graph, keep: Any) -> Subgraph:
     return Subgraph(smaller, np.flatnonzero(alive), class_edges)
 
 
-def silenced(graph: Graph, keep: Any) -> Graph:
+def silenced(graph: Graph, keep: ArrayLike) -> Graph:
     """A graph of the same shape whose nodes not to `keep` never fire: `subgraph` under `jit`.
 
     Firing, scores and logits are those of `subgraph`, if level 1 is silenced in the inputs
@@ -98,7 +99,7 @@ def silenced(graph: Graph, keep: Any) -> Graph:
     )
 
 
-def able_to_fire(graph: Graph, keep: Any) -> Bool[Array, " nodes"]:
+def able_to_fire(graph: Graph, keep: ArrayLike) -> Bool[Array, " nodes"]:
     """Find nodes to `keep` that are of level 1 or have a dependent that is itself able to fire.
 
     Jittable and vmappable. Raises `ValueError` on a wrong shape or type.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -75,7 +73,7 @@ def _rest(rule: Rule, log_x: Compensated) -> Float[Array, " factors"]:
     return rule(log_x.total) - log_x.value if gain is None else log_x.moved(gain).rest
 
 
-def _should_move(rule: Rule, log_x: Float[Array, " factors"], growing: bool) -> Any:
+def _should_move(rule: Rule, log_x: Float[Array, " factors"], growing: bool) -> Array | bool:
     """Whether g(x) differs from x > 0, for a rule after `Rule.at`."""
     affine = rule.affine()
     if affine is not None:
@@ -85,7 +83,7 @@ def _should_move(rule: Rule, log_x: Float[Array, " factors"], growing: bool) -> 
     return growing if gain is None else gain != 0
 
 
-def _between(strength: Any, log_grown: Any, log_shrunk: Any) -> Float[Array, " factors"]:
+def _between(strength: Array, log_grown: Array, log_shrunk: Array) -> Float[Array, " factors"]:
     """The mean of both logarithms; 0 (log -inf) unless firing fully, where g- gives 0."""
     full, dead = strength >= 1, jnp.isneginf(log_shrunk)
     some = jnp.where(dead, 0, log_shrunk)

@@ -139,6 +139,14 @@ def test_networkx_written_by_hand():
     assert exported.edges[(1, 3), (2, 2)] == {"order": 1}
 
 
+def test_a_graph_is_shown_as_one_line_also_inside_others():
+    graph = Graph.from_nodes(3, [[Node((0, 1)), Node((1, 2))]], [(0,), (0, 1)])
+    line = "Graph(levels=[3, 2], edges=4, classes=2, class_edges=3)"
+    assert repr(graph) == line
+    assert f"graph={line}" in repr(Neurashed(graph))
+    assert repr(jax.eval_shape(lambda: graph)) == line
+
+
 def test_nodes_and_arrays_build_the_same_graph():
     nodes = [Node((2, 0), "all"), Node((1,)), Node((0, 1), (0, 0, 1, 0))]
     written = Graph.from_nodes(3, [nodes], [(0, 1), (2,)])

@@ -2,12 +2,13 @@
 
 CORE = {
     "nsh.system", "nsh.bounds", "nsh._checks", "nsh._deviance", "nsh._extras", "nsh._named_parts",
-    "nsh._shown",
+    "nsh._shown", "nsh._types",
 }  # fmt: skip
 
 # what each part of nsh may import of nsh, besides itself
 MAY_IMPORT = {
-    "nsh._checks": set(),
+    "nsh._types": set(),
+    "nsh._checks": {"nsh._types"},
     "nsh._deviance": set(),
     "nsh._extras": set(),
     "nsh._shown": {"nsh._checks"},
@@ -22,7 +23,7 @@ MAY_IMPORT = {
     "nsh.measure": CORE,
     "nsh.theory": CORE | {"nsh.activations", "nsh.networks", "nsh.training"},
     "nsh.correspondence": CORE | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure"},
-    "nsh.figures": {"nsh._checks", "nsh._extras", "nsh.neurashed.graph"},
+    "nsh.figures": {"nsh._checks", "nsh._extras", "nsh._types", "nsh.neurashed.graph"},
     "nsh.study": CORE
     | {"nsh.activations", "nsh.neurashed", "nsh.networks", "nsh.theory", "nsh.training"}
     | {"nsh.measure"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._deviance import deviance
+from nsh._types import Arrays
 from nsh.neurashed.exact.pairs import Pair, added, multiplied, negative, single
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
@@ -43,7 +44,7 @@ def _tail(q: Array, trials: Array, high: Array, low: Array) -> Array:
 
 
 @_tail.defjvp
-def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _(primals: Arrays, tangents: Arrays) -> tuple[Array, Array]:
     return _tail(*primals), _density(*primals) * tangents[0]
 
 
@@ -57,7 +58,7 @@ def _density(q: Array, trials: Array, high: Array, low: Array) -> Array:
 
 
 @_density.defjvp
-def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _(primals: Arrays, tangents: Arrays) -> tuple[Array, Array]:
     q, trials, *count = primals
     law = _beta(trials, Pair(*count))
     value = _density(*primals)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require_all
+from nsh._types import ArrayLike, Arrays
 from nsh.neurashed.exact import pairs
 from nsh.neurashed.exact.binomial_tail import binomial_tail
 from nsh.neurashed.exact.pairs import Pair
@@ -19,9 +20,7 @@ from nsh.neurashed.exact.pairs import Pair
 MOST_ROUNDING = 2.0**-8
 
 
-def batch_firing_probability(
-    p: Float[Array, "..."], size: Float[Array, "..."]
-) -> Float[Array, "..."]:
+def batch_firing_probability(p: ArrayLike, size: ArrayLike) -> Float[Array, "..."]:
     """q = 1 - (1 - p)^B: chance that a node fires in a mini-batch of B i.i.d. samples.
 
     Elementwise. An infinite B is the limit: every sample at each step, as in the full batch.
@@ -51,10 +50,10 @@ class LogMoments(NamedTuple):
 
 
 def log_moments(
-    q: Float[Array, "..."],
-    growth: Float[Array, "..."],
-    decay: Float[Array, "..."],
-    steps: Float[Array, "..."],
+    q: ArrayLike,
+    growth: ArrayLike,
+    decay: ArrayLike,
+    steps: ArrayLike,
 ) -> LogMoments:
     """Mean T(q log a + (1-q) log b) and variance T q(1-q) (log a - log b)^2.
 
@@ -81,7 +80,7 @@ def _exponent(q: Array, growth: Array, decay: Array) -> Array:
 
 
 @_exponent.defjvp
-def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _(primals: Arrays, tangents: Arrays) -> tuple[Array, Array]:
     q, growth, decay = primals
     by_q, by_growth, by_decay = tangents
     slope = (jnp.log(growth) - jnp.log(decay)) * by_q
@@ -95,9 +94,7 @@ def _log_rates(growth: Array, decay: Array) -> tuple[Pair, Pair]:
     return log_b, pairs.added(log_a, pairs.negative(log_b))
 
 
-def critical_firing_probability(
-    growth: Float[Array, "..."], decay: Float[Array, "..."]
-) -> Float[Array, "..."]:
+def critical_firing_probability(growth: ArrayLike, decay: ArrayLike) -> Float[Array, "..."]:
     """q* = -log b / (log a - log b): features that fire less often than this fade.
 
     Example:
@@ -108,11 +105,12 @@ def critical_firing_probability(
         0.3333
     """
     _check_rates(growth, decay)
+    growth, decay = _floats(growth, decay)
     return -jnp.log(decay) / (jnp.log(growth) - jnp.log(decay))
 
 
 def critical_firing_fraction(
-    size: Float[Array, "..."], growth: Float[Array, "..."], decay: Float[Array, "..."]
+    size: ArrayLike, growth: ArrayLike, decay: ArrayLike
 ) -> Float[Array, "..."]:
     """p*(B) = 1 - (1 - q*)^(1/B): features on fewer samples' pathways than this share fade.
 
@@ -125,15 +123,16 @@ def critical_firing_fraction(
     """
     _check_size(size)
     _check_rates(growth, decay)
+    size, growth, decay = _floats(size, growth, decay)
     odds = -jnp.log(decay) / jnp.log(growth)  # q* / (1 - q*): right where q* is near 1 too
     return -jnp.expm1(-jnp.log1p(odds) / size)
 
 
 def survival_probability(
-    q: Float[Array, "..."],
-    growth: Float[Array, "..."],
-    decay: Float[Array, "..."],
-    steps: Float[Array, "..."],
+    q: ArrayLike,
+    growth: ArrayLike,
+    decay: ArrayLike,
+    steps: ArrayLike,
 ) -> Float[Array, "..."]:
     """P(lambda_T > lambda_0) = P(n > T q*), n ~ Binomial(T, q), by quadrature of the beta law.
 
@@ -221,25 +220,25 @@ def survival_phases(
     )
 
 
-def _floats(*values: Any) -> tuple[Array, ...]:
+def _floats(*values: ArrayLike) -> tuple[Array, ...]:
     return tuple(jnp.asarray(value, float) for value in values)
 
 
-def _check_size(size: Any) -> None:
+def _check_size(size: object) -> None:
     _check("size", size, lambda count: count >= 1, ">= 1")
 
 
-def _check_probability(field: str, value: Any) -> None:
+def _check_probability(field: str, value: object) -> None:
     _check(field, value, lambda p: (p >= 0) & (p <= 1), "a probability in 0..1")
 
 
-def _check_rates(growth: Any, decay: Any) -> None:
+def _check_rates(growth: object, decay: object) -> None:
     _check("growth", growth, lambda a: (a > 1) & (a < np.inf), "> 1 and finite")
     _check("decay", decay, lambda b: (b > 0) & (b <= 1), "> 0 and <= 1")
 
 
 def _check(
-    field: str, value: Any, allows: Callable[[np.ndarray], np.ndarray], allowed: str
+    field: str, value: object, allows: Callable[[np.ndarray], np.ndarray], allowed: str
 ) -> None:
     if is_concrete(value):
         require_all(allows(np.asarray(value)), field, value, allowed)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from nsh._types import DTypeLike
 
 LN2 = Fraction(0.6931471805599453) + Fraction(2.3190468138462996e-17)
 # of the series of the logarithm, whose argument is at most 0.172: 1e-21 is left out
@@ -86,7 +88,7 @@ def log(x: Float[Array, "..."]) -> Pair:
     return added(multiplied(single(exponent), ln2), of_mantissa)
 
 
-def _constant(values: Sequence[Fraction], dtype: Any) -> Pair:
+def _constant(values: Sequence[Fraction], dtype: DTypeLike) -> Pair:
     """Constants, a row of them."""
     high = np.asarray([float(value) for value in values], dtype)
     rests = [value - Fraction(float(part)) for value, part in zip(values, high, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -48,7 +48,7 @@ class EdgeFiring(PathwayModel):
         """See `PathwayModel.ends`: all edges."""
         return all_ends(self.graph)
 
-    def of_firing(self, nodes: Any, edges: Any) -> tuple[Any, Any]:  # noqa: ARG002
+    def of_firing(self, nodes: Array, edges: Array) -> tuple[Array, Array]:  # noqa: ARG002
         """See `PathwayModel.of_firing`: factors belong to edges."""
         count = self.graph.sources.shape[0]
         return edges[:count], edges[count:]

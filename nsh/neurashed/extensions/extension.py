@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from nsh._checks import is_concrete, require, require_all, require_scalar
 from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.bounds import Interval
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.pathway_model import PathwayModel
@@ -42,7 +43,7 @@ class Extension(Shown, System):
     """
 
     settle_every: ClassVar[int | None] = PathwayModel.settle_every
-    inner: eqx.AbstractVar[Any]
+    inner: eqx.AbstractVar[PyTree]
     place: ClassVar[int]
     """An extension may wrap extensions of equal or lower order, each at most once."""
     kind: ClassVar[type]
@@ -59,7 +60,7 @@ class Extension(Shown, System):
             allowed = f"without {name}: {type(self).__name__} goes inside it"
             require(layer.place <= self.place, "inner", given, allowed)
 
-    def prepare(self, x: Any, y: Any) -> Pathways:
+    def prepare(self, x: object, y: object) -> Pathways:
         """See the inner system."""
         return self.inner.prepare(x, y)
 
@@ -67,7 +68,7 @@ class Extension(Shown, System):
         """See the inner system."""
         self.inner.check_examples(examples)
 
-    def init(self, key: Key[Array, ""], hyper: Any) -> Extended:
+    def init(self, key: Key[Array, ""], hyper: PyTree) -> Extended:
         """The inner system's start, drawn by the very same key."""
         return Extended(self.inner.init(key, hyper.inner), None)
 
@@ -87,17 +88,17 @@ class Extension(Shown, System):
         """See the inner system."""
         return Extended(self.inner.settled(state.inner), state.own)
 
-    def stalled(self, state: Extended, hyper: Any) -> Bool[Array, ""]:
+    def stalled(self, state: Extended, hyper: PyTree) -> Bool[Array, ""]:
         """See the inner system."""
         return self.inner.stalled(state.inner, hyper.inner)
 
-    def bounds(self, hyper: Any) -> PyTree:
+    def bounds(self, hyper: PyTree) -> PyTree:
         """Those of the inner system's hyperparameters, and of its own (`intervals`)."""
         names = ["inner", *hyper.intervals]
         values = [self.inner.bounds(hyper.inner), *hyper.intervals.values()]
         return eqx.tree_at(lambda h: [getattr(h, name) for name in names], hyper, values)
 
-    def check(self, hyper: Any, steps: int) -> None:
+    def check(self, hyper: PyTree, steps: int) -> None:
         """Raise `ValueError` for hyperparameters of another kind or shape, and as the inner."""
         require(isinstance(hyper, self.kind), "hyper", type(hyper).__name__, self.kind.__name__)
         for name in hyper.intervals:
@@ -114,17 +115,17 @@ class Extension(Shown, System):
 class ExtensionHyper(Shown):
     """Hyperparameters of an extension: those of the inner system, and numbers of its own."""
 
-    inner: eqx.AbstractVar[Any]
+    inner: eqx.AbstractVar[PyTree]
     intervals: ClassVar[dict[str, Interval]]
     """The open interval of each number of its own."""
 
 
-def number(value: Any) -> Float[Array, "..."]:
+def number(value: ArrayLike) -> Float[Array, "..."]:
     """A hyperparameter as a float array."""
     return jnp.asarray(value, dtype=float)
 
 
-def check_number(field: str, value: Any, low: float, high: float, allowed: str) -> None:
+def check_number(field: str, value: object, low: float, high: float, allowed: str) -> None:
     """Raise `ValueError` unless low <= value <= high, if concrete."""
     if is_concrete(value):
         values = np.asarray(value)
@@ -136,7 +137,7 @@ def model(system: Any) -> PathwayModel:
     return list(_layers(system))[-1]
 
 
-def model_state(state: Any) -> NeurashedState:
+def model_state(state: PyTree) -> NeurashedState:
     """The model's own state, from a state of any extension of it.
 
     Example:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from nsh.bounds import Interval
 from nsh.neurashed.extensions.extension import (
@@ -36,7 +36,7 @@ class RandomPathwaysHyper(ExtensionHyper):
     """
 
     intervals: ClassVar[dict[str, Interval]] = {"rate": (0.0, 1.0)}
-    inner: Any
+    inner: PyTree
     rate: Float[Array, "..."] = eqx.field(converter=number)
 
     def __check_init__(self):
@@ -105,9 +105,9 @@ class RandomPathways(Extension):
 class _Inside(Transition):
     """A map of the inner state."""
 
-    inner: Any
+    inner: Transition
 
-    def then(self, later: Any) -> Any:
+    def then(self, later: _Inside) -> _Inside:
         return _Inside(self.inner.then(later.inner))
 
     def __call__(self, state: Extended) -> Extended:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from nsh.bounds import Interval
 from nsh.neurashed.extensions.extension import (
@@ -42,7 +43,7 @@ class RandomRatesHyper(ExtensionHyper):
         "per_step": (0.0, math.inf),
         "frozen": (0.0, math.inf),
     }
-    inner: Any
+    inner: PyTree
     per_step: Float[Array, "..."] = eqx.field(converter=number)
     frozen: Float[Array, "..."] = eqx.field(converter=number)
 
@@ -107,10 +108,10 @@ def _of_mean_one(spread: Array, normal: Array) -> Float[Array, " numbers"]:
     return spread * normal - spread**2 / 2
 
 
-def _moving(state: Any) -> tuple[Float[Array, " numbers"], Any]:
+def _moving(state: PyTree) -> tuple[Float[Array, " numbers"], Callable[[Array], PyTree]]:
     """What a step adds to in all logarithms of a state, in a row; the state with others there."""
 
-    def rests(state: Any) -> Any:
+    def rests(state: PyTree) -> tuple[Array, Array]:
         now = model_state(state)
         return now.amplification.rest, now.weight.rest
 

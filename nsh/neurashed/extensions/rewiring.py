@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from nsh._checks import MOST, is_concrete, require, require_all
+from nsh._types import ArrayLike
 from nsh.bounds import REALS, Interval
 from nsh.neurashed.extensions.extension import (
     Extended,
@@ -29,7 +30,7 @@ from nsh.neurashed.prepared import Pathways, recomputed
 from nsh.system import Scaled
 
 
-def _steps(value: Any) -> Any:
+def _steps(value: ArrayLike) -> Array:
     """Integers as an array; what is none, as it is, to be refused."""
     if is_concrete(value):
         require_all(np.asarray(value) <= MOST, "every", value, f"at most {MOST}")
@@ -52,7 +53,7 @@ class RewiringHyper(ExtensionHyper):
     """
 
     intervals: ClassVar[dict[str, Interval]] = {"every": REALS, "faded": (0.0, 1.0)}
-    inner: Any
+    inner: PyTree
     every: Int[Array, "..."] = eqx.field(converter=_steps)
     faded: Float[Array, "..."] = eqx.field(converter=number)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from nsh.bounds import REALS, Interval
 from nsh.neurashed.extensions.extension import (
@@ -41,7 +41,7 @@ class SoftFiringHyper(ExtensionHyper):
         "threshold": REALS,
         "temperature": (0.0, math.inf),
     }
-    inner: Any
+    inner: PyTree
     threshold: Float[Array, "..."] = eqx.field(converter=number)
     temperature: Float[Array, "..."] = eqx.field(converter=number)
 
