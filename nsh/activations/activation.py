@@ -18,6 +18,12 @@ class Activation(eqx.Module):
     `dual`: the closed form of its kernels, such as a `ClosedDual`; None: theories expand s.
     `gain`: networks for the digits start with hidden weights of variance gain / fan-in: 1 (LeCun),
     or 2 for rectifiers (He et al., arXiv 1502.01852).
+
+    Example:
+        >>> from nsh.activations import ACTIVATIONS
+        >>> relu = ACTIVATIONS["relu"]
+        >>> relu.kinks, relu.slopes, relu.gain
+        ((0.0,), (0.0, 1.0), 2.0)
     """
 
     name: str = eqx.field(static=True)
@@ -41,3 +47,7 @@ class Activation(eqx.Module):
         for _ in range(order):
             function = derivative(function)
         return function(z)
+
+
+ActivationLike = str | Elementwise | Activation
+"""A name of `ACTIVATIONS`, an elementwise JAX function, or an `Activation`."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import jax.numpy as jnp
 
 from nsh._checks import nearest, require
-from nsh.activations.activation import Activation
+from nsh._types import DTypeLike
+from nsh.activations.activation import Activation, ActivationLike
 from nsh.activations.closed_duals import ScaleInvariant
 from nsh.activations.kinks import look_at
 from nsh.activations.known import ACTIVATIONS
@@ -17,7 +17,7 @@ from nsh.activations.program import Program
 from nsh.activations.waves import waves_of
 
 
-def as_activation(given: Any) -> Activation:
+def as_activation(given: ActivationLike) -> Activation:
     """An `Activation` from a name of `ACTIVATIONS` or any elementwise JAX function.
 
     Functions that compute the same give equal activations, which share compiled programs: also a
@@ -28,6 +28,13 @@ def as_activation(given: Any) -> Activation:
     Raises `ValueError` for unknown names, and for functions that JAX cannot trace, that are not
     elementwise, that jump, whose value or derivative is not finite somewhere in [-20, 20], whose
     derivative grows without bound (the NTK of sqrt |z| is infinite), or with more than 32 kinks.
+
+    Example:
+        >>> from nsh.activations import as_activation
+        >>> as_activation(lambda z: jnp.maximum(z, 0.0)).slopes
+        (0.0, 1.0)
+        >>> as_activation("hard_tanh").kinks
+        (-1.0, 1.0)
     """
     if isinstance(given, Activation):
         return given
@@ -49,7 +56,7 @@ def as_activation(given: Any) -> Activation:
 
 
 @functools.lru_cache(maxsize=256)
-def _smooth(program: Program, dtype: Any) -> Dual | None:
+def _smooth(program: Program, dtype: DTypeLike) -> Dual | None:
     """The closed form of waves, or of a known activation that computes the same; else None."""
     if (waves := waves_of(program, dtype)) is not None:
         return waves

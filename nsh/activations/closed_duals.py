@@ -21,6 +21,14 @@ class ClosedDual(Dual):
     (z_a, z_b) ~ N(0, [[K_aa, K_ab], [K_ab, K_bb]]). <s'_a s'_b> is its derivative by K_ab (Price,
     IRE Transactions on Information Theory 4, 1958). Nearly equal inputs are told apart as well as
     ``1 - <s_a s_b> / sqrt(<s_a^2> <s_b^2>)`` tells them after rounding.
+
+    Example:
+        >>> from nsh.activations import Activation, ClosedDual
+        >>> from nsh.theory.effective import dual
+        >>> product = ClosedDual(lambda K_aa, K_bb, K_ab: K_ab)  # <z_a z_b>
+        >>> one, half = jnp.array(1.0), jnp.array(0.5)
+        >>> float(dual(Activation("identity", lambda z: z, dual=product))(one, one, half).s)
+        0.5
     """
 
     s: Callable[[Array, Array, Array], Array] = eqx.field(static=True)

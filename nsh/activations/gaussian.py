@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import equinox as eqx
 import jax
@@ -16,6 +16,7 @@ from nsh._checks import is_concrete, require, require_all
 if TYPE_CHECKING:
     from nsh.activations.activation import Activation
 
+Numbers = TypeVar("Numbers", np.ndarray, Array)
 NODES = 200  # of each piece between two kinks
 TAIL = 12.0  # standard deviations; what lies beyond weighs 4e-33
 
@@ -91,7 +92,7 @@ def crowded(count: int) -> tuple[np.ndarray, np.ndarray]:
     return t**3 * (10 - 15 * t + 6 * t**2), weight * 30 * t**2 * (1 - t) ** 2
 
 
-def hermite(u: Any, count: int) -> list[Any]:
+def hermite(u: Numbers, count: int) -> list[Numbers]:
     """The orthonormal Hermite polynomials h_0 .. h_{count-1} at u, an array of NumPy or JAX.
 
     ``sqrt(k + 1) h_{k+1} = u h_k - sqrt(k) h_{k-1}``; <h_j h_k> = delta_jk over u ~ N(0, 1).

@@ -20,6 +20,11 @@ def leaky_relu(slope: float = 0.01) -> Activation:
     """s(z) = z for z > 0 and ``slope * z`` for z < 0; raises `ValueError` unless slope is finite.
 
     `slope` = 0 is ReLU, 1 is linear, -1 the absolute value.
+
+    Example:
+        >>> from nsh.activations import leaky_relu
+        >>> leaky_relu(0.5).slopes
+        (0.5, 1.0)
     """
     require(np.isfinite(slope), "slope", slope, "a finite number")
     return _leaky_relu(f"leaky_relu({float(slope):g})", float(slope))
@@ -61,4 +66,10 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
         )
     }
 )
-"""The activations known by name: to networks, theories, study files and `nsh criticality`."""
+"""The activations known by name: to networks, theories, study files and `nsh criticality`.
+
+Example:
+    >>> from nsh.activations import ACTIVATIONS
+    >>> ACTIVATIONS["hard_tanh"].kinks
+    (-1.0, 1.0)
+"""

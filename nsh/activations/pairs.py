@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from nsh.activations.arccos import safe_sqrt
 
@@ -28,11 +28,11 @@ class InputMoments(eqx.Module):
 
     numbers: Float[Array, "3 ..."]
     roots: Float[Array, "3 ..."]
-    more: Any = None
+    more: PyTree = None
     axis: int | None = eqx.field(static=True, default=None)
 
     @classmethod
-    def of(cls, K: Array, square: Array, slope: Array, more: Any = None) -> InputMoments:
+    def of(cls, K: Array, square: Array, slope: Array, more: PyTree = None) -> InputMoments:
         """Take the roots."""
         numbers = jnp.stack([K, square, slope])
         return cls(numbers, safe_sqrt(numbers), more)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from nsh._types import DTypeLike
 
-def sampled(function: Callable[[Array], Array], z: np.ndarray, dtype: Any) -> np.ndarray:
+
+def sampled(function: Callable[[Array], Array], z: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     """function(z), computed in `dtype` and given in 64 bits."""
     with jax.ensure_compile_time_eval():
         given = jnp.asarray(z, dtype)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from nsh._types import DTypeLike
 from nsh.activations.closed_duals import Waves
 from nsh.activations.program import Program
 from nsh.activations.sampled import sampled
@@ -18,7 +18,7 @@ STRIDES = 16, 4, 1  # of second differences: 0.8, 0.2 and 0.05
 
 
 @functools.lru_cache(maxsize=64)
-def waves_of(program: Program, dtype: Any) -> Waves | None:
+def waves_of(program: Program, dtype: DTypeLike) -> Waves | None:
     """The `Waves` that a function is, up to rounding, or None.
 
     A wave's second differences are a multiple of it; all numbers follow by least squares.
@@ -54,7 +54,7 @@ def _frequency(value: np.ndarray, stride: int, step: float, noise: float) -> flo
 
 def _fitted(z: np.ndarray, value: np.ndarray, w: float, small: float) -> Waves | None:
     """All numbers by Gauss and Newton's least squares, w starting near; None if more is left."""
-    numbers: Any = np.zeros(4)
+    numbers = np.zeros(4)
     for _ in range(ROUNDS):
         sine, cosine = np.sin(w * z), np.cos(w * z)
         moved = z * (numbers[2] * cosine - numbers[3] * sine)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from nsh.activations import ACTIVATIONS, as_activation, leaky_relu
-from nsh.theory.effective import gaussian
+from nsh.activations.gaussian import gaussian
 
 pytestmark = pytest.mark.core
 

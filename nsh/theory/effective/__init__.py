@@ -4,7 +4,6 @@ All public names are here. Rooms: `infinite_width` (kernels), `prediction`, `cri
 `finite_width` and `samples` (finite networks to hold the theory against).
 """
 
-from nsh.activations.gaussian import Gaussian, gaussian
 from nsh.theory.effective.architecture import Architecture, standard_rates
 from nsh.theory.effective.critical.criticality import Criticality, criticality
 from nsh.theory.effective.critical.depth_scales import (
@@ -19,7 +18,7 @@ from nsh.theory.effective.critical.learning_rates import (
     critical_rates,
     equal_rates,
 )
-from nsh.theory.effective.critical.near_zero_expansion import NearZeroExpansion, near_zero_expansion
+from nsh.theory.effective.critical.near_zero_expansion import NearZeroExpansion
 from nsh.theory.effective.critical.perturbation_growth import (
     PerturbationGrowth,
     perturbation_growth,
@@ -38,7 +37,6 @@ from nsh.theory.effective.finite_width.closed_forms import (
 from nsh.theory.effective.finite_width.fluctuations import Fluctuations, fluctuations
 from nsh.theory.effective.finite_width.outputs import NearlyGaussian, output_distribution
 from nsh.theory.effective.finite_width.residual import (
-    naive_residual_growth,
     naive_residual_vertex,
     residual_critical_C_W,
     residual_vertex,
@@ -48,7 +46,7 @@ from nsh.theory.effective.infinite_width.blocks import iterate_kernel_blocks, ke
 from nsh.theory.effective.infinite_width.dual import DualValues, dual
 from nsh.theory.effective.infinite_width.kernels import Kernels, kernels
 from nsh.theory.effective.means import mean_kernels
-from nsh.theory.effective.prediction.conditioning import Factor, Status, factorise
+from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.dynamics import (
     EnsembleTrajectory,
     Trajectory,
@@ -74,7 +72,6 @@ from nsh.theory.effective.samples.empirical import (
 from nsh.theory.effective.samples.estimates import Measured, estimates, extrapolate, widen
 from nsh.theory.effective.samples.forward_samples import ForwardSamples, forward_samples
 from nsh.theory.effective.samples.sampler import Samples, output_samples
-from nsh.theory.effective.susceptibility import Susceptibilities, susceptibilities
 
 __all__ = [
     "Architecture",
@@ -84,10 +81,8 @@ __all__ = [
     "DntkSamples",
     "DualValues",
     "EnsembleTrajectory",
-    "Factor",
     "Fluctuations",
     "ForwardSamples",
-    "Gaussian",
     "KernelMean",
     "Kernels",
     "Measured",
@@ -99,7 +94,6 @@ __all__ = [
     "Regression",
     "Samples",
     "Status",
-    "Susceptibilities",
     "Trajectory",
     "contributions",
     "critical_rates",
@@ -114,12 +108,10 @@ __all__ = [
     "equal_rates",
     "estimates",
     "extrapolate",
-    "factorise",
     "fixed_point",
     "fluctuations",
     "forward_samples",
     "four_point_vertex",
-    "gaussian",
     "gp_predict",
     "iterate_kernel_blocks",
     "kernel_regression",
@@ -131,9 +123,7 @@ __all__ = [
     "monte_carlo_ntk",
     "mse_dynamics",
     "mutual_information",
-    "naive_residual_growth",
     "naive_residual_vertex",
-    "near_zero_expansion",
     "network_samples",
     "ntk_vector_product",
     "optimal_aspect_ratio",
@@ -146,7 +136,6 @@ __all__ = [
     "scale_invariant_fluctuations",
     "scale_invariant_vertex",
     "standard_rates",
-    "susceptibilities",
     "vanishing_kernel_asymptotics",
     "widen",
 ]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import as_numbers, is_concrete, require, require_all, require_integer
+from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.activations import Activation, as_activation
+from nsh.activations.activation import ActivationLike
 
 Hyperparameter = Float[Array, " layers"]
 
 
-class Architecture(eqx.Module):
+class Architecture(Shown):
     """Fully connected network of `depth` layers of weights, at initialisation.
 
     ``z^1 = b^1 + W^1 x`` and ``z^{l+1} = b^{l+1} + W^{l+1} s(z^l) + gamma z^l``, with
@@ -32,6 +33,11 @@ class Architecture(eqx.Module):
     In these terms the *NTK parametrisation* (weights sqrt(C_W / fan_in) w with w ~ N(0, 1) and one
     learning rate for all w) has (lambda_b, lambda_W) = (C_b, C_W), and the *standard* one (one
     learning rate for all weights) has (1, fan_in): see `standard_rates`.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture
+        >>> Architecture("relu", 3, 100, C_W=2.0).C_W.tolist()
+        [2.0, 2.0, 2.0]
     """
 
     activation: Activation
@@ -45,15 +51,15 @@ class Architecture(eqx.Module):
 
     def __init__(
         self,
-        activation: Any,
+        activation: ActivationLike,
         depth: int,
         widths: int | tuple[int, ...] | None = None,
         *,
-        C_b: Any = 0.0,
-        C_W: Any = 1.0,
-        lambda_b: Any = 1.0,
-        lambda_W: Any = 1.0,
-        gamma: Any = 0.0,
+        C_b: ArrayLike = 0.0,
+        C_W: ArrayLike = 1.0,
+        lambda_b: ArrayLike = 1.0,
+        lambda_W: ArrayLike = 1.0,
+        gamma: ArrayLike = 0.0,
     ):
         self.activation = as_activation(activation)
         self.depth = require_integer("depth", depth, 1)
@@ -71,12 +77,17 @@ class Architecture(eqx.Module):
         return self.widths
 
 
-def standard_rates(inputs: int, widths: tuple[int, ...]) -> dict[str, Any]:
+def standard_rates(inputs: int, widths: tuple[int, ...]) -> dict[str, ArrayLike]:
     """Learning rates of the standard parametrisation, as keywords of `Architecture`.
 
     One learning rate for every parameter means lambda_b = 1 and, in layer l, lambda_W = fan_in of
     layer l: the standard NTK's weight term is fan_in times that of lambda_W = 1. Raises
     `ValueError` for sizes that are no positive integers.
+
+    Example:
+        >>> from nsh.theory.effective import standard_rates
+        >>> standard_rates(784, (100,))["lambda_W"].tolist()
+        [784.0, 100.0]
     """
     sizes = (inputs, *widths)
     for place, size in enumerate(sizes):
@@ -92,7 +103,7 @@ def _widths(given: int | tuple[int, ...] | None, depth: int) -> tuple[int, ...] 
     return tuple(require_integer(f"widths[{i}]", width, 1) for i, width in enumerate(widths))
 
 
-def _per_layer(field: str, given: Any, depth: int) -> Hyperparameter:
+def _per_layer(field: str, given: ArrayLike, depth: int) -> Hyperparameter:
     value = as_numbers(field, given, float)
     require(value.shape in ((), (depth,)), field, value.shape, f"a number, or of shape ({depth},)")
     if is_concrete(value):
@@ -100,7 +111,7 @@ def _per_layer(field: str, given: Any, depth: int) -> Hyperparameter:
     return jnp.broadcast_to(value, (depth,))
 
 
-def _number(field: str, given: Any) -> Float[Array, ""]:
+def _number(field: str, given: ArrayLike) -> Float[Array, ""]:
     value = as_numbers(field, given, float)
     require(value.shape == (), field, value.shape, "one number")
     if is_concrete(value):

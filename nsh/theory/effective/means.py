@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,16 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from nsh._checks import as_numbers, is_concrete, require, require_all
+from nsh._types import ArrayLike, DTypeLike
 from nsh.activations.gaussian import gaussian
 from nsh.theory.effective.architecture import Architecture
 
 Scalar = Float[Array, ""]
+Layer = TypeVar("Layer", bound=PyTree)
+After = TypeVar("After", bound=PyTree)
 
 
-def as_x2(x2: Any, dtype: Any) -> Scalar:
+def as_x2(x2: ArrayLike, dtype: DTypeLike) -> Scalar:
     """|x|^2 / n_0 as an array; `ValueError` unless it is one finite number >= 0."""
     x2 = as_numbers("x2", x2, dtype)
     require(x2.shape == (), "x2.shape", x2.shape, "(), one number (jax.vmap for several)")
@@ -26,7 +29,7 @@ def as_x2(x2: Any, dtype: Any) -> Scalar:
     return x2
 
 
-def first_layer(architecture: Architecture, x2: Any) -> tuple[Scalar, Scalar]:
+def first_layer(architecture: Architecture, x2: ArrayLike) -> tuple[Scalar, Scalar]:
     """``K = C_b + C_W x2`` and ``Theta = lambda_b + lambda_W x2`` of layer 1, x2 = |x|^2 / n_0.
 
     Raises `ValueError` if x2 is no finite number >= 0, or if K is not positive; of traced values,
@@ -53,14 +56,14 @@ def later_layers(architecture: Architecture) -> tuple[Float[Array, " later"], ..
     )
 
 
-def over_layers(step: Callable[[Any, Any], Any], first: PyTree, after: PyTree) -> Any:
+def over_layers(step: Callable[[Layer, After], Layer], first: Layer, after: After) -> Layer:
     """All layers' values, leading axis [layers]: the first's, and ``step(value, numbers)`` on.
 
     `after`: what the step to each later layer takes, leading axis [layers - 1]. A number that has
     left the range of floats stays as it is.
     """
 
-    def both(now: Any, given: Any) -> tuple[Any, Any]:
+    def both(now: Layer, given: After) -> tuple[Layer, Layer]:
         following = jax.tree.map(
             lambda old, new: jnp.where(jnp.isfinite(old), new, old), now, step(now, given)
         )
@@ -71,7 +74,7 @@ def over_layers(step: Callable[[Any, Any], Any], first: PyTree, after: PyTree) -
 
 
 def mean_kernels(
-    architecture: Architecture, x2: Any
+    architecture: Architecture, x2: ArrayLike
 ) -> tuple[Float[Array, " layers"], Float[Array, " layers"]]:
     """(K, Theta) of every layer at infinite width for one input with |x|^2 / n_0 = x2.
 
@@ -81,6 +84,12 @@ def mean_kernels(
     l - 1 being layer l. Differentiable by x2 and every number of the architecture. Deep off
     criticality K leaves the range of floats: it ends at 0, where slopes are those beside z = 0,
     or at infinity. Raises `ValueError` for a bad x2 (see `first_layer`).
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, mean_kernels
+        >>> K, Theta = mean_kernels(Architecture("relu", 3, C_W=2.0), 1.0)
+        >>> K.round(4).tolist(), Theta.round(4).tolist()
+        ([2.0, 2.0, 2.0], [2.0, 4.0, 6.0])
     """
     activation, gamma2 = architecture.activation, architecture.gamma**2
     first = first_layer(architecture, x2)

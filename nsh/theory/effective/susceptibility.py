@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.activations import Activation
 from nsh.activations.gaussian import TAIL, Gaussian
 
@@ -25,8 +24,8 @@ class Susceptibilities(Shown):
     h: Float[Array, ""]
 
 
-def susceptibilities(nodes: Gaussian, activation: Activation, C_W: Any) -> Susceptibilities:
-    """The susceptibilities at the variance of `nodes` (see `nsh.theory.effective.gaussian`).
+def susceptibilities(nodes: Gaussian, activation: Activation, C_W: ArrayLike) -> Susceptibilities:
+    """The susceptibilities at the variance of `nodes` (see `nsh.activations.gaussian`).
 
     chi_par = (C_W / K) <z s s'>; h = (C_W / 4 K^2) <s'^2 (z^2 - K)>, which holds at kinks too, or
     (C_W / 2 K) <z s' s''>, which loses nothing to rounding, where no kink beside 0 is reached.

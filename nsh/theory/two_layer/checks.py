@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all, require_numeric
+from nsh._types import ArrayLike, DTypeLike
 from nsh.theory.effective.prediction.matrices import as_shaped
 from nsh.theory.two_layer.network import TwoLayer
 from nsh.theory.two_layer.particles import Particles
 
 
-def as_inputs(network: TwoLayer, field: str, given: Any, dtype: Any) -> Float[Array, "n inputs"]:
+def as_inputs(
+    network: TwoLayer, field: str, given: ArrayLike, dtype: DTypeLike | None
+) -> Float[Array, "n inputs"]:
     """Inputs of the network, checked."""
     shape = (None, network.inputs)
     return as_shaped(field, given, shape, f"(n, {network.inputs}) with n >= 1", dtype)
 
 
 def require_particles(
-    particles: Any, network: TwoLayer | None = None, field: str = "particles"
+    particles: object, network: TwoLayer | None = None, field: str = "particles"
 ) -> None:
     """Raise `ValueError` unless these are the particles of one network, of this one if given."""
     if not isinstance(particles, Particles):
         raise ValueError(f"{field} = {type(particles).__name__}: must be Particles")
     width = particles.mass.shape[0] if particles.mass.ndim == 1 else "width"
-    sizes: dict[str, Any] = {"u": "outputs", "theta": "inputs"}
+    sizes: dict[str, str | int] = {"u": "outputs", "theta": "inputs"}
     if network is not None:
         sizes = {"u": network.outputs, "theta": network.inputs}
     wanted = {"mass": (width,), **{n: (width, s) for n, s in sizes.items()}, "alpha": ()}
@@ -40,7 +41,7 @@ def require_particles(
         require(fits, f"{field}.{name}.shape", found, allowed)
 
 
-def require_law(law: Any, width: int) -> None:
+def require_law(law: ArrayLike, width: int) -> None:
     """Raise `ValueError` unless these are probabilities of so many particles."""
     shape = np.shape(law)
     require(shape == (width,), "law.shape", shape, f"({width},), one for each particle")
@@ -50,7 +51,7 @@ def require_law(law: Any, width: int) -> None:
         require(abs(numbers.sum() - 1) < 1e-4, "sum of law", float(np.sum(numbers)), "1")
 
 
-def require_positive(field: str, value: Any) -> None:
+def require_positive(field: str, value: ArrayLike) -> None:
     """Raise `ValueError` unless a number, if it is known, is finite and above 0."""
     if is_concrete(value):
         number = require_numeric(field, value)

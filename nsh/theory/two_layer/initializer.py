@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import importlib
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -22,14 +21,25 @@ from nsh._checks import (
     require_numeric,
 )
 from nsh._extras import extra
+from nsh._shown import Shown
+from nsh._types import ArrayLike
 
 LARGEST, MOST_AXES = 2**21, 21201  # of a net of Sobol' points: the latter is SciPy's
 
 Drawn = tuple[Float[Array, "width outputs"], Float[Array, "width inputs"], Float[Array, " width"]]
 
 
-class ParticleInitializer(eqx.Module):
-    """The particles before training."""
+class ParticleInitializer(Shown):
+    """The particles before training.
+
+    Example:
+        >>> from nsh.theory.two_layer import ParticleInitializer, TwoLayer
+        >>> class Zero(ParticleInitializer):
+        ...     def draw(self, key, inputs, outputs):
+        ...         return jnp.zeros((2, outputs)), jnp.zeros((2, inputs)), jnp.full(2, 0.5)
+        >>> TwoLayer(3, Zero()).init(jax.random.key(0), {"alpha": 1.0}).mass.tolist()
+        [0.5, 0.5]
+    """
 
     @abc.abstractmethod
     def draw(self, key: Key[Array, ""], inputs: int, outputs: int) -> Drawn:
@@ -40,7 +50,14 @@ class ParticleInitializer(eqx.Module):
 
 
 class Independent(ParticleInitializer):
-    """`width` units with u, theta ~ N(0, 1) in every entry, independent; f = O(alpha / sqrt m)."""
+    """`width` units with u, theta ~ N(0, 1) in every entry, independent; f = O(alpha / sqrt m).
+
+    Example:
+        >>> from nsh.theory.two_layer import Independent
+        >>> u, theta, mass = Independent(4).draw(jax.random.key(0), inputs=3, outputs=1)
+        >>> theta.shape, mass.tolist()
+        ((4, 3), [0.25, 0.25, 0.25, 0.25])
+    """
 
     width: int = eqx.field(static=True, converter=plain_integer)
 
@@ -57,6 +74,12 @@ class Symmetric(ParticleInitializer):
 
     Antisymmetric initialisation (Chizat, Oyallon, Bach, arXiv 1812.07956, section 1.2): the
     network starts at 0 exactly whatever alpha is. `width` is even.
+
+    Example:
+        >>> from nsh.theory.two_layer import Symmetric
+        >>> u, theta, mass = Symmetric(4).draw(jax.random.key(0), inputs=3, outputs=1)
+        >>> (u[:2] + u[2:]).tolist()
+        [[0.0], [0.0]]
     """
 
     width: int = eqx.field(static=True, converter=plain_integer)
@@ -83,6 +106,12 @@ class Quadrature(ParticleInitializer):
     Each key gives an independent and unbiased set of nodes, so the spread over some seeds of an
     ensemble (`nsh.training.mean_over_seeds`) is the error of whatever is computed from them.
     `width` is a power of 2, 256 at least (else `ValueError`). Raises `ImportError` without SciPy.
+
+    Example:
+        >>> from nsh.theory.two_layer import Quadrature
+        >>> u, theta, mass = Quadrature(256).draw(jax.random.key(0), inputs=1, outputs=1)
+        >>> round(float(mass @ theta[:, 0] ** 2), 1)  # E theta^2 = 1
+        1.0
     """
 
     width: int = eqx.field(static=True, converter=plain_integer)
@@ -112,13 +141,18 @@ class FromArrays(ParticleInitializer):
     """Particles as given, e.g. those that other training ended with; mass 1 / width by default.
 
     Masses are >= 0 and sum to 1.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays
+        >>> FromArrays(u=[[1.0], [3.0]], theta=[[2.0], [4.0]])
+        FromArrays(u=[[1.], [3.]], theta=[[2.], [4.]], mass=[0.5, 0.5])
     """
 
     u: Float[Array, "width outputs"]
     theta: Float[Array, "width inputs"]
     mass: Float[Array, " width"]
 
-    def __init__(self, u: Any, theta: Any, mass: Any = None):
+    def __init__(self, u: ArrayLike, theta: ArrayLike, mass: ArrayLike | None = None):
         self.u, self.theta = as_numbers("u", u, float), as_numbers("theta", theta, float)
         require(self.u.ndim == 2 and len(self.u) >= 1, "u.shape", self.u.shape, "(width, outputs)")
         like = f"({len(self.u)}, inputs), a row to each of u's"

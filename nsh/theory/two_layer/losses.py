@@ -14,6 +14,11 @@ def squared_error(output: Float[Array, " outputs"], y: Array) -> Float[Array, ""
     """``|output - y|^2 / 2``; an integer y is a label and stands for its one-hot vector.
 
     NaN for a label that is no class.
+
+    Example:
+        >>> from nsh.theory.two_layer import squared_error
+        >>> float(squared_error(jnp.array([3.0]), jnp.array([1.0])))
+        2.0
     """
     if jnp.issubdtype(y.dtype, jnp.integer):
         inside = _one_if_class(output, y)
@@ -24,7 +29,13 @@ def squared_error(output: Float[Array, " outputs"], y: Array) -> Float[Array, ""
 
 
 def softmax_cross_entropy(output: Float[Array, " outputs"], y: Array) -> Float[Array, ""]:
-    """``-log softmax(output)_y`` of a label y, in nats; NaN for a label that is no class."""
+    """``-log softmax(output)_y`` of a label y, in nats; NaN for a label that is no class.
+
+    Example:
+        >>> from nsh.theory.two_layer import softmax_cross_entropy
+        >>> round(float(softmax_cross_entropy(jnp.zeros(4), jnp.array(1))), 4)  # log 4
+        1.3863
+    """
     whole = jnp.issubdtype(y.dtype, jnp.integer)
     require(whole, "y.dtype", str(y.dtype), "an integer type: labels, not targets")
     loss = optax.losses.softmax_cross_entropy_with_integer_labels(output, y)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax
@@ -22,7 +22,10 @@ from nsh._checks import (
     require_numeric,
     require_scalar,
 )
+from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.activations import Activation, as_activation
+from nsh.activations.activation import ActivationLike
 from nsh.bounds import Interval
 from nsh.system import System
 from nsh.theory.two_layer.initializer import ParticleInitializer
@@ -30,14 +33,20 @@ from nsh.theory.two_layer.losses import squared_error
 from nsh.theory.two_layer.particles import Particles, mean_over
 
 Trained = Literal["both", "u", "theta"]
+Hyper = Mapping[str, ArrayLike]
 POSITIVE: Interval = (0.0, np.inf)
 NEEDED, OPTIONAL = ("alpha", "learning_rate"), ("temperature", "decay_u", "decay_theta")
 
 
-class Examples(eqx.Module):
+class Examples(Shown):
     """Inputs and targets; without the leading axis, one example.
 
     Shapes: x [n, inputs]; y [n, outputs], or labels [n].
+
+    Example:
+        >>> from nsh.theory.two_layer import Independent, TwoLayer
+        >>> TwoLayer(2, Independent(4)).prepare([[1.0, 2.0]], [3.0])
+        Examples(x=[[1., 2.]], y=[[3.]])
     """
 
     x: Float[Array, "*n inputs"]
@@ -75,6 +84,13 @@ class TwoLayer(System):
 
     Differentiable in `hyper` (temperature and decays: where positive). Raises `ValueError` naming
     a bad field.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, TwoLayer
+        >>> network = TwoLayer(1, FromArrays(u=[[1.0]], theta=[[2.0]]))
+        >>> particles = network.init(jax.random.key(0), {"alpha": 1.0, "learning_rate": 0.1})
+        >>> network.output(particles, jnp.array([3.0])).tolist()
+        [6.0]
     """
 
     inputs: int = eqx.field(static=True)
@@ -90,7 +106,7 @@ class TwoLayer(System):
         particle_init: ParticleInitializer,
         *,
         outputs: int = 1,
-        activation: Any = "relu",
+        activation: ActivationLike = "relu",
         loss: Callable[[Array, Array], Array] = squared_error,
         trained: Trained = "both",
     ):
@@ -112,7 +128,7 @@ class TwoLayer(System):
         """The names of what training moves: "u", "theta" or both."""
         return ("u", "theta") if self.trained == "both" else (self.trained,)
 
-    def prepare(self, x: Any, y: Any) -> Examples:
+    def prepare(self, x: ArrayLike, y: ArrayLike) -> Examples:
         """Finite inputs x [n, ...], flattened to [n, inputs], and targets or labels y.
 
         y: [n, outputs] numbers, or [n] where there is one output; [n] where there are several are
@@ -168,7 +184,7 @@ class TwoLayer(System):
         """All hyperparameters are positive."""
         return dict.fromkeys(hyper, POSITIVE)
 
-    def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> Particles:
+    def init(self, key: Key[Array, ""], hyper: Hyper) -> Particles:
         """The particles of the particle_init, and alpha."""
         u, theta, mass = self.particle_init.draw(key, self.inputs, self.outputs)
         return Particles(u, theta, mass, jnp.asarray(hyper["alpha"], u.dtype))
@@ -197,7 +213,7 @@ class TwoLayer(System):
         return jax.grad(potential)(Pull(particles.u, particles.theta))
 
     def moved(
-        self, particles: Particles, pull: Pull, hyper: dict[str, Any], key: Key[Array, ""]
+        self, particles: Particles, pull: Pull, hyper: Hyper, key: Key[Array, ""]
     ) -> Particles:
         """The particles after a step with this pull."""
         dtype = particles.u.dtype
@@ -218,7 +234,7 @@ class TwoLayer(System):
         return dataclasses.replace(particles, **changed)
 
     def step(
-        self, state: Particles, batch: Examples, hyper: dict[str, Any], key: Key[Array, ""]
+        self, state: Particles, batch: Examples, hyper: Hyper, key: Key[Array, ""]
     ) -> Particles:
         """One step of (noisy) gradient descent on the batch's mean loss; see the class."""
         outputs = jax.vmap(self.output, (None, 0))(state, batch.x)

@@ -9,7 +9,7 @@ import pytest
 from scipy import integrate, stats
 
 from nsh.activations import ACTIVATIONS, as_activation
-from nsh.theory.effective import gaussian
+from nsh.activations.gaussian import gaussian
 from nsh.theory.effective.susceptibility import susceptibilities
 
 pytestmark = pytest.mark.core

@@ -81,6 +81,14 @@ def criticality(activation: str | Elementwise | Activation, K: float | None = No
     "family". A search on the host, done at once under `jit` too: its result depends on the
     function alone, so there is nothing to differentiate by. Raises `ValueError` as
     `as_activation`, and for a K where there is no family or its C_b would be negative.
+
+    Example:
+        >>> from nsh.theory.effective import criticality
+        >>> relu, tanh = criticality("relu"), criticality("tanh")
+        >>> relu.universality, round(relu.C_W, 4), round(relu.nu, 4)
+        ('scale-invariant', 2.0, 5.0)
+        >>> tanh.universality, round(tanh.C_W, 4), round(tanh.nu, 4)
+        ('K* = 0', 1.0, 0.6667)
     """
     activation = as_activation(activation)
     found = _found(activation)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +9,10 @@ from jaxtyping import Array, Float
 
 from nsh._checks import as_numbers, is_concrete, require, require_all
 from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.activations import Activation, as_activation
+from nsh.activations.activation import ActivationLike
 from nsh.activations.gaussian import gaussian
-from nsh.activations.program import Elementwise
 from nsh.theory.effective.susceptibility import susceptibilities
 
 DOWN, UP, POINTS = 1e-10, 1e8, 128  # search on either side of K1, as factors of it
@@ -45,7 +44,7 @@ class DepthScales(Shown):
 
 
 def fixed_point(
-    activation: str | Elementwise | Activation, C_b: Any, C_W: Any, K1: Any = 1.0
+    activation: ActivationLike, C_b: ArrayLike, C_W: ArrayLike, K1: ArrayLike = 1.0
 ) -> Float[Array, ""]:
     """Find the fixed point that ``K' = C_b + C_W g(K)`` leads to from K = `K1`.
 
@@ -54,6 +53,11 @@ def fixed_point(
     are. Differentiable by C_b and C_W through the implicit function theorem: dK/dC_b
     = 1 / (1 - chi_par), dK/dC_W = g / (1 - chi_par). Raises `ValueError` on negative C_b, C_W and
     on K1 <= 0.
+
+    Example:
+        >>> from nsh.theory.effective import fixed_point
+        >>> round(float(fixed_point("relu", C_b=1.0, C_W=1.0)), 4)  # K = 1 + K / 2
+        2.0
     """
     return _fixed_point(as_activation(activation), *_checked(C_b, C_W, K1))
 
@@ -79,8 +83,8 @@ def _fixed_point(activation: Activation, C_b: Array, C_W: Array, K1: Array) -> A
     past = jnp.where(up, rises, falls) * sign < -rounding * path
     place = jnp.maximum(jnp.argmax(past), 1)
 
-    def solve(_: Any, near: Array) -> Array:
-        def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    def solve(_: object, near: Array) -> Array:
+        def halve(_: object, ends: tuple[Array, Array]) -> tuple[Array, Array]:
             middle = jnp.sqrt(ends[0] * ends[1])
             beyond = excess(middle) * sign <= 0
             return jnp.where(beyond, ends[0], middle), jnp.where(beyond, middle, ends[1])
@@ -95,12 +99,20 @@ def _fixed_point(activation: Activation, C_b: Array, C_W: Array, K1: Array) -> A
 
 
 def depth_scales(
-    activation: str | Elementwise | Activation, C_b: Any, C_W: Any, K1: Any = 1.0
+    activation: ActivationLike, C_b: ArrayLike, C_W: ArrayLike, K1: ArrayLike = 1.0
 ) -> DepthScales:
     """Kernel, susceptibilities and depths far from the input, at any (C_b, C_W).
 
     `K1`: the first layer's kernel, as in `fixed_point`, whose errors it raises. Where kernels
     vanish or explode, susceptibilities are those of 1e-10 or 1e8 times `K1`.
+
+    Example:
+        >>> from nsh.theory.effective import depth_scales
+        >>> result = depth_scales("relu", C_b=0.0, C_W=1.0)
+        >>> result
+        DepthScales(K=0., parallel=0.5, perpendicular=0.5)
+        >>> round(float(result.xi_perpendicular), 4)  # 1 / log 2
+        1.4427
     """
     return _depth_scales(as_activation(activation), *_checked(C_b, C_W, K1))
 
@@ -114,15 +126,21 @@ def _depth_scales(activation: Activation, C_b: Array, C_W: Array, K1: Array) -> 
 
 
 def phase_diagram(
-    activation: str | Elementwise | Activation,
+    activation: ActivationLike,
     C_b: Float[Array, " biases"],
     C_W: Float[Array, " weights"],
-    K1: Any = 1.0,
+    K1: ArrayLike = 1.0,
 ) -> DepthScales:
     """`depth_scales` at all pairs of C_b and C_W: leaves [biases, weights]; raises the same errors.
 
     Ordered (chi_perp < 1: inputs become alike) and chaotic (chi_perp > 1) phases meet at
     chi_perp = 1, the edge of chaos.
+
+    Example:
+        >>> from nsh.theory.effective import phase_diagram
+        >>> result = phase_diagram("relu", C_b=jnp.array([0.1]), C_W=jnp.array([1.0, 1.5]))
+        >>> result.perpendicular.round(4).tolist()  # C_W / 2
+        [[0.5, 0.75]]
     """
     activation = as_activation(activation)
     C_b, C_W = as_numbers("C_b", C_b, float), as_numbers("C_W", C_W, float)
@@ -135,7 +153,7 @@ def phase_diagram(
     return jax.vmap(by_weight, in_axes=(0, None))(C_b, C_W)
 
 
-def _checked(C_b: Any, C_W: Any, K1: Any) -> tuple[Array, Array, Array]:
+def _checked(C_b: ArrayLike, C_W: ArrayLike, K1: ArrayLike) -> tuple[Array, Array, Array]:
     given = {"C_b": C_b, "C_W": C_W, "K1": K1}
     numbers = {field: as_numbers(field, value, float) for field, value in given.items()}
     for field, value in numbers.items():

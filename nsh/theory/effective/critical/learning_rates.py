@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nsh._checks import is_concrete, require, require_all, require_integer
+from nsh._checks import as_numbers, is_concrete, require, require_all, require_integer
 from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.activations.gaussian import gaussian
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality
@@ -30,12 +29,18 @@ class Contributions(Shown):
     weights: PerLayer
 
 
-def contributions(architecture: Architecture, x2: Any) -> Contributions:
+def contributions(architecture: Architecture, x2: ArrayLike) -> Contributions:
     """Each layer's part of Theta^L, for one input with x2 = |x|^2 / n_0; leaves [layers].
 
     Layer l adds ``(lambda_b + lambda_W g_{l-1}) prod_{m=l}^{L-1} (chi_perp_m + gamma^2)``, with
     g = <s^2>, g_0 = x2 (arXiv 2106.10165, chapter 9). Differentiable by all numbers. NaN below
     layers whose K leaves the range of floats. Raises `ValueError` for a bad x2.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, contributions
+        >>> result = contributions(Architecture("relu", 2, C_W=2.0), 1.0)
+        >>> result.biases.round(4).tolist(), result.weights.round(4).tolist()
+        ([1.0, 1.0], [1.0, 1.0])
     """
     activation, gamma2 = architecture.activation, architecture.gamma**2
     K, _ = first_layer(architecture, x2)
@@ -56,8 +61,12 @@ def contributions(architecture: Architecture, x2: Any) -> Contributions:
 
 
 def equal_rates(
-    architecture: Architecture, x2: Any, *, lambda_b: Any = 1.0, lambda_W: Any = 1.0
-) -> dict[str, Any]:
+    architecture: Architecture,
+    x2: ArrayLike,
+    *,
+    lambda_b: ArrayLike = 1.0,
+    lambda_W: ArrayLike = 1.0,
+) -> dict[str, Array]:
     """Learning rates, as keywords of `Architecture`, with which all layers contribute equally.
 
     Each layer's biases then add lambda_b / L to Theta^L and its weights lambda_W / L, so that
@@ -66,6 +75,12 @@ def equal_rates(
     `ValueError` as `contributions`, and where a layer's part at rate 1 is 0 (weights of an input
     0) or, deep off criticality, beyond floats: no finite rate makes it equal. (A traced rate is
     then infinite or NaN.)
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, equal_rates
+        >>> result = equal_rates(Architecture("relu", 2, C_W=2.0), 1.0)
+        >>> result["lambda_W"].round(4).tolist()
+        [0.5, 0.5]
     """
     one = jnp.ones((architecture.depth,), architecture.C_W.dtype)
     plain = eqx.tree_at(lambda a: (a.lambda_b, a.lambda_W), architecture, (one, one))
@@ -74,21 +89,28 @@ def equal_rates(
         if is_concrete(part):
             usable = np.isfinite(part) & (np.asarray(part) > np.finfo(part.dtype).tiny)
             require_all(usable, f"contribution of {name}", part, "> 0 and in the range of floats")
+    dtype = architecture.C_W.dtype
     return {
-        "lambda_b": lambda_b / (architecture.depth * parts.biases),
-        "lambda_W": lambda_W / (architecture.depth * parts.weights),
+        "lambda_b": as_numbers("lambda_b", lambda_b, dtype) / (architecture.depth * parts.biases),
+        "lambda_W": as_numbers("lambda_W", lambda_W, dtype) / (architecture.depth * parts.weights),
     }
 
 
 def critical_rates(
-    critical: Criticality, depth: int, *, lambda_b: Any = 1.0, lambda_W: Any = 1.0
-) -> dict[str, Any]:
+    critical: Criticality, depth: int, *, lambda_b: ArrayLike = 1.0, lambda_W: ArrayLike = 1.0
+) -> dict[str, Array]:
     """The law that `equal_rates` follow deep in a critical network, as keywords of `Architecture`.
 
     ``lambda_b,l = lambda_b l^-p L^(p-1)`` and ``lambda_W,l = lambda_W l^(p_K-p) L^(p-1)``, with
     p = p_perp and K ~ l^-p_K: 1/L for all layers of the scale-invariant and, started at K*, the
     half-stable class; (L/l)^(p-1) for weights where p_K = 1 (arXiv 2106.10165, chapter 9).
     Raises `ValueError` for a class without such a law, and unless `critical` is a `Criticality`.
+
+    Example:
+        >>> from nsh.theory.effective import critical_rates, criticality
+        >>> result = critical_rates(criticality("relu"), depth=4)
+        >>> result["lambda_W"].round(4).tolist()
+        [0.25, 0.25, 0.25, 0.25]
     """
     given = type(critical).__name__
     require(isinstance(critical, Criticality), "critical", given, "a Criticality, of `criticality`")
@@ -100,4 +122,7 @@ def critical_rates(
     )  # fmt: skip
     layer = jnp.arange(1, L + 1).astype(float)
     downstream = layer**-p * L ** (p - 1)
-    return {"lambda_b": lambda_b * downstream, "lambda_W": lambda_W * layer**p_K * downstream}
+    return {
+        "lambda_b": as_numbers("lambda_b", lambda_b, float) * downstream,
+        "lambda_W": as_numbers("lambda_W", lambda_W, float) * layer**p_K * downstream,
+    }

@@ -26,6 +26,12 @@ class NearZeroExpansion:
 
     with s_p the p-th derivative at 0 (arXiv 2106.10165, section 5.3.3). Where s s'' jumps at 0
     (ELU, SELU) q = 1/2 and a1 = b1 = (s's''(0+) - s's''(0-)) sqrt(2/pi) / A2.
+
+    Example:
+        >>> from nsh.theory.effective import criticality
+        >>> near_zero = criticality("tanh").near_zero
+        >>> round(near_zero.A2, 4), round(near_zero.a1, 4), round(near_zero.b1, 4)
+        (1.0, -2.0, -2.0)
     """
 
     A2: float

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import as_finite, is_concrete, require, require_all
 from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.activations.gaussian import gaussian
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.means import later_layers, over_layers
@@ -36,7 +35,7 @@ class PerturbationGrowth(Shown):
 
 
 def perturbation_growth(
-    architecture: Architecture, K: Any, norm: Any, distance: Any
+    architecture: Architecture, K: ArrayLike, norm: ArrayLike, distance: ArrayLike
 ) -> PerturbationGrowth:
     """All layers' `PerturbationGrowth`, leaves [layers], from the numbers of layer 1.
 
@@ -46,6 +45,13 @@ def perturbation_growth(
     criticality K leaves the range of floats: 0 or infinity from there on.
 
     Raises `ValueError` unless all three are finite numbers, K > 0 and distance >= 0.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, perturbation_growth
+        >>> network = Architecture("relu", depth=3, C_W=4.0)
+        >>> result = perturbation_growth(network, K=1.0, norm=0.0, distance=0.5)
+        >>> result.distance.round(4).tolist()  # times C_W / 2 in each layer
+        [0.5, 1.0, 2.0]
     """
     gamma2 = architecture.gamma**2
     dtype = architecture.C_W.dtype

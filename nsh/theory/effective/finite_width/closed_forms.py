@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all, require_integer
+from nsh._types import ArrayLike
 from nsh.activations import Activation, as_activation
-from nsh.activations.program import Elementwise
+from nsh.activations.activation import ActivationLike
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality, criticality
 from nsh.theory.effective.finite_width.fluctuations import Fluctuations
@@ -30,13 +29,13 @@ def slope_moments(activation: Activation) -> tuple[float, float]:
 
 
 def scale_invariant_fluctuations(
-    activation: str | Elementwise | Activation,
+    activation: ActivationLike,
     depth: int,
     width: int,
-    x2: Any,
+    x2: ArrayLike,
     *,
-    lambda_b: Any = 1.0,
-    lambda_W: Any = 1.0,
+    lambda_b: ArrayLike = 1.0,
+    lambda_W: ArrayLike = 1.0,
 ) -> Fluctuations:
     """`fluctuations` of a scale-invariant activation at criticality and equal widths.
 
@@ -52,6 +51,12 @@ def scale_invariant_fluctuations(
     given; here for every l. Shapes and meaning as in `Fluctuations`. Differentiable by x2,
     lambda_b, lambda_W. Raises `ValueError` for activations that are not scale-invariant and sizes
     below 1.
+
+    Example:
+        >>> from nsh.theory.effective import scale_invariant_fluctuations
+        >>> result = scale_invariant_fluctuations("relu", depth=3, width=100, x2=1.0)
+        >>> [round(float(v), 4) for v in result.V]  # 5 (l - 1) K^2 / n with K = 2
+        [0.0, 0.2, 0.4]
     """
     activation = as_activation(activation)
     require_integer("width", width, 1)
@@ -60,7 +65,7 @@ def scale_invariant_fluctuations(
         activation, depth, width, C_W=1 / A2, lambda_b=lambda_b, lambda_W=lambda_W
     )
     for name, rate in {"lambda_b": lambda_b, "lambda_W": lambda_W}.items():
-        require(jnp.shape(rate) == (), name, jnp.shape(rate), "one number for all layers")
+        require(np.shape(rate) == (), name, np.shape(rate), "one number for all layers")
     K, t = first_layer(critical, x2)
     w, rho = critical.lambda_W[0] * A2 * K, A4 / A2**2
     nu = 3 * rho - 1
@@ -83,7 +88,7 @@ def scale_invariant_fluctuations(
     )
 
 
-def scale_invariant_vertex(architecture: Architecture, x2: Any) -> Float[Array, " layers"]:
+def scale_invariant_vertex(architecture: Architecture, x2: ArrayLike) -> Float[Array, " layers"]:
     """V of every layer, exactly in the widths: ``V_l = K_l^2 [prod_{k < l} (1 + nu / n_k) - 1]``.
 
     For scale-invariant activations with C_b = 0, at any C_W: K_l = K_1 prod_k C_W A2. E[z1^2 z2^2]
@@ -91,6 +96,12 @@ def scale_invariant_vertex(architecture: Architecture, x2: Any) -> Float[Array, 
     has the first); V / K^2 is the variance of |z|^2 / K n_l at infinite n_l. Source: products
     of independent norms, Hanin and Nica, arXiv 1812.05994; derived anew. Differentiable by x2 and
     C_W. Raises `ValueError` for other activations, C_b or gamma not 0, no widths.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, scale_invariant_vertex
+        >>> V = scale_invariant_vertex(Architecture("linear", 3, 10), 1.0)
+        >>> [round(float(v), 4) for v in V]  # 1.2 - 1 and 1.2^2 - 1
+        [0.0, 0.2, 0.44]
     """
     widths = architecture.hidden_widths()
     A2, A4 = slope_moments(architecture.activation)
@@ -106,7 +117,7 @@ def scale_invariant_vertex(architecture: Architecture, x2: Any) -> Float[Array, 
 
 
 def vanishing_kernel_asymptotics(
-    activation: str | Elementwise | Activation, depth: int, width: int
+    activation: ActivationLike, depth: int, width: int
 ) -> tuple[Float[Array, " layers"], Float[Array, " layers"]]:
     """(K, V) deep in a critical network of the K* = 0 class (tanh, sin, erf), to leading order.
 
@@ -115,6 +126,12 @@ def vanishing_kernel_asymptotics(
     the input; corrections are of relative order log(l) / l. Source: arXiv 2106.10165, section
     5.4. Raises `ValueError` for activations of other classes, and where kernels fall slower than
     any power (hard_tanh, relu6).
+
+    Example:
+        >>> from nsh.theory.effective import vanishing_kernel_asymptotics
+        >>> K, V = vanishing_kernel_asymptotics("tanh", depth=100, width=10)
+        >>> round(float(K[-1]), 4)  # 1 / (2 l)
+        0.005
     """
     critical = vanishing_criticality(as_activation(activation))
     allowed = "one whose kernels fall as a power of depth: a1 != 0 (see criticality)"

@@ -19,13 +19,12 @@ for networks with skips, where this recursion does not hold.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require
 from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.activations import Activation
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.moments import moments
@@ -63,7 +62,7 @@ class Fluctuations(Shown):
     Q: PerLayer
 
 
-def fluctuations(architecture: Architecture, x2: Any) -> Fluctuations:
+def fluctuations(architecture: Architecture, x2: ArrayLike) -> Fluctuations:
     """The `Fluctuations` of every layer for one input with |x|^2 / n_0 = x2.
 
     From layer l to l + 1, with C_W, lambda_b, lambda_W of layer l + 1, n = n_l, expectations over
@@ -85,6 +84,12 @@ def fluctuations(architecture: Architecture, x2: Any) -> Fluctuations:
 
     Raises `ValueError` without widths, for a bad x2, and for gamma != 0 (a traced gamma != 0 gives
     NaN): with skips this recursion is wrong, see `residual_vertex`.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, fluctuations
+        >>> result = fluctuations(Architecture("linear", 2, 8), 1.0)
+        >>> round(float(result.V[-1]), 4)  # 2 K^2 / n
+        0.25
     """
     widths = architecture.hidden_widths()
     gamma = architecture.gamma

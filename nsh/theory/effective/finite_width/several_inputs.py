@@ -38,6 +38,12 @@ def four_point_vertex(architecture: Architecture, x: Float[Array, "n n_0"]) -> V
     smooth functions and smaller correlations much less. Differentiable by x and the architecture's
     numbers. Raises `ValueError` for shapes, inputs that are not finite or zero without C_b, gamma
     != 0 (a traced one gives NaN), no widths.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, four_point_vertex
+        >>> V = four_point_vertex(Architecture("linear", 2, 10), jnp.ones((1, 1)))
+        >>> round(float(V[0, 0, 0, 0]), 4)  # 2 / width
+        0.2
     """
     architecture.hidden_widths()  # there are some
     require(x.ndim == 2 and min(x.shape) >= 1, "x.shape", x.shape, "[inputs, n_0], neither 0")

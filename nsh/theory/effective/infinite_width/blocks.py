@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array
 
 from nsh._checks import require_integer
+from nsh._types import ArrayLike
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.infinite_width.dual import dual_of
 from nsh.theory.effective.infinite_width.hermite import TERMS
@@ -32,8 +32,8 @@ Place = tuple[slice, slice]
 
 def kernels_on_host(
     architecture: Architecture,
-    x: Any,
-    z: Any = None,
+    x: ArrayLike,
+    z: ArrayLike | None = None,
     *,
     block: int = BLOCK,
     terms: int = TERMS,
@@ -43,6 +43,12 @@ def kernels_on_host(
     Besides the three results it needs memory for what is known of each input alone, and for some
     blocks. Not traceable. Raises `ValueError` as `kernels` does; where the results do not fit,
     `iterate_kernel_blocks` gives them one block at a time.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, kernels_on_host
+        >>> result = kernels_on_host(Architecture("linear", 1, C_W=2.0), jnp.ones((2, 1)))
+        >>> type(result.nngp).__name__, result.nngp.round(4).tolist()
+        ('ndarray', [[2.0, 2.0], [2.0, 2.0]])
     """
     x, z = as_inputs(x, z)
     shape = len(x), len(x if z is None else z)
@@ -59,8 +65,8 @@ def kernels_on_host(
 
 def iterate_kernel_blocks(
     architecture: Architecture,
-    x: Any,
-    z: Any = None,
+    x: ArrayLike,
+    z: ArrayLike | None = None,
     *,
     block: int = BLOCK,
     terms: int = TERMS,
@@ -69,6 +75,12 @@ def iterate_kernel_blocks(
 
     Of x with itself, the blocks on and above the diagonal. Raises `ValueError` as `kernels` does,
     memory aside.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, iterate_kernel_blocks
+        >>> blocks = iterate_kernel_blocks(Architecture("linear", 1), jnp.eye(3), block=2)
+        >>> [block.nngp.shape for _, block in blocks]
+        [(2, 2), (2, 1), (1, 1)]
     """
     x, z = as_inputs(x, z)
     require_integer("block", block, 1)
@@ -97,8 +109,8 @@ def _block(
     architecture: Architecture,
     first: Rows,
     second: Rows,
-    row: Any,
-    column: Any,
+    row: int | Array,
+    column: int | Array,
     block: int,
     terms: int,
     same: bool,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from nsh._types import DTypeLike
 from nsh.activations import Activation
 from nsh.activations.arccos import safe_sqrt
 from nsh.activations.closed_duals import relative_gap
@@ -54,7 +55,7 @@ class Expansion(Dual):
     activation: Activation
     terms: int = eqx.field(static=True)
 
-    def _known(self, dtype: Any) -> tuple[Ramps | SmoothedRamps, int]:
+    def _known(self, dtype: DTypeLike) -> tuple[Ramps | SmoothedRamps, int]:
         """The part taken out, and the number of terms of the rest: 2 where it is straight."""
         kind = Ramps if any(self.activation.kinks) else SmoothedRamps
         part = kind(self.activation, dtype)

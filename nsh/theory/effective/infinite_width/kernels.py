@@ -34,6 +34,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import as_finite, require, require_integer
+from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.activations.arccos import safe_sqrt
 from nsh.activations.pairs import Dual, InputMoments
 from nsh.theory.effective.architecture import Architecture
@@ -59,11 +61,27 @@ class Kernels(NamedTuple):
     sqrt(Theta_aa Theta_bb). It is what the activation's expansion leaves out and what rounding
     adds in each layer, carried through the layers after it: a chaotic network magnifies it. 0
     for scale-invariant activations, which only have rounding, some 1e-7 a layer in 32 bits.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, kernels
+        >>> kernels(Architecture("linear", 1, C_W=2.0), jnp.ones((1, 1)))
+        Kernels(nngp=[[2.]], ntk=[[2.]], error=[[0.]])
     """
 
+    # arrays of JAX, or of NumPy where they are made on the host
     nngp: Any
     ntk: Any
     error: Any
+
+    __repr__ = Shown.__repr__
+
+
+class Pairs(NamedTuple):
+    """As `Kernels`, but without errors (None) where there are none but rounding."""
+
+    nngp: Float[Array, "n m"]
+    ntk: Float[Array, "n m"]
+    error: Float[Array, "n m"] | None
 
 
 class Rows(eqx.Module):
@@ -81,7 +99,7 @@ class Rows(eqx.Module):
     ntk: Float[Array, " n"]
     root_ntk: Float[Array, " n"]
 
-    def at(self, start: Any, count: int) -> Rows:
+    def at(self, start: int | Array, count: int) -> Rows:
         """`count` inputs from `start` on."""
 
         return self.each(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, count))
@@ -98,8 +116,8 @@ class Rows(eqx.Module):
 
 def kernels(
     architecture: Architecture,
-    x: Any,
-    z: Any = None,
+    x: ArrayLike,
+    z: ArrayLike | None = None,
     *,
     block: int = BLOCK,
     terms: int = TERMS,
@@ -126,6 +144,12 @@ def kernels(
 
     Raises `ValueError` for inputs that are not finite or of other shapes, and where the result
     does not fit in the memory there is.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, kernels
+        >>> result = kernels(Architecture("relu", 2, C_W=2.0), jnp.eye(2))
+        >>> round(float(result.nngp[0, 0]), 4), round(float(result.nngp[0, 1]), 4)  # 1 and 1 / pi
+        (1.0, 0.3183)
     """
     x, z = as_inputs(x, z)
     require_integer("block", block, 1)
@@ -148,7 +172,7 @@ def _kernels(
     return symmetric(_in_blocks(architecture, known, rows, None, block), rows)
 
 
-def as_inputs(x: Any, z: Any) -> tuple[Array, Array | None]:
+def as_inputs(x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | None]:
     """Both as arrays of floats, checked."""
     x = _inputs("x", x)
     if z is None:
@@ -158,7 +182,7 @@ def as_inputs(x: Any, z: Any) -> tuple[Array, Array | None]:
     return x, z
 
 
-def _inputs(field: str, given: Any) -> Array:
+def _inputs(field: str, given: ArrayLike) -> Array:
     value = as_finite(field, given, float)
     allowed = "(inputs, features), both at least 1"
     require(value.ndim == 2 and value.size > 0, f"{field}.shape", value.shape, allowed)
@@ -187,7 +211,7 @@ def rows_of(architecture: Architecture, known: Dual, x: Array) -> Rows:
     return Rows(unit, root, layers, roots, nngp, ntk, safe_sqrt(ntk))
 
 
-def pairs_of(architecture: Architecture, known: Dual, a: Rows, b: Rows) -> Kernels:
+def pairs_of(architecture: Architecture, known: Dual, a: Rows, b: Rows) -> Pairs:
     """The recursions of all pairs; without errors where there are none but rounding."""
     gamma, skip = architecture.gamma, architecture.gamma**2
     numbers = _numbers(architecture)
@@ -200,7 +224,7 @@ def pairs_of(architecture: Architecture, known: Dual, a: Rows, b: Rows) -> Kerne
     gap = added(C_b, (root * x_a, root * x_b, gap), nothing, total)
 
     @jax.checkpoint
-    def layer(carried: tuple[Array, Array, Errors | None], given: tuple[Any, ...]):
+    def layer(carried: tuple[Array, Array, Errors | None], given: tuple):
         gap, Theta, errors = carried
         (C_b, C_W, lambda_b, lambda_W, root), m_a, m_b, root_a, root_b = given
         m_a, m_b, total = m_a.as_rows(), m_b.as_columns(), root_a[:, None] * root_b[None]
@@ -223,12 +247,13 @@ def pairs_of(architecture: Architecture, known: Dual, a: Rows, b: Rows) -> Kerne
     if errors is not None:
         of_Theta = errors.Theta / floored(a.root_ntk[:, None] * b.root_ntk[None])
         error = jnp.maximum(errors.K, of_Theta)
-    return Kernels(product(a.roots[-1][:, None], b.roots[-1][None], gap), Theta, error)
+    return Pairs(product(a.roots[-1][:, None], b.roots[-1][None], gap), Theta, error)
 
 
-def with_errors(found: Kernels) -> Kernels:
+def with_errors(found: Pairs) -> Kernels:
     """With errors of 0 where there are none."""
-    return found if found.error is not None else found._replace(error=jnp.zeros_like(found.ntk))
+    error = jnp.zeros_like(found.ntk) if found.error is None else found.error
+    return Kernels(found.nngp, found.ntk, error)
 
 
 def _numbers(architecture: Architecture) -> Float[Array, "depth 5"]:
@@ -239,7 +264,7 @@ def _numbers(architecture: Architecture) -> Float[Array, "depth 5"]:
 
 def _in_blocks(
     architecture: Architecture, known: Dual, a: Rows, b: Rows | None, block: int
-) -> Kernels:
+) -> Pairs:
     """All pairs in blocks; of inputs with themselves (b None), those below the diagonal mirrored.
 
     Inside the blocks on the diagonal nothing is mirrored, nor made exact on the diagonal itself.
@@ -256,7 +281,7 @@ def _in_blocks(
     else:
         row, column = np.indices(blocks).reshape(2, -1)
 
-    def one(place: Array) -> Kernels:
+    def one(place: Array) -> Pairs:
         sides = first.at(place[0], block), second.at(place[1], block)
         return pairs_of(architecture, known, *sides)
 
@@ -269,11 +294,11 @@ def _in_blocks(
     return jax.tree.map(whole, found)
 
 
-def symmetric(found: Kernels, rows: Rows) -> Kernels:
+def symmetric(found: Pairs, rows: Rows) -> Kernels:
     """Of inputs with themselves: symmetric, the diagonals being those of single inputs."""
     error = None if found.error is None else _mirrored(found.error)
     return with_errors(
-        Kernels(_mirrored(found.nngp, rows.nngp), _mirrored(found.ntk, rows.ntk), error)
+        Pairs(_mirrored(found.nngp, rows.nngp), _mirrored(found.ntk, rows.ntk), error)
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array
 
+from nsh._types import DTypeLike
 from nsh.activations import Activation
 from nsh.activations.arccos import angle, safe_sqrt
 from nsh.activations.gaussian import TAIL
@@ -31,7 +31,7 @@ class Ramps:
 
     skipped = (2, 1)  # orders of the Hermite expansion that are not in `pairs`
 
-    def __init__(self, activation: Activation, dtype: Any):
+    def __init__(self, activation: Activation, dtype: DTypeLike):
         self.kinks = np.asarray(activation.kinks)
         self.jumps, self.complete = _jumps(activation, np.dtype(dtype))
 
@@ -46,7 +46,7 @@ class Ramps:
         zero = jnp.zeros((2, *z.shape), z.dtype)
         return jax.lax.scan(add, zero, self._each(z.dtype))[0]
 
-    def _each(self, dtype: Any) -> tuple[Array, Array]:
+    def _each(self, dtype: DTypeLike) -> tuple[Array, Array]:
         return jnp.asarray(self.kinks, dtype), jnp.asarray(self.jumps, dtype)
 
     def coefficients(self, deviation: Array, projected: Array) -> Array:

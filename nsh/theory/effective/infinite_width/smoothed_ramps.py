@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ import numpy as np
 from jax.scipy.special import erf
 from jaxtyping import Array
 
+from nsh._types import DTypeLike
 from nsh.activations import Activation
 from nsh.activations.arccos import safe_sqrt
 from nsh.activations.pairs import InputMoments
@@ -40,7 +40,7 @@ class SmoothedRamps:
 
     skipped = (1, 0)  # the product of means, large where K is small, is not in `pairs`
 
-    def __init__(self, activation: Activation, dtype: Any):
+    def __init__(self, activation: Activation, dtype: DTypeLike):
         self.tau, self.numbers, self.complete = _fitted(activation, np.dtype(dtype))
 
     def values(self, z: Array) -> Array:

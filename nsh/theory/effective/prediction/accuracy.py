@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,22 +10,25 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nsh._checks import as_finite, is_concrete, require, require_all
+from nsh._types import ArrayLike
 from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.matrices import MATMUL
 
 PROBES = 4  # random errors whose effects are averaged
 USUAL = 0.01  # of the largest target: predictions that may be off by more are told
 Errors = tuple[Array, Array]
+KernelError = ArrayLike | tuple[ArrayLike, ArrayLike]
 
 
-def as_errors(given: Any, train: Float[Array, "n n"], cross: Float[Array, "tests n"]) -> Errors:
+def as_errors(
+    given: KernelError, train: Float[Array, "n n"], cross: Float[Array, "tests n"]
+) -> Errors:
     """Errors of the kernel's entries, relative to its diagonal: a number, or a pair of arrays."""
     pair = isinstance(given, tuple | list) and len(given) == 2
+    parts = given if isinstance(given, tuple | list) and pair else (given, given)
     kernels = {"of train_train": train, "of test_train": cross}
     found = []
-    for part, (name, kernel) in zip(
-        given if pair else (given, given), kernels.items(), strict=True
-    ):
+    for part, (name, kernel) in zip(parts, kernels.items(), strict=True):
         field = f"kernel_error {name}" if pair else "kernel_error"
         error = as_finite(field, part, train.dtype)
         allowed = f"one number, or a pair of them or of arrays {train.shape} and {cross.shape}"

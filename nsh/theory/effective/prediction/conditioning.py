@@ -18,7 +18,14 @@ LARGEST_JITTER = 0.02  # of the mean diagonal
 
 
 class Status(enum.IntEnum):
-    """Outcome of a solve, as data. What could not be computed is NaN."""
+    """Outcome of a solve, as data. What could not be computed is NaN.
+
+    Example:
+        >>> from nsh.theory.effective import Status, kernel_regression
+        >>> singular = [[1.0, 1.0], [1.0, 1.0]]
+        >>> Status(int(kernel_regression(singular, [[1.0, 1.0]], [1.0, 1.0]).status)).name
+        'REGULARISED'
+    """
 
     SOLVED = 0
     """As asked."""

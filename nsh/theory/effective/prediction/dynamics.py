@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,8 @@ from jaxtyping import Array, Float, Int
 
 from nsh._checks import as_finite, as_numbers, is_concrete, require, require_all
 from nsh._shown import Shown
-from nsh.theory.effective.prediction.accuracy import Errors, as_errors, judged
+from nsh._types import ArrayLike, DTypeLike
+from nsh.theory.effective.prediction.accuracy import Errors, KernelError, as_errors, judged
 from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.law import Descent, Flow, Law
 from nsh.theory.effective.prediction.linear_training import LinearTraining, after_training
@@ -58,15 +58,15 @@ class EnsembleTrajectory(Shown):
 
 
 def mse_dynamics(
-    ntk_train_train: Any,
-    ntk_test_train: Any,
-    y: Any,
-    times: Any,
+    ntk_train_train: ArrayLike,
+    ntk_test_train: ArrayLike,
+    y: ArrayLike,
+    times: ArrayLike,
     *,
-    start_train: Any = None,
-    start_test: Any = None,
-    learning_rate: Any = None,
-    kernel_error: Any = 0.0,
+    start_train: ArrayLike | None = None,
+    start_test: ArrayLike | None = None,
+    learning_rate: ArrayLike | None = None,
+    kernel_error: KernelError = 0.0,
 ) -> Trajectory:
     """Outputs at each time of training on ``sum_i |f(x_i) - y_i|^2 / 2`` with a constant NTK.
 
@@ -90,6 +90,12 @@ def mse_dynamics(
 
     Raises `ValueError` on kernels that are not symmetric, finite or of these shapes, on negative
     times, steps that are not whole, and learning rates that are not positive.
+
+    Example:
+        >>> from nsh.theory.effective import mse_dynamics
+        >>> result = mse_dynamics([[1.0]], [[1.0]], [1.0], [0.0, np.log(2.0), np.inf])
+        >>> result.test[:, 0].round(4).tolist()  # 1 - e^-t
+        [0.0, 0.5, 1.0]
     """
     train = as_symmetric("ntk_train_train", ntk_train_train)
     n, dtype = len(train), train.dtype
@@ -110,16 +116,16 @@ def mse_dynamics(
 
 
 def ensemble_dynamics(
-    ntk_train_train: Any,
-    ntk_test_train: Any,
-    nngp_train_train: Any,
-    nngp_test_train: Any,
-    nngp_test_test: Any,
-    y: Any,
-    times: Any,
+    ntk_train_train: ArrayLike,
+    ntk_test_train: ArrayLike,
+    nngp_train_train: ArrayLike,
+    nngp_test_train: ArrayLike,
+    nngp_test_test: ArrayLike,
+    y: ArrayLike,
+    times: ArrayLike,
     *,
-    learning_rate: Any = None,
-    kernel_error: Any = 0.0,
+    learning_rate: ArrayLike | None = None,
+    kernel_error: KernelError = 0.0,
 ) -> EnsembleTrajectory:
     """Mean and covariance over initialisations, at each time, of what `mse_dynamics` trains.
 
@@ -128,6 +134,13 @@ def ensemble_dynamics(
     is ``M y`` and the covariance ``K_** - M K_X* - K_*X M^T + M K_XX M^T`` (Lee et al., arXiv
     1902.06720, eqs. 14 and 15). `nngp_test_test`: [tests, tests], or its diagonal [tests] for
     variances alone. All else, and errors, as in `mse_dynamics`.
+
+    Example:
+        >>> from nsh.theory.effective import ensemble_dynamics
+        >>> one = [[1.0]]
+        >>> result = ensemble_dynamics(one, one, one, one, [1.0], [1.0], np.log(2.0))
+        >>> result.mean.round(4).tolist(), result.variance.round(4).tolist()  # 1 - e^-t and e^-2t
+        ([0.5], [0.25])
     """
     train = as_symmetric("ntk_train_train", ntk_train_train)
     n, dtype = len(train), train.dtype
@@ -152,7 +165,9 @@ def _ended(times: Array, law: Law) -> bool:
     return isinstance(law, Flow) and is_concrete(times) and bool(np.all(np.isinf(times)))
 
 
-def _schedule(times: Any, learning_rate: Any, dtype: Any) -> tuple[Array, Law]:
+def _schedule(
+    times: ArrayLike, learning_rate: ArrayLike | None, dtype: DTypeLike
+) -> tuple[Array, Law]:
     times = as_numbers("times", times, dtype)
     if is_concrete(times):
         require_all(np.asarray(times) >= 0, "times", times, ">= 0 (infinity is allowed)")

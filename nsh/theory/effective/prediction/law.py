@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -38,7 +37,7 @@ class Law(eqx.Module):
         """What `table_of` gives."""
 
     @abc.abstractmethod
-    def change(self, nodes: list[Array], time: Array, d_law: Any, d_time: Array) -> Table:
+    def change(self, nodes: list[Array], time: Array, d_law: Law, d_time: Array) -> Table:
         """The derivative of `table_of` by law and time."""
 
 
@@ -57,7 +56,9 @@ def table_of(law: Law, nodes: list[Array], time: Float[Array, ""]) -> Table:
 
 
 @table_of.defjvp
-def _(primals: Any, tangents: Any) -> tuple[Table, Table]:
+def _(
+    primals: tuple[Law, list[Array], Array], tangents: tuple[Law, list[Array], Array]
+) -> tuple[Table, Table]:
     law, nodes, time = primals
     d_law, _, d_time = tangents
     return table_of(law, nodes, time), law.change(nodes, time, d_law, d_time)
@@ -104,7 +105,7 @@ class Flow(Law):
         table = jax.lax.fori_loop(0, squarings, double, start)
         return jax.tree.map(lambda end, now: jnp.where(ended, end, now), _limit(nodes), table)
 
-    def change(self, nodes: list[Array], time: Array, d_law: Any, d_time: Array) -> Table:  # noqa: ARG002
+    def change(self, nodes: list[Array], time: Array, d_law: Law, d_time: Array) -> Table:  # noqa: ARG002
         """``-left(B) B`` by time."""
         return jax.tree.map(lambda e: -d_time * e, _times(table_of(self, nodes, time), nodes))
 
@@ -159,8 +160,9 @@ class Descent(Law):
         limit = _exact(self, nodes, time, _limit(nodes))
         return jax.tree.map(lambda end, now: jnp.where(ended, end, now), limit, table)
 
-    def change(self, nodes: list[Array], time: Array, d_law: Any, d_time: Array) -> Table:  # noqa: ARG002
+    def change(self, nodes: list[Array], time: Array, d_law: Law, d_time: Array) -> Table:  # noqa: ARG002
         """``-t left(B) B`` by the rate, a step earlier."""
+        assert isinstance(d_law, Descent)
         share = jnp.where(jnp.isinf(time), 0, time) * d_law.rate
         earlier = table_of(self, nodes, jnp.maximum(time - 1, 0))
         return jax.tree.map(lambda e: -share * e, _times(earlier, nodes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
 
 import equinox as eqx
 import jax
@@ -21,6 +21,7 @@ from nsh._checks import (
     require_numeric,
 )
 from nsh._extras import extra
+from nsh._types import ArrayLike
 from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.dynamics import Trajectory
 from nsh.theory.effective.prediction.matrices import MATMUL, as_cross, as_shaped, as_symmetric
@@ -33,13 +34,13 @@ FINER, SHARE = 20, 5  # of a step's error in the second solve; of the difference
 
 def loss_dynamics(
     loss: Loss,
-    ntk_train_train: Any,
-    ntk_test_train: Any,
-    y: Any,
-    times: Any,
+    ntk_train_train: ArrayLike,
+    ntk_test_train: ArrayLike,
+    y: ArrayLike,
+    times: ArrayLike,
     *,
-    start_train: Any,
-    start_test: Any,
+    start_train: ArrayLike,
+    start_test: ArrayLike,
     tolerance: float = 1e-5,
     max_steps: int = 16384,
 ) -> Trajectory:
@@ -65,6 +66,15 @@ def loss_dynamics(
     Raises `ValueError` on bad kernels as `mse_dynamics` does, on times that are negative or
     infinite, where the loss is no scalar, and for as many y as outputs in another shape: outputs
     [n] less y [n, 1] would be n^2 differences. Raises `ImportError` without Diffrax.
+
+    Example:
+        >>> from nsh.theory.effective import loss_dynamics
+        >>> def loss(f, y):
+        ...     return jnp.sum((f - y) ** 2) / 2
+        >>> start = {"start_train": [0.0], "start_test": [0.0]}
+        >>> result = loss_dynamics(loss, [[1.0]], [[1.0]], [1.0], np.log(2.0), **start)
+        >>> result.test.round(3).tolist()  # 1 - e^-t
+        [0.5]
     """
     _diffrax()
     train = as_symmetric("ntk_train_train", ntk_train_train)
@@ -89,7 +99,7 @@ def loss_dynamics(
     return _loss_dynamics(loss, max_steps, tolerance, train, cross, y, times, f_train, f_test)
 
 
-def _diffrax() -> Any:
+def _diffrax() -> ModuleType:
     with extra("theory", "training on any loss"):
         return importlib.import_module("diffrax")
 

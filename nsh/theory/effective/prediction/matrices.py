@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import as_finite, is_concrete, require, require_all
+from nsh._types import ArrayLike, DTypeLike
 
 MATMUL = jax.lax.Precision.HIGHEST  # products in full precision, also on accelerators
 
 
-def as_symmetric(field: str, given: Any) -> Float[Array, "n n"]:
+def as_symmetric(field: str, given: ArrayLike) -> Float[Array, "n n"]:
     """A symmetric matrix with no negative diagonal, as floats; `ValueError` naming what is wrong.
 
     Asymmetry up to sqrt(eps) of the largest number is rounding, and let pass.
@@ -32,7 +31,11 @@ def as_symmetric(field: str, given: Any) -> Float[Array, "n n"]:
 
 
 def as_shaped(
-    field: str, given: Any, shape: tuple[int | None, ...], meaning: str, dtype: Any
+    field: str,
+    given: ArrayLike,
+    shape: tuple[int | None, ...],
+    meaning: str,
+    dtype: DTypeLike | None,
 ) -> Float[Array, "..."]:
     """Finite numbers of `shape` (None: any size >= 1) in the float type `dtype`."""
     array = as_finite(field, given, dtype)
@@ -44,14 +47,16 @@ def as_shaped(
     return array
 
 
-def as_cross(name: str, given: Any, train: Float[Array, "n n"]) -> Float[Array, "tests n"]:
+def as_cross(name: str, given: ArrayLike, train: Float[Array, "n n"]) -> Float[Array, "tests n"]:
     """The kernel between test and training inputs, of the type of the latter's own."""
     n = len(train)
     meaning = f"[tests, {n}], as {name}_train_train is {train.shape}"
     return as_shaped(f"{name}_test_train", given, (None, n), meaning, train.dtype)
 
 
-def as_test_kernel(field: str, given: Any, tests: int, dtype: Any) -> Float[Array, "tests ..."]:
+def as_test_kernel(
+    field: str, given: ArrayLike, tests: int, dtype: DTypeLike
+) -> Float[Array, "tests ..."]:
     """The kernel among test inputs, [tests, tests], or its diagonal, [tests]."""
     if np.ndim(given) == 2:
         test = as_symmetric(field, given).astype(dtype)
@@ -64,7 +69,7 @@ def as_test_kernel(field: str, given: Any, tests: int, dtype: Any) -> Float[Arra
     return test
 
 
-def as_targets(given: Any, count: int, dtype: Any) -> Float[Array, "n ..."]:
+def as_targets(given: ArrayLike, count: int, dtype: DTypeLike) -> Float[Array, "n ..."]:
     """Targets y [n] or [n, outputs]."""
     y = as_finite("y", given, dtype)
     right = y.ndim in (1, 2) and y.shape[0] == count and y.size > 0
@@ -73,7 +78,7 @@ def as_targets(given: Any, count: int, dtype: Any) -> Float[Array, "n ..."]:
     return y
 
 
-def as_amount(field: str, given: Any, dtype: Any) -> Float[Array, ""]:
+def as_amount(field: str, given: ArrayLike, dtype: DTypeLike) -> Float[Array, ""]:
     """One number >= 0."""
     number = as_finite(field, given, dtype)
     require(number.ndim == 0, f"{field}.shape", number.shape, "(), one number")

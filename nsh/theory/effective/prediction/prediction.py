@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from nsh._shown import Shown
-from nsh.theory.effective.prediction.accuracy import Errors, as_errors, error_of_mean, judged
+from nsh._types import ArrayLike
+from nsh.theory.effective.prediction.accuracy import (
+    Errors,
+    KernelError,
+    as_errors,
+    error_of_mean,
+    judged,
+)
 from nsh.theory.effective.prediction.conditioning import Factor, Status, factorise
 from nsh.theory.effective.prediction.matrices import (
     MATMUL,
@@ -58,13 +64,13 @@ class Regression(Shown):
 
 
 def gp_predict(
-    kernel_train_train: Any,
-    kernel_test_train: Any,
-    kernel_test_test: Any,
-    y: Any,
+    kernel_train_train: ArrayLike,
+    kernel_test_train: ArrayLike,
+    kernel_test_test: ArrayLike,
+    y: ArrayLike,
     *,
-    noise: Any = 0.0,
-    kernel_error: Any = 0.0,
+    noise: ArrayLike = 0.0,
+    kernel_error: KernelError = 0.0,
 ) -> Prediction:
     """Bayesian inference with prior f ~ N(0, kernel) and observations y = f + N(0, noise).
 
@@ -79,6 +85,12 @@ def gp_predict(
     off by over 1% of the largest target, the status is `INACCURATE`. Differentiable in all other
     arguments. Raises `ValueError` on kernels that are not symmetric, finite or of these shapes,
     on negative variances and negative noise. What only the solve shows is in the status.
+
+    Example:
+        >>> from nsh.theory.effective import gp_predict
+        >>> result = gp_predict([[1.0]], [[0.5]], [1.0], [2.0], noise=1.0)
+        >>> round(float(result.mean[0]), 4), round(float(result.variance[0]), 4)
+        (0.5, 0.875)
     """
     train = as_symmetric("kernel_train_train", kernel_train_train)
     cross, y = _cross_and_targets(train, kernel_test_train, y)
@@ -88,12 +100,12 @@ def gp_predict(
 
 
 def kernel_regression(
-    kernel_train_train: Any,
-    kernel_test_train: Any,
-    y: Any,
+    kernel_train_train: ArrayLike,
+    kernel_test_train: ArrayLike,
+    y: ArrayLike,
     *,
-    ridge: Any = 0.0,
-    kernel_error: Any = 0.0,
+    ridge: ArrayLike = 0.0,
+    kernel_error: KernelError = 0.0,
 ) -> Regression:
     """``mean = K_*X (K_XX + ridge I)^-1 y``, with ridge added to the kernel's diagonal.
 
@@ -101,6 +113,12 @@ def kernel_regression(
     width trained by gradient descent on squared error to the end (Jacot et al., arXiv
     1806.07572; at any time, and the spread: `mse_dynamics`). Shapes, `kernel_error`, derivatives
     and what is raised as in `gp_predict`.
+
+    Example:
+        >>> from nsh.theory.effective import kernel_regression
+        >>> result = kernel_regression([[2.0]], [[1.0]], [2.0])
+        >>> result.mean.round(4).tolist(), result.dual.round(4).tolist()
+        ([1.0], [1.0])
     """
     train = as_symmetric("kernel_train_train", kernel_train_train)
     cross, y = _cross_and_targets(train, kernel_test_train, y)
@@ -108,7 +126,7 @@ def kernel_regression(
     return _kernel_regression(train, cross, y, as_amount("ridge", ridge, train.dtype), errors)
 
 
-def _cross_and_targets(train: Array, cross: Any, y: Any) -> tuple[Array, Array]:
+def _cross_and_targets(train: Array, cross: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     cross = as_cross("kernel", cross, train)
     return cross, as_targets(y, len(train), train.dtype)
 

@@ -7,7 +7,6 @@ import itertools
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -132,7 +131,7 @@ def _applied(
 
 
 @partial(_applied.defjvp, symbolic_zeros=True)
-def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     matrix, b, share, found = primals
     d_matrix, d_b, d_share, _ = tangents
     changes = _by_numbers(lambda share: _applied(matrix, b, share, found), share, d_share)
@@ -177,7 +176,7 @@ def _moved(
 
 
 @partial(_moved.defjvp, symbolic_zeros=True)
-def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     matrix, moves, share, found = primals
     d_matrix, d_moves, d_share, _ = tangents
     changes = _by_numbers(lambda share: _moved(matrix, moves, share, found), share, d_share)
@@ -206,7 +205,7 @@ def _linear(apply: Callable[[Array], Array], x: Array) -> Array:
         r, s = unknown
         return jnp.stack([s - apply(r), r])
 
-    def solve(_: Any, sides: Array) -> Array:
+    def solve(_: object, sides: Array) -> Array:
         first, second = sides
         return jnp.stack([second, first + apply(second)])
 
@@ -223,7 +222,7 @@ def _by_numbers(found: Callable[[Share], Array], share: Share, d_share: Share) -
     ]
 
 
-def _is_zero(tangent: Any) -> bool:
+def _is_zero(tangent: object) -> bool:
     return isinstance(tangent, SymbolicZero)
 
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
 from nsh._checks import is_concrete, require, require_integer
+from nsh._shown import Shown
+from nsh._types import ArrayLike, DTypeLike
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.samples.sampler import checked_x2
 from nsh.theory.effective.samples.seeds import over_seeds, standard_normals
 from nsh.training.ensemble import Device
 
 
-class NetworkSamples(eqx.Module):
+class NetworkSamples(Shown):
     """Outputs z_a, NTK H_ab and dNTK dH_abc of finite networks at one input, one network a seed.
 
     ``H_ab = grad z_a . Lam grad z_b`` and ``dH_abc = (Lam grad z_b)^T (Hess z_a) (Lam grad z_c)``
@@ -33,14 +33,14 @@ class NetworkSamples(eqx.Module):
 
 def network_samples(
     architecture: Architecture,
-    x2: Any,
+    x2: ArrayLike,
     key: Key[Array, ""],
     *,
     seeds: int,
     outputs: int = 2,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
-    callback: Callable[[int], Any] | None = None,
+    callback: Callable[[int], object] | None = None,
 ) -> NetworkSamples:
     """Samples of what the theory is about, by its definition: the check of all the rest.
 
@@ -48,6 +48,14 @@ def network_samples(
     O(width^2 depth) a network; `output_samples` and `dntk_samples` have the same law. The input is
     the number sqrt(x2), as only x2 = |x|^2 / n_0 matters. Skips (gamma) are allowed between equal
     widths. Arguments, seeds and errors otherwise as in `output_samples`.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, network_samples
+        >>> network = Architecture("linear", depth=2, widths=8)
+        >>> result = network_samples(network, 1.0, jax.random.key(0), seeds=100)
+        >>> Theta = result.ntk[:, 0, 0]
+        >>> bool(abs(Theta.mean() - 4.0) < 4 * Theta.std() / 10)  # the mean tangent kernel is 4
+        True
     """
     x2 = checked_x2(architecture, x2)
     require_integer("outputs", outputs, 2)
@@ -83,7 +91,7 @@ def _sample(shared: tuple[Architecture, Array, int], key: Key[Array, ""]) -> Net
 
 
 def _drawn(
-    architecture: Architecture, outputs: int, dtype: Any, key: Key[Array, ""]
+    architecture: Architecture, outputs: int, dtype: DTypeLike, key: Key[Array, ""]
 ) -> tuple[PyTree, PyTree]:
     """Biases and weights [fan_out, fan_in] of every layer, and their learning rates."""
     sizes = pairwise((1, *architecture.hidden_widths(), outputs))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.samples.conditioned_matrix import ConditionedMatrix
 from nsh.theory.effective.samples.sampler import Layers, SampledNetwork, backward, forward
@@ -17,7 +18,7 @@ from nsh.theory.effective.samples.seeds import over_seeds, standard_normals
 from nsh.training.ensemble import Device
 
 
-class DntkSamples(eqx.Module):
+class DntkSamples(Shown):
     """One number a network each, with means ``P / n = E[dH_011 z_0]``, ``Q / n = E[dH_001 z_1]``.
 
     They are these products averaged over the output layer's weights, given the hidden layers (and,
@@ -30,14 +31,14 @@ class DntkSamples(eqx.Module):
 
 def dntk_samples(
     architecture: Architecture,
-    x2: Any,
+    x2: ArrayLike,
     key: Key[Array, ""],
     *,
     seeds: int,
     padded: int | None = None,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
-    callback: Callable[[int], Any] | None = None,
+    callback: Callable[[int], object] | None = None,
 ) -> DntkSamples:
     """Samples of the dNTK's correlations with the output, in O(width depth) a network.
 
@@ -49,6 +50,12 @@ def dntk_samples(
     = (C_W/n) E[W . d^2 a(g_W, g_a) + (lambda_W/n) a . d a(g_a)]``.
 
     Arguments, seeds and errors as in `output_samples`.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, dntk_samples
+        >>> result = dntk_samples(Architecture("linear", 2, 8), 1.0, jax.random.key(0), seeds=2)
+        >>> result.P.tolist()  # the hidden layer of a linear network is linear in its weights
+        [0.0, 0.0]
     """
     return over_seeds(
         _sample, SampledNetwork(architecture, x2, padded), key,
@@ -98,7 +105,7 @@ def _tangents(
             bend * z.W**2 + slope * z.WW, bend * z.W * z.a + slope * z.Wa,
         )  # fmt: skip
 
-    def layer(z: _Tangent, given: Any) -> tuple[_Tangent, None]:
+    def layer(z: _Tangent, given: tuple) -> tuple[_Tangent, None]:
         matrix, a, slope, bend, delta, theta, rate, noise = given
         below, matrix, products = through_activation(z, slope, bend), matrix.transposed(), []
         for vector, fresh in zip((below.W, below.a, below.WW, below.Wa), noise, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -29,7 +28,7 @@ class KernelMean(Shown):
 
 
 def empirical_ntk(
-    module: Any,
+    module: Module,
     x: Float[Array, "n ..."],
     z: Float[Array, "m ..."] | None = None,
     *,
@@ -50,6 +49,12 @@ def empirical_ntk(
     layer's input and delta the derivative by its output: one backward pass for each input and
     output. Anything else contracts Jacobians of `block` inputs at a time (default: 128 MB of
     them). Differentiable. Raises `ValueError` on shapes the module does not take.
+
+    Example:
+        >>> from nsh.theory.effective import empirical_ntk
+        >>> model = jax.tree_util.Partial(jnp.dot, jnp.ones(2))
+        >>> empirical_ntk(model, jnp.array([[1.0, 2.0], [0.0, 3.0]])).tolist()  # x.z
+        [[5.0, 6.0], [6.0, 9.0]]
     """
     if block is not None:
         require_integer("block", block, 1)
@@ -57,7 +62,7 @@ def empirical_ntk(
 
 
 def ntk_vector_product(
-    module: Any,
+    module: Module,
     x: Float[Array, "n ..."],
     v: Float[Array, "m ..."],
     z: Float[Array, "m ..."] | None = None,
@@ -68,6 +73,13 @@ def ntk_vector_product(
 
     As `empirical_ntk`; v is [m] or [m, outputs], the result [n] or [n, outputs]. Costs a few
     evaluations of the module on all inputs. Differentiable.
+
+    Example:
+        >>> from nsh.theory.effective import ntk_vector_product
+        >>> model = jax.tree_util.Partial(jnp.dot, jnp.ones(2))
+        >>> x = jnp.array([[1.0, 2.0], [0.0, 3.0]])
+        >>> ntk_vector_product(model, x, jnp.array([1.0, 0.0])).tolist()
+        [5.0, 6.0]
     """
     return _product(module, x, v, x if z is None else z, rates)
 
@@ -86,13 +98,29 @@ def monte_carlo_ntk(
     One network at a time, in the memory of a few kernels. `rates` as in `empirical_ntk`, the same
     for all networks. `make` is compared by identity: a fresh ``lambda`` compiles anew. Raises
     `ValueError` unless samples >= 2.
+
+    Example:
+        >>> from nsh.theory.effective import monte_carlo_ntk
+        >>> def make(key):
+        ...     return jax.tree_util.Partial(jnp.dot, jax.random.normal(key, (2,)))
+        >>> monte_carlo_ntk(make, jnp.array([[1.0, 2.0]]), key=jax.random.key(0), samples=2)
+        KernelMean(mean=[[5.]], error=[[0.]])
     """
     require_integer("samples", samples, 2, MOST)
     return _monte_carlo(make, x, z, rates, key, samples)
 
 
 def mlp_rates(architecture: Architecture, module: MLP) -> PyTree:
-    """`rates` that give `module` the architecture's: lambda_b, and lambda_W / fan_in of weights."""
+    """`rates` that give `module` the architecture's: lambda_b, and lambda_W / fan_in of weights.
+
+    Example:
+        >>> from nsh.networks import MLP
+        >>> from nsh.theory.effective import Architecture, mlp_rates
+        >>> module = MLP((4, 8, 1), key=jax.random.key(0))
+        >>> rates = mlp_rates(Architecture("tanh", 2, 8), module)
+        >>> [float(rate) for rate in jax.tree.leaves(rates)]  # weights: 1 / fan_in
+        [0.25, 1.0, 0.125, 1.0]
+    """
     layers = (*module.hidden, module.readout)
     depth = architecture.depth
     require(len(layers) == depth, "layers of module", len(layers), f"{depth}, as the architecture")
@@ -107,7 +135,7 @@ def mlp_rates(architecture: Architecture, module: MLP) -> PyTree:
     return eqx.tree_at(lambda m: (m.hidden, m.readout), module, (tuple(rated[:-1]), rated[-1]))
 
 
-def _output_shape(module: Any, **inputs: Array) -> tuple[int, ...]:
+def _output_shape(module: Module, **inputs: Array) -> tuple[int, ...]:
     """() or (outputs,), all inputs checked."""
     require(callable(module), "module", module, "callable on one input")
     shape = ()
@@ -118,7 +146,7 @@ def _output_shape(module: Any, **inputs: Array) -> tuple[int, ...]:
     return shape
 
 
-def _rates(module: Any, rates: PyTree | None) -> PyTree:
+def _rates(module: Module, rates: PyTree | None) -> PyTree:
     """A rate for every parameter array, broadcastable to it."""
     parameters = eqx.filter(module, eqx.is_inexact_array)
     try:
@@ -135,13 +163,13 @@ def _rate(parameter: Array, rate: Array) -> Array:
 # what is checked in these is checked while tracing: before compiling, and once per shape
 @eqx.filter_jit
 def _empirical_ntk(
-    module: Any, x: Array, z: Array | None, rates: PyTree | None, block: int | None
+    module: Module, x: Array, z: Array | None, rates: PyTree | None, block: int | None
 ) -> Array:
     _output_shape(module, x=x, z=x if z is None else z)
     rates = _rates(module, rates)
-    in_layers = type(module) is MLP and all(rate.ndim == 0 for rate in jax.tree.leaves(rates))
+    whole = all(rate.ndim == 0 for rate in jax.tree.leaves(rates))
     with jax.default_matmul_precision("highest"):
-        if in_layers:
+        if isinstance(module, MLP) and type(module) is MLP and whole:
             result = _by_layers(module, x, z, rates)
         else:
             result = _by_jacobians(module, x, x if z is None else z, rates, block)
@@ -165,7 +193,12 @@ def _product(module: Module, x: Array, v: Array, z: Array, rates: PyTree | None)
 
 @eqx.filter_jit
 def _monte_carlo(
-    make: Callable[[Array], Module], x: Array, z: Array | None, rates: Any, key: Array, count: int
+    make: Callable[[Array], Module],
+    x: Array,
+    z: Array | None,
+    rates: PyTree | None,
+    key: Array,
+    count: int,
 ) -> KernelMean:
     def kernel(number: Array) -> Array:
         module = make(jax.random.fold_in(key, number))

@@ -36,6 +36,13 @@ def estimates(samples: Any) -> dict[str, Measured]:
     `Samples` give K, Theta, V, A, B, D, F; `DntkSamples` P, Q; `NetworkSamples` all of them from
     the definitions, with more noise. Sums are of 64 bits, on the host. Errors are those of sample
     means: too small where tails are heavy (ReLU, depth / width near 1), if seeds are few.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, estimates, output_samples
+        >>> network = Architecture("relu", depth=2, widths=8, C_W=2.0)
+        >>> K = estimates(output_samples(network, 1.0, jax.random.key(0), seeds=400))["K"]
+        >>> abs(K.value - 2.0) < 4 * K.error
+        True
     """
     raise TypeError(f"samples = {samples!r}: must be of output_samples, dntk_ or network_samples")
 
@@ -83,6 +90,12 @@ def extrapolate(
     ``4 wide - narrow``: of a correlation c1 / n + c2 / n^2 + ..., c1 / n, up to order 1 / n^3.
     (Theory is to first order, and off by about nu depth / (2 width).) Not for K and Theta, whose
     limits are not 0: those are left out.
+
+    Example:
+        >>> from nsh.theory.effective import Measured, extrapolate
+        >>> narrow, wide = {"V": Measured(0.5, 0.0)}, {"V": Measured(0.25, 0.0)}
+        >>> extrapolate(narrow, wide)["V"].value
+        0.5
     """
     return {
         name: Measured(
@@ -95,7 +108,13 @@ def extrapolate(
 
 
 def widen(architecture: Architecture, factor: int = 2) -> Architecture:
-    """The same architecture with all hidden layers `factor` times as wide."""
+    """The same architecture with all hidden layers `factor` times as wide.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, widen
+        >>> widen(Architecture("relu", 3, (10, 20))).widths
+        (20, 40)
+    """
     require_integer("factor", factor, 1)
     widths = tuple(factor * width for width in architecture.hidden_widths())
     return dataclasses.replace(architecture, widths=widths)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from nsh._shown import Shown
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.means import first_layer, later_layers
 from nsh.theory.effective.samples.sampler import SampledNetwork
@@ -17,7 +16,7 @@ from nsh.theory.effective.samples.seeds import over_seeds
 from nsh.training.ensemble import Device
 
 
-class ForwardSamples(eqx.Module):
+class ForwardSamples(Shown):
     """Of every layer of finite networks, expectations given the layers below it.
 
     - `kernel`: E[z_a^2], of mean K + G1 and variance V (see `fluctuations`);
@@ -42,7 +41,7 @@ def forward_samples(
     padded: int | None = None,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
-    callback: Callable[[int], Any] | None = None,
+    callback: Callable[[int], object] | None = None,
 ) -> ForwardSamples:
     """Independent networks, one a seed, in O(width depth) each; leaves [seeds, layers].
 
@@ -50,6 +49,13 @@ def forward_samples(
     so that no weight matrix is drawn. Any widths; gamma must be 0. Arguments as in
     `output_samples`. Differentiable by the architecture's numbers and x2 for fixed key, with
     chunk=None. Raises `ValueError` on bad input.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, forward_samples
+        >>> network = Architecture("relu", depth=2, widths=8, C_W=2.0)
+        >>> result = forward_samples(network, 1.0, jax.random.key(0), seeds=2)
+        >>> result.kernel[:, 0].round(4).tolist()  # of layer 1: no fluctuations
+        [2.0, 2.0]
     """
     shared = SampledNetwork(architecture, x2, padded), jnp.stack(first_layer(architecture, x2))
     return over_seeds(

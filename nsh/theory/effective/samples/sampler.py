@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,6 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from nsh._checks import is_concrete, require, require_integer
+from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.means import as_x2
 from nsh.theory.effective.samples.conditioned_matrix import ConditionedMatrix
@@ -19,7 +20,7 @@ from nsh.theory.effective.samples.seeds import over_seeds, standard_normals
 from nsh.training.ensemble import Device
 
 
-class Samples(eqx.Module):
+class Samples(Shown):
     """Outputs of finite networks for one input x, one network a seed.
 
     `outputs`: z_a; `ntk`: H_ab at (x, x); `variance`: Var(z_a | hidden layers), the same for all
@@ -43,7 +44,7 @@ class SampledNetwork(eqx.Module):
     widths: Float[Array, " layers"]
     widest: int = eqx.field(static=True)
 
-    def __init__(self, architecture: Architecture, x2: Any, padded: int | None = None):
+    def __init__(self, architecture: Architecture, x2: ArrayLike, padded: int | None = None):
         self.x2 = checked_x2(architecture, x2)
         gamma, widths = architecture.gamma, architecture.hidden_widths()
         if is_concrete(gamma):
@@ -76,7 +77,7 @@ class Layers(eqx.Module):
 
 def output_samples(
     architecture: Architecture,
-    x2: Any,
+    x2: ArrayLike,
     key: Key[Array, ""],
     *,
     seeds: int,
@@ -84,7 +85,7 @@ def output_samples(
     padded: int | None = None,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
-    callback: Callable[[int], Any] | None = None,
+    callback: Callable[[int], object] | None = None,
 ) -> Samples:
     """Exact samples of `outputs` outputs and their NTK, in O(width depth) a network.
 
@@ -97,6 +98,14 @@ def output_samples(
     Seed i is drawn from ``fold_in(key, i)``, bitwise the same whatever `seeds`, `chunk` and
     `devices` are (as in `nsh.ensemble`). Differentiable by the architecture's numbers and x2 for
     fixed key, with chunk=None. Raises `ValueError` on bad input.
+
+    Example:
+        >>> from nsh.theory.effective import Architecture, output_samples
+        >>> network = Architecture("relu", depth=2, widths=8, C_W=2.0)
+        >>> result = output_samples(network, 1.0, jax.random.key(0), seeds=400)
+        >>> variance = result.variance
+        >>> bool(abs(variance.mean() - 2.0) < 4 * variance.std() / 20)  # the mean kernel is 2
+        True
     """
     require_integer("outputs", outputs, 2)
     return over_seeds(
@@ -105,7 +114,7 @@ def output_samples(
     )  # fmt: skip
 
 
-def checked_x2(architecture: Architecture, x2: Any) -> Float[Array, ""]:
+def checked_x2(architecture: Architecture, x2: ArrayLike) -> Float[Array, ""]:
     """x2 as an array; `ValueError` unless it is one number >= 0 and there are hidden layers."""
     require(len(architecture.hidden_widths()) >= 1, "depth", architecture.depth, ">= 2")
     return as_x2(x2, architecture.C_W.dtype)
@@ -124,7 +133,7 @@ def forward(
     bias = jnp.sqrt(C_b[:-1])[:, None] * bias * units
     start = jnp.sqrt(C_W[0] * x2) * noise[0] * units[0] + bias[0]
 
-    def layer(z: Array, given: Any) -> tuple[Array, tuple[Array, ConditionedMatrix]]:
+    def layer(z: Array, given: tuple[Array, ...]) -> tuple[Array, tuple[Array, ConditionedMatrix]]:
         C_W, below, above, width, bias, noise = given
         matrix = ConditionedMatrix(jnp.sqrt(C_W / width), above, below)
         product, matrix = matrix.times(activation(z) * below, noise)
@@ -150,7 +159,7 @@ def backward(
     With the matrices' transposes as known after it.
     """
 
-    def layer(delta: Array, given: Any) -> tuple[Array, tuple[Array, ConditionedMatrix]]:
+    def layer(delta: Array, given: tuple) -> tuple[Array, tuple[Array, ConditionedMatrix]]:
         matrix, slope, noise = given
         matrix, columns = matrix.transposed(), []
         for column, fresh in zip(delta, noise, strict=True):

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key
 
 from nsh._checks import MOST, require_integer, require_key
+from nsh._types import DTypeLike
 from nsh.training.ensemble import Device, Members, checked_devices, padded
 
+Shared = TypeVar("Shared")
+Sample = TypeVar("Sample")
 VMAP_SIZE = 64  # networks vmapped together
 
 
 def over_seeds(
-    sample: Callable[[Any, Key[Array, ""]], PyTree],
-    shared: PyTree,
+    sample: Callable[[Shared, Key[Array, ""]], Sample],
+    shared: Shared,
     key: Key[Array, ""],
     *,
     seeds: int,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
-    callback: Callable[[int], Any] | None = None,
-) -> PyTree:
+    callback: Callable[[int], object] | None = None,
+) -> Sample:
     """``sample(shared, fold_in(key, i))`` for i < seeds, with leading axis [seeds].
 
     The machinery of `nsh.training.ensemble`, without its training: `chunk`, `devices` and
@@ -54,20 +57,20 @@ def over_seeds(
 
 @eqx.filter_jit
 def _sampled(
-    sample: Callable[[Any, Array], PyTree],
-    shared: PyTree,
+    sample: Callable[[Shared, Array], Sample],
+    shared: Shared,
     key: Key[Array, ""],
     members: Members,
     indices: Int[Array, " size"],
-) -> PyTree:
-    def one(shared: PyTree, _: PyTree, key: Key[Array, ""]) -> PyTree:
+) -> Sample:
+    def one(shared: Shared, _: None, key: Key[Array, ""]) -> Sample:
         return sample(shared, key)
 
     return members.map_some(one, shared, None, key, indices)
 
 
 def standard_normals(
-    key: Key[Array, ""], dtype: Any, *shapes: tuple[int, ...]
+    key: Key[Array, ""], dtype: DTypeLike, *shapes: tuple[int, ...]
 ) -> list[Float[Array, "..."]]:
     """Independent N(0, 1) of all these shapes, in one call: each call takes a second to compile."""
     sizes = np.cumsum([math.prod(shape) for shape in shapes])

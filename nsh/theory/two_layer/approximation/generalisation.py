@@ -19,6 +19,12 @@ def clipped_squared_error(
 
     Differentiable where it is not at `largest`. Raises `ValueError` unless largest > 0 and both
     have one shape, or y is one number: outputs [n] less y [n, 1] would be n^2 differences.
+
+    Example:
+        >>> from nsh.theory.two_layer import clipped_squared_error
+        >>> output, y = jnp.array([0.0, 3.0]), jnp.array([1.0, 0.0])
+        >>> clipped_squared_error(output, y, largest=1.0).tolist()
+        [0.5, 1.0]
     """
     output, y = as_numbers("output", output, None), as_numbers("y", y, None)
     shape = jnp.shape(output)
@@ -49,6 +55,12 @@ def generalisation_bound(
     path norm 1 on the n = `samples` training inputs, or `rademacher_bound`. `lipschitz` and
     `largest`: of the loss, which lies in [0, largest]. A step function of `norm`; differentiable
     in `complexity`. Raises `ValueError` on numbers out of range.
+
+    Example:
+        >>> from nsh.theory.two_layer import generalisation_bound
+        >>> one, tenth = jnp.array(1.0), jnp.array(0.1)
+        >>> round(float(generalisation_bound(one, tenth, 100, lipschitz=1.0, largest=0.5)), 4)
+        0.422
     """
     require_integer("samples", samples, 1)
     require_positive("lipschitz", lipschitz)

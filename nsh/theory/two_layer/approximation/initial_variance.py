@@ -21,6 +21,11 @@ def initial_variance(
     width has f = 0. ``||f||^2`` is the mean over inputs x of ``|f(x)|^2``. To the accuracy of
     one-dimensional quadrature, for any number of inputs. Differentiable.
     Raises `ValueError` on x of another shape or not finite, and unless alpha is a number > 0.
+
+    Example:
+        >>> from nsh.theory.two_layer import Independent, TwoLayer, initial_variance
+        >>> round(float(initial_variance(TwoLayer(1, Independent(4)), jnp.ones((1, 1)), 1.0)), 4)
+        0.5
     """
 
     x = as_inputs(network, "x", x, None)

@@ -18,6 +18,12 @@ def path_norm(particles: Particles) -> Float[Array, ""]:
     For scale-invariant activations the size of f as a combination of units with |theta| = 1; the
     Barron norm of f is its least value over all networks, of any width, that are f (E, Ma, Wu,
     arXiv 1906.08039, with the 2-norm of theta in place of the 1-norm). Differentiable.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, TwoLayer, path_norm
+        >>> network = TwoLayer(1, FromArrays(u=[[1.0]], theta=[[2.0]]))
+        >>> float(path_norm(network.init(jax.random.key(0), {"alpha": 1.0})))
+        2.0
     """
     require_particles(particles)
     size = optax.safe_norm(particles.u, 0.0, axis=-1)
@@ -42,6 +48,14 @@ def approximation_bound(
     / m of f in mean square: it is ``(sum_j |rho_j| ||h_j||)^2`` with ``||h_j|| <= L |theta_j|
     lambda^(1/2)`` put in, L the largest slope of s (after Barron, 1993, and E, Ma, Wu, arXiv
     1906.08039). Differentiable. Raises `ValueError` unless the activation is scale-invariant.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, TwoLayer, approximation_bound
+        >>> network = TwoLayer(1, FromArrays(u=[[1.0]], theta=[[2.0]]))
+        >>> particles = network.init(jax.random.key(0), {"alpha": 1.0})
+        >>> bound = approximation_bound(network, particles, jnp.array([[3.0]]))
+        >>> round(float(bound), 3)  # 2^2 * 3^2
+        36.0
     """
     require_particles(particles, network)
     x = as_inputs(network, "x", x, particles.theta.dtype)

@@ -22,6 +22,11 @@ def rademacher_bound(network: TwoLayer, x: Float[Array, "n inputs"]) -> Float[Ar
     signs, L, the largest slope of s, by contraction (Shalev-Shwartz, Ben-David, Understanding
     Machine Learning, Lemma 26.9), the rest by Jensen's inequality. Differentiable. Raises
     `ValueError` unless the activation is scale-invariant, and on x of another shape or not finite.
+
+    Example:
+        >>> from nsh.theory.two_layer import Independent, TwoLayer, rademacher_bound
+        >>> round(float(rademacher_bound(TwoLayer(1, Independent(4)), jnp.array([[3.0]]))), 4)
+        6.0
     """
     x = as_inputs(network, "x", x, None)
     square = jnp.mean(jnp.sum(x**2, axis=-1))
@@ -42,6 +47,12 @@ def empirical_rademacher(
     larger by at most ``L d mean_i |x_i|`` if no unit vector is farther than d from a direction.
     Differentiable. Raises `ValueError` unless the activation is scale-invariant, draws >= 1
     and no direction is zero.
+
+    Example:
+        >>> from nsh.theory.two_layer import Independent, TwoLayer, empirical_rademacher
+        >>> network, one = TwoLayer(1, Independent(4)), jnp.ones((1, 1))
+        >>> empirical_rademacher(network, one, one, jax.random.key(0), draws=3).tolist()
+        [1.0, 1.0, 1.0]
     """
     require_integer("draws", draws, 1)
     require_key(key)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nsh._checks import require
+from nsh._types import ArrayLike
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.infinite_width.kernels import kernels
 from nsh.theory.effective.prediction.matrices import MATMUL
@@ -20,7 +19,9 @@ from nsh.theory.two_layer.particles import Particles
 NORMAL = (Independent, Symmetric, Quadrature)
 
 
-def infinite_ntk(network: TwoLayer, x: Any, z: Any = None) -> Float[Array, "n m"]:
+def infinite_ntk(
+    network: TwoLayer, x: ArrayLike, z: ArrayLike | None = None
+) -> Float[Array, "n m"]:
     """The kernel K before training at infinite width: ``df/dt = -K loss'`` for all of it if lazy.
 
     ``K = k_u + k_theta``, ``k_u = E[s(a) s(b)]``, ``k_theta = E[u^2] E[s'(a) s'(b)] x.z``, with
@@ -31,6 +32,12 @@ def infinite_ntk(network: TwoLayer, x: Any, z: Any = None) -> Float[Array, "n m"
     Shapes: x [n, inputs], z [m, inputs], by default x. Differentiable in both, as `kernels` of
     `nsh.theory.effective` is, which this is. Raises `ValueError` on other shapes and unless the
     start is normal: `Independent`, `Symmetric` or `Quadrature`.
+
+    Example:
+        >>> from nsh.theory.two_layer import Independent, TwoLayer, infinite_ntk
+        >>> K = infinite_ntk(TwoLayer(2, Independent(4)), jnp.eye(2))
+        >>> round(float(K[0, 0]), 4), round(float(K[0, 1]), 4)  # 1 and 1 / (2 pi)
+        (1.0, 0.1592)
     """
     init = network.particle_init
     require(isinstance(init, NORMAL), "particle_init", init, "Independent, Symmetric or Quadrature")
@@ -44,7 +51,9 @@ def infinite_ntk(network: TwoLayer, x: Any, z: Any = None) -> Float[Array, "n m"
     return kernels(architecture, x, z).ntk
 
 
-def ntk(network: TwoLayer, particles: Particles, x: Any, z: Any = None) -> Float[Array, "n m ..."]:
+def ntk(
+    network: TwoLayer, particles: Particles, x: ArrayLike, z: ArrayLike | None = None
+) -> Float[Array, "n m ..."]:
     """A network's own tangent kernel, wherever its particles are: ``df/dt = -K loss'``.
 
     ``K_ab(x, z) = sum_j mass_j (delta_ab s(x) s(z) + u_ja u_jb s'(x) s'(z) x.z)``, s(x) standing
@@ -55,6 +64,13 @@ def ntk(network: TwoLayer, particles: Particles, x: Any, z: Any = None) -> Float
     Shapes: x [n, inputs], z [m, inputs], by default x; the result is [n, m] of a network with one
     output, else [n, m, outputs, outputs]. Differentiable in particles and inputs. Raises
     `ValueError` on other shapes.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, TwoLayer, ntk
+        >>> network = TwoLayer(1, FromArrays(u=[[1.0]], theta=[[2.0]]))
+        >>> particles = network.init(jax.random.key(0), {"alpha": 1.0})
+        >>> ntk(network, particles, [[3.0]]).tolist()  # s^2 + u^2 s'^2 x^2 = 36 + 9
+        [[45.0]]
     """
     require_particles(particles, network)
     x = as_inputs(network, "x", x, particles.theta.dtype)

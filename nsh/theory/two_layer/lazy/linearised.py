@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from nsh._checks import require
+from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.system import System
-from nsh.theory.two_layer.network import Examples, TwoLayer
+from nsh.theory.two_layer.network import Examples, Hyper, TwoLayer
 from nsh.theory.two_layer.particles import Particles
 
 
-class Tangent(eqx.Module):
-    """The particles at the start, and where linearised training has brought them."""
+class Tangent(Shown):
+    """The particles at the start, and where linearised training has brought them.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, Linearised, TwoLayer
+        >>> network = Linearised(TwoLayer(1, FromArrays(u=[[1.0]], theta=[[2.0]])))
+        >>> network.init(jax.random.key(0), {"alpha": 1.0})
+        Tangent(
+          start=Particles(u=[[1.]], theta=[[2.]], mass=[1.], alpha=1.),
+          now=Particles(u=[[1.]], theta=[[2.]], mass=[1.], alpha=1.)
+        )
+    """
 
     start: Particles
     now: Particles
@@ -33,6 +42,13 @@ class Linearised(System):
     K = ``ntk(network, start, x)``, which `mse_dynamics` has in closed form for all t.
 
     Differentiable like `TwoLayer`. Raises `ValueError` unless `network` is a `TwoLayer`.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, Linearised, TwoLayer
+        >>> network = Linearised(TwoLayer(1, FromArrays(u=[[1.0]], theta=[[2.0]])))
+        >>> state = network.init(jax.random.key(0), {"alpha": 1.0})
+        >>> network.output(state, jnp.array([3.0])).tolist()  # the network's own
+        [6.0]
     """
 
     network: TwoLayer
@@ -40,7 +56,7 @@ class Linearised(System):
     def __check_init__(self):
         require(isinstance(self.network, TwoLayer), "network", self.network, "a TwoLayer")
 
-    def prepare(self, x: Any, y: Any) -> Examples:
+    def prepare(self, x: ArrayLike, y: ArrayLike) -> Examples:
         """See `TwoLayer.prepare`."""
         return self.network.prepare(x, y)
 
@@ -56,7 +72,7 @@ class Linearised(System):
         """See `TwoLayer.bounds`."""
         return self.network.bounds(hyper)
 
-    def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> Tangent:
+    def init(self, key: Key[Array, ""], hyper: Hyper) -> Tangent:
         """The network's start, nothing moved."""
         start = self.network.init(key, hyper)
         return Tangent(start, start)
@@ -67,9 +83,7 @@ class Linearised(System):
         value, change = jax.jvp(lambda w: self.network.output(w, x), (state.start,), (moved,))
         return value + change
 
-    def step(
-        self, state: Tangent, batch: Examples, hyper: dict[str, Any], key: Key[Array, ""]
-    ) -> Tangent:
+    def step(self, state: Tangent, batch: Examples, hyper: Hyper, key: Key[Array, ""]) -> Tangent:
         """One step of (noisy) gradient descent, with gradients of f taken at the start."""
         outputs = jax.vmap(self.output, (None, 0))(state, batch.x)
         pull = self.network.pull(state.start, batch.x, self.network.signal(outputs, batch.y))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import as_finite, as_numbers, is_concrete, require, require_all
 from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.theory.effective.prediction.matrices import as_symmetric
 
 
@@ -23,11 +22,11 @@ class Rates(Shown):
 
     eigenvalues: Float[Array, " modes"]
 
-    def factors(self, learning_rate: Any) -> Float[Array, "*shape modes"]:
+    def factors(self, learning_rate: ArrayLike) -> Float[Array, "*shape modes"]:
         """``|1 - eta lambda|`` of each mode: what a step multiplies its error by."""
         return jnp.abs(1 - self._paces(learning_rate))
 
-    def loss_bound(self, learning_rate: Any, steps: Any) -> Float[Array, "*shape"]:
+    def loss_bound(self, learning_rate: ArrayLike, steps: ArrayLike) -> Float[Array, "*shape"]:
         """The largest that loss_t / loss_0 can be: ``max_lambda |1 - eta lambda|^(2 steps)``.
 
         For eta <= 1 / lambda_max that is ``(1 - eta lambda_min)^(2 steps)``, at most
@@ -44,7 +43,7 @@ class Rates(Shown):
         left = jnp.where(slow, left, jnp.abs(1 - jnp.where(slow, 2, pace)) ** twice)
         return jnp.max(left, axis=-1)
 
-    def _paces(self, learning_rate: Any) -> Float[Array, "*shape modes"]:
+    def _paces(self, learning_rate: ArrayLike) -> Float[Array, "*shape modes"]:
         """Gives ``eta lambda`` of each mode."""
         eta = as_finite("learning_rate", learning_rate, self.eigenvalues.dtype)
         if is_concrete(eta):
@@ -57,7 +56,7 @@ class Rates(Shown):
         return 2 / self.eigenvalues[-1]
 
 
-def rates(kernel: Any) -> Rates:
+def rates(kernel: ArrayLike) -> Rates:
     """`Rates` of a kernel K on n training inputs: the spectrum of K / n.
 
     Source: Fang, Dong, Zhang, arXiv 2012.13982; Du et al., arXiv 1810.02054, on lambda_min.
@@ -65,6 +64,14 @@ def rates(kernel: Any) -> Rates:
     (modes: n times outputs). Differentiable; by a single eigenvalue where it is no multiple one.
     Raises `ValueError` on kernels that are not symmetric, finite or of these shapes, and on those
     with an eigenvalue below 0 by more than rounding; in compiled code all are NaN then.
+
+    Example:
+        >>> from nsh.theory.two_layer import rates
+        >>> result = rates([[2.0, 0.0], [0.0, 4.0]])
+        >>> result
+        Rates(eigenvalues=[1., 2.])
+        >>> float(result.largest_learning_rate)
+        1.0
     """
     kernel = as_finite("kernel", kernel, None)
     shape = kernel.shape

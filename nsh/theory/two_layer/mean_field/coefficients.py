@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, require, require_all
-from nsh.theory.two_layer.network import TwoLayer
+from nsh._types import DTypeLike
+from nsh.theory.two_layer.network import Hyper, TwoLayer
 
 
 class Coefficients(NamedTuple):
@@ -23,7 +24,7 @@ class Coefficients(NamedTuple):
 
 
 def coefficients_of(
-    network: TwoLayer, hyper: dict[str, Any], dtype: Any, positive: Sequence[str] = ()
+    network: TwoLayer, hyper: Hyper, dtype: DTypeLike, positive: Sequence[str] = ()
 ) -> Coefficients:
     """The coefficients in `hyper`; `ValueError` if bad, or without one of `positive`."""
     network.check(hyper, 0)

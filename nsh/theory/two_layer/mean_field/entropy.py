@@ -32,6 +32,12 @@ def entropy(
 
     Differentiable. Raises `ValueError` on masses that differ, on too few particles, and for
     particles of which a part is kept.
+
+    Example:
+        >>> from nsh.theory.two_layer import Density, Grid, Independent, TwoLayer, entropy
+        >>> normal = Density.normal(Grid(low=(-8.0, -8.0), high=(8.0, 8.0), cells=(64, 64)))
+        >>> round(float(entropy(TwoLayer(1, Independent(4)), normal)), 4)  # 1 + log(2 pi)
+        2.8379
     """
     require(isinstance(law, Density | Particles), "law", type(law).__name__, "Density or Particles")
     if isinstance(law, Density):

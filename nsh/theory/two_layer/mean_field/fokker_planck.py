@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,7 +12,7 @@ from nsh.theory.two_layer.mean_field.coefficients import coefficients_of
 from nsh.theory.two_layer.mean_field.entropy import moved_axes
 from nsh.theory.two_layer.mean_field.free_energy import pull_potential, regulariser
 from nsh.theory.two_layer.mean_field.grid import Density
-from nsh.theory.two_layer.network import Examples, TwoLayer
+from nsh.theory.two_layer.network import Examples, Hyper, TwoLayer
 
 STEEPEST = 80.0  # change of potential over temperature from cell to cell; exp(-80) is as good as 0
 
@@ -23,7 +21,7 @@ def fokker_planck(
     network: TwoLayer,
     start: Density,
     examples: Examples,
-    hyper: dict[str, Any],
+    hyper: Hyper,
     *,
     steps: int,
     every: int = 1,
@@ -40,6 +38,17 @@ def fokker_planck(
     Returns the laws after 0, every, 2 every .. steps as one `Density` whose `mass` has the leading
     axis [1 + steps / every]: for use under `jax.vmap`. Differentiable. Raises `ValueError` unless
     temperature > 0, on a grid whose axes are not u and theta, and where memory does not suffice.
+
+    Example:
+        >>> from nsh.theory.two_layer import Density, Grid, Independent, TwoLayer, fokker_planck
+        >>> network = TwoLayer(1, Independent(4), activation="tanh")
+        >>> noise = {"temperature": 1.0, "decay_u": 1.0, "decay_theta": 1.0}
+        >>> hyper = {"alpha": 1.0, "learning_rate": 0.1, **noise}
+        >>> normal = Density.normal(Grid(low=(-2.0, -2.0), high=(2.0, 2.0), cells=(4, 4)))
+        >>> examples = network.prepare([[1.0]], [0.0])
+        >>> later = fokker_planck(network, normal, examples, hyper, steps=2).mass[-1]
+        >>> round(float(abs(later - normal.mass).max()), 4)  # the Gibbs law is at rest
+        0.0
     """
     require_integer("every", every, 1)
     require_integer("steps", steps, every, MOST)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from types import ModuleType
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from nsh._checks import require
 from nsh._extras import extra
+from nsh._shown import Shown
 from nsh.theory.two_layer.checks import require_particles
 from nsh.theory.two_layer.mean_field.coefficients import coefficients_of
 from nsh.theory.two_layer.mean_field.free_energy import regulariser
@@ -20,13 +20,13 @@ from nsh.theory.two_layer.mean_field.stationary_distribution import (
     StationaryDistribution,
     stationary_distribution,
 )
-from nsh.theory.two_layer.network import Examples, TwoLayer
+from nsh.theory.two_layer.network import Examples, Hyper, TwoLayer
 from nsh.theory.two_layer.particles import Particles
 
 MOST_STEPS = 64
 
 
-class Gibbs(eqx.Module):
+class Gibbs(Shown):
     """The law at rest, ``p* ~ exp(-(dL/dp / alpha^2 + r) / temperature)``, which minimises Q.
 
     `output`: f(x_i), [n, outputs]; `signal`: loss' there, on which alone p* depends; `law`: p*
@@ -46,7 +46,7 @@ class Gibbs(eqx.Module):
 def gibbs(
     network: TwoLayer,
     examples: Examples,
-    hyper: dict[str, Any],
+    hyper: Hyper,
     grid: Grid | None = None,
     *,
     kept: Particles | None = None,
@@ -70,6 +70,16 @@ def gibbs(
     `ValueError` unless temperature and the decays of what is trained are > 0, on a grid or `kept`
     that does not fit, and where memory does not suffice; `ImportError` without Optimistix. Where
     no law exists (an activation that grows, too little decay) mass gathers at the faces.
+
+    Example:
+        >>> from nsh.theory.two_layer import Grid, Independent, TwoLayer, gibbs
+        >>> network = TwoLayer(1, Independent(4), activation="tanh")
+        >>> noise = {"temperature": 1.0, "decay_u": 1.0, "decay_theta": 1.0}
+        >>> hyper = {"alpha": 1.0, "learning_rate": 0.1, **noise}
+        >>> grid = Grid(low=(-8.0,), high=(8.0,), cells=(64,))
+        >>> result = gibbs(network, network.prepare([[1.0]], [0.0]), hyper, grid)
+        >>> round(float(result.free_energy), 4), bool(result.converged)  # -log(2 pi): all is normal
+        (-1.8379, True)
     """
     optimistix = _optimistix()
     network.check_examples(examples)
@@ -107,11 +117,23 @@ def gibbs(
 
 
 def gibbs_density(
-    network: TwoLayer, found: Gibbs, examples: Examples, hyper: dict[str, Any], grid: Grid
+    network: TwoLayer, found: Gibbs, examples: Examples, hyper: Hyper, grid: Grid
 ) -> Density:
     """A Gibbs law on a grid over (u, theta), both trained, for use as any `Density`.
 
     Differentiable. Raises `ValueError` as `gibbs` does, and where a part is kept.
+
+    Example:
+        >>> from nsh.theory.two_layer import Grid, Independent, TwoLayer, gibbs, gibbs_density
+        >>> network = TwoLayer(1, Independent(4), activation="tanh")
+        >>> noise = {"temperature": 1.0, "decay_u": 1.0, "decay_theta": 1.0}
+        >>> hyper = {"alpha": 1.0, "learning_rate": 0.1, **noise}
+        >>> examples = network.prepare([[1.0]], [0.0])
+        >>> result = gibbs(network, examples, hyper, Grid(low=(-8.0,), high=(8.0,), cells=(64,)))
+        >>> grid = Grid(low=(-8.0, -8.0), high=(8.0, 8.0), cells=(64, 64))
+        >>> density = gibbs_density(network, result, examples, hyper, grid)
+        >>> round(float(density.mean(grid.nodes()[:, 0] ** 2)), 4)  # E u^2 = temperature / decay_u
+        1.0
     """
     require(network.trained == "both", "trained", network.trained, "'both'")
     network.check_examples(examples)
@@ -142,6 +164,6 @@ def _check(network: TwoLayer, grid: Grid | None, kept: Particles | None, count: 
         grid.require_memory(count * network.outputs * slopes)
 
 
-def _optimistix() -> Any:
+def _optimistix() -> ModuleType:
     with extra("theory", "the Gibbs law"):
         return importlib.import_module("optimistix")

@@ -26,6 +26,12 @@ class Grid(eqx.Module):
     Integrals are sums over the cells' centres times the cell's volume: for smooth functions that
     vanish at the box's faces the error falls faster than any power of the spacing. An axis of one
     cell holds its coordinate fixed at the centre. Raises `ValueError` on bad sizes.
+
+    Example:
+        >>> from nsh.theory.two_layer import Grid
+        >>> grid = Grid(low=(0.0, 0.0), high=(1.0, 2.0), cells=(2, 4))
+        >>> grid.size, grid.volume
+        (8, 0.25)
     """
 
     low: tuple[float, ...] = eqx.field(static=True, converter=tuple)
@@ -93,6 +99,12 @@ class Density(Shown):
     """A law p on a grid: the mass of each cell, ``p(node) volume``, in all 1.
 
     The axes are the coordinates of a particle: first u, then theta.
+
+    Example:
+        >>> from nsh.theory.two_layer import Density, Grid
+        >>> grid = Grid(low=(-8.0,), high=(8.0,), cells=(64,))
+        >>> round(float(Density.normal(grid).mean(grid.nodes()[:, 0] ** 2)), 4)
+        1.0
     """
 
     grid: Grid

@@ -23,6 +23,13 @@ def mixture(p: Law, q: Law, share: Float[Array, ""] | float) -> Law:
     1 - share and share. (The straight path from each particle to one of another network's is a
     different thing, along which L is not convex.) Differentiable. Raises `ValueError` on a share
     outside 0..1 and on laws that differ in grid or alpha.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, TwoLayer, mixture
+        >>> network = TwoLayer(1, FromArrays(u=[[1.0]], theta=[[2.0]]))
+        >>> particles = network.init(jax.random.key(0), {"alpha": 1.0})
+        >>> mixture(particles, particles, 0.25).mass.tolist()
+        [0.75, 0.25]
     """
     require(np.shape(share) == (), "share.shape", np.shape(share), "(); for several use jax.vmap")
     if is_concrete(share):

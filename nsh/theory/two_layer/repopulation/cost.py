@@ -24,6 +24,12 @@ def representation_cost(
     2012.13982). Over laws its least value is ``(sum_j |rho_j| norms_j)^2``, at
     `optimal_distribution`. Infinite where a unit of law 0 is needed. Differentiable where law > 0.
     Raises `ValueError` on other shapes, and on a law or norms below 0.
+
+    Example:
+        >>> from nsh.theory.two_layer import representation_cost
+        >>> rho, law = jnp.array([[1.0], [3.0]]), jnp.array([0.25, 0.75])
+        >>> float(representation_cost(rho, law, norms=jnp.ones(2)))  # (1 + 3)^2, the least value
+        16.0
     """
     rho, law, norms = (
         as_numbers(field, given, None)
@@ -52,6 +58,13 @@ def sampling_variance(
     `law`: probabilities of the particles, by default their masses (plain thinning). Exact; the
     second moment of a sum of independent terms. Differentiable. Raises `ValueError` on a law of
     another shape or that is no law, and on such x.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, TwoLayer, sampling_variance
+        >>> network = TwoLayer(1, FromArrays(u=[[1.0], [3.0]], theta=[[1.0], [1.0]]))
+        >>> particles = network.init(jax.random.key(0), {"alpha": 1.0})
+        >>> float(sampling_variance(network, particles, jnp.ones((1, 1))))  # of 1 and 3
+        1.0
     """
     require_particles(particles, network)
     x = as_inputs(network, "x", x, particles.theta.dtype)

@@ -17,6 +17,13 @@ def feature_norms(
     """``||h_j|| = sqrt(mean_i s(theta_j . x_i)^2)`` of each hidden unit over inputs x.
 
     Differentiable; the derivative is 0 where a unit is 0 on all of x.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, TwoLayer, feature_norms
+        >>> network = TwoLayer(1, FromArrays(u=[[1.0]], theta=[[2.0]]))
+        >>> particles = network.init(jax.random.key(0), {"alpha": 1.0})
+        >>> feature_norms(network, particles, jnp.array([[3.0]])).tolist()
+        [6.0]
     """
     require_particles(particles, network)
     x = as_inputs(network, "x", x, particles.theta.dtype)
@@ -34,6 +41,13 @@ def optimal_distribution(
     for two layers, arXiv 1910.11508). |.| is the Euclidean norm over outputs. Particles with the
     same theta count one by one: merge them first for less. A network that is 0 in every unit
     keeps its masses. Differentiable.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, TwoLayer, optimal_distribution
+        >>> network = TwoLayer(1, FromArrays(u=[[1.0], [3.0]], theta=[[1.0], [1.0]]))
+        >>> particles = network.init(jax.random.key(0), {"alpha": 1.0})
+        >>> optimal_distribution(network, particles, jnp.ones((1, 1))).tolist()
+        [0.25, 0.75]
     """
     size = jnp.abs(particles.mass) * optax.safe_norm(particles.u, 0.0, axis=-1)
     share = size * feature_norms(network, particles, x)

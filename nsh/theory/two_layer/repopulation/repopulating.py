@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -19,9 +17,11 @@ from nsh._checks import (
     require_numeric,
     require_scalar,
 )
+from nsh._shown import Shown
+from nsh._types import ArrayLike
 from nsh.bounds import Interval
 from nsh.system import System
-from nsh.theory.two_layer.network import Examples, TwoLayer
+from nsh.theory.two_layer.network import Examples, Hyper, TwoLayer
 from nsh.theory.two_layer.particles import Particles
 from nsh.theory.two_layer.repopulation.law import optimal_distribution
 from nsh.theory.two_layer.repopulation.resample import resample
@@ -31,8 +31,15 @@ SHARE: Interval = (0.0, 1.0)
 REPOPULATION = 2**31  # what the step's key is folded with, which no step of the network is
 
 
-class Population(eqx.Module):
-    """Particles, and how many steps they have been trained for."""
+class Population(Shown):
+    """Particles, and how many steps they have been trained for.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, Repopulating, TwoLayer
+        >>> network = Repopulating(TwoLayer(1, FromArrays(u=[[1.0]], theta=[[2.0]])), every=10)
+        >>> network.init(jax.random.key(0), {"alpha": 1.0}).steps.item()
+        0
+    """
 
     particles: Particles
     steps: Int[Array, ""]
@@ -59,6 +66,14 @@ class Repopulating(System):
 
     Derivatives with respect to `hyper` are those at fixed draws (see `resample`): not those of the
     mean over seeds. Raises `ValueError` naming a bad field.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, Repopulating, TwoLayer
+        >>> network = Repopulating(TwoLayer(1, FromArrays(u=[[1.0]], theta=[[2.0]])), every=10)
+        >>> network.init(jax.random.key(0), {"alpha": 1.0})
+        Population(
+          particles=Particles(u=[[1.]], theta=[[2.]], mass=[1.], alpha=1.), steps=0
+        )
     """
 
     network: TwoLayer
@@ -69,7 +84,7 @@ class Repopulating(System):
         require(isinstance(self.network, TwoLayer), "network", given, "a TwoLayer")
         require_integer("every", self.every, 1, MOST)
 
-    def prepare(self, x: Any, y: Any) -> Examples:
+    def prepare(self, x: ArrayLike, y: ArrayLike) -> Examples:
         """As `TwoLayer.prepare`."""
         return self.network.prepare(x, y)
 
@@ -94,12 +109,12 @@ class Repopulating(System):
         own = {name: SHARE for name in OWN if name in hyper}
         return self.network.bounds(_of_network(hyper)) | own
 
-    def init(self, key: Key[Array, ""], hyper: dict[str, Any]) -> Population:
+    def init(self, key: Key[Array, ""], hyper: Hyper) -> Population:
         """The network's start, at step 0."""
         return Population(self.network.init(key, _of_network(hyper)), jnp.int32(0))
 
     def step(
-        self, state: Population, batch: Examples, hyper: dict[str, Any], key: Key[Array, ""]
+        self, state: Population, batch: Examples, hyper: Hyper, key: Key[Array, ""]
     ) -> Population:
         """One step of the network, and a repopulation if it is time for one."""
         particles = self.network.step(state.particles, batch, _of_network(hyper), key)
@@ -116,7 +131,7 @@ class Repopulating(System):
         self,
         particles: Particles,
         x: Float[Array, "n inputs"],
-        hyper: dict[str, Any],
+        hyper: Hyper,
         key: Key[Array, ""],
     ) -> Particles:
         """As many units, drawn anew and set apart; see the class."""
@@ -151,5 +166,5 @@ class Repopulating(System):
         return self.network.is_finite(state.particles)
 
 
-def _of_network(hyper: dict[str, Any]) -> dict[str, Any]:
+def _of_network(hyper: Hyper) -> Hyper:
     return {name: value for name, value in hyper.items() if name not in OWN}

@@ -36,6 +36,14 @@ def resample(
     Units drawn more than once are exact copies. Differentiable for the units drawn; how u and law
     change which ones are drawn is left out. Raises `ValueError` on a bad law, width or scheme; in
     compiled code the units' u is NaN where the law is.
+
+    Example:
+        >>> from nsh.theory.two_layer import FromArrays, TwoLayer, resample
+        >>> network = TwoLayer(1, FromArrays(u=[[1.0], [3.0]], theta=[[1.0], [1.0]]))
+        >>> particles = network.init(jax.random.key(0), {"alpha": 1.0})
+        >>> drawn = resample(particles, jnp.array([0.25, 0.75]), jax.random.key(1), width=3)
+        >>> drawn.u[:, 0].tolist()
+        [2.0, 2.0, 2.0]
     """
     require_integer("width", width, 1)
     require(scheme in get_args(Scheme), "scheme", scheme, "'independent' or 'systematic'")
