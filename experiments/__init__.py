@@ -5,11 +5,12 @@ Every experiment defines
 - ``Config``: a frozen dataclass of everything that can be chosen, with defaults for a laptop;
 - ``FULL`` and ``TINY``: the `Config` at paper-quality sizes, and one for the tests, of seconds;
 - ``run(config, progress) -> xarray.Dataset``: the measurement, which tells `progress`
-  (`experiments.harness.progress`) how far it is;
-- ``figure(dataset) -> matplotlib.figure.Figure``;
-- ``claims(dataset) -> list[experiments.harness.claim.Claim]``;
+  (`nsh.study.progress`) how far it is; `experiments.harness.dataset` makes datasets from tables;
+- ``figure(dataset) -> matplotlib.figure.Figure``, with captions: `experiments.harness.figures`;
+- ``claims(dataset)``: each `experiments.harness.claim.Claim`;
 - ``explore(dataset) -> plotly.graph_objects.Figure``, if there is something to be moved about.
 
+A package has ``config.py``, ``claims.py`` and ``figure.py``, and ``run`` in its ``__init__.py``.
 ``nsh reproduce`` runs them (`experiments.harness.command_line`).
 """
 

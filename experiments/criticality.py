@@ -13,7 +13,9 @@ at n minus the mean at n/2 is free of the correction of order 1/n, and off by ab
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
 import jax
@@ -21,12 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array
-from matplotlib.figure import Figure
 
-from experiments.harness.claim import Claim
-from experiments.harness.progress import Progress
-from experiments.harness.statistics import Estimate, over_seeds
-from nsh.figures import PALETTE, new_figure, panel_label, style
+from experiments.harness.claim import Claim, above, at_most, claim, within
+from experiments.harness.figures import panels
+from nsh.figures import PALETTE
+from nsh.measure import Estimate, estimate
+from nsh.study.progress import Progress
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import Criticality, criticality
 from nsh.theory.effective.critical.perturbation_growth import perturbation_growth
@@ -100,9 +102,12 @@ def _one_activation(critical: Criticality, config: Config, key: Array) -> xr.Dat
         net, x2 = network(factor, config.width)
         leading, near = fluctuations(net, x2), perturbation_growth(net, start, 0.0, 1.0)
         return {
-            "kernel": leading.K, "tangent": leading.Theta, "distance": near.distance,
-            "kernel_correction": leading.G1, "kernel_variance": leading.V,
-        }  # fmt: skip
+            "kernel": leading.K,
+            "tangent": leading.Theta,
+            "distance": near.distance,
+            "kernel_correction": leading.G1,
+            "kernel_variance": leading.V,
+        }
 
     factors = jnp.asarray(FACTORS)
     variables: dict[str, Any] = {
@@ -132,28 +137,31 @@ def _measured(samples: list[ForwardSamples]) -> dict[str, np.ndarray]:
     return {"kernel": kernel, "tangent": tangent, "distance": np.exp(log_distance.astype(float))}
 
 
-def figure(dataset: xr.Dataset) -> Figure:
+CAPTIONS = (
+    "Row: the kernel K over layers, a column for each activation.",
+    "Row: the tangent kernel.",
+    "Row: the squared distance of two nearby inputs.",
+    "Row: the standard deviation of K over networks, over K.",
+)
+
+
+@panels(4, "activation", CAPTIONS, height=1.5, sharex=True, sharey="row")
+def figure(dataset: xr.Dataset, ax: np.ndarray) -> None:
     """A column for each activation, a row for each quantity, and one for the networks' spread."""
     names = dataset.activation.values
-    with style():
-        drawn, axes = new_figure(
-            4, len(names), width="double", height=6.0, sharex=True, sharey="row"
-        )
-        for name, column in zip(names, axes.T, strict=True):
-            one = dataset.sel(activation=name)
-            column[0].set_title(name)
-            for quantity, ax in zip(QUANTITIES, column, strict=False):
-                _draw(ax, one, quantity)
-            _draw_spread(column[3], one)
-            column[3].set_xlabel("layer")
-        for label, ax in zip((*QUANTITIES.values(), SPREAD), axes[:, 0], strict=True):
-            ax.set_ylabel(label)
-        for letter, ax in zip("abcd", axes[:, 0], strict=True):
-            panel_label(ax, letter)
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside upper center", ncols=4)
-        axes[3, 1].legend(loc="upper left", handlelength=1)
-    return drawn
+    axes = ax.reshape(4, len(names))
+    for name, column in zip(names, axes.T, strict=True):
+        one = dataset.sel(activation=name)
+        column[0].set_title(name)
+        for quantity, panel in zip(QUANTITIES, column, strict=False):
+            _draw(panel, one, quantity)
+        _draw_spread(column[3], one)
+        column[3].set_xlabel("layer")
+    for label, panel in zip((*QUANTITIES.values(), SPREAD), axes[:, 0], strict=True):
+        panel.set_ylabel(label)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    ax[0].figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    axes[3, 1].legend(loc="upper left", handlelength=1)
 
 
 def _draw(ax: Any, one: xr.Dataset, quantity: str) -> None:
@@ -180,68 +188,65 @@ def _draw_spread(ax: Any, one: xr.Dataset) -> None:
     squares = (some.kernel - some.kernel.mean("seed")) ** 2
     spread = np.sqrt(squares.mean("seed"))
     error = squares.std("seed") / np.sqrt(some.sizes["seed"]) / (2 * spread)
-    ax.errorbar(
-        some.layer, spread / some.kernel_theory, error / some.kernel_theory, fmt="o",
-        color=PALETTE["purple"], markersize=2.5, elinewidth=0.8, label="networks", zorder=3,
-    )  # fmt: skip
+    looks = {"fmt": "o", "color": PALETTE["purple"], "markersize": 2.5, "elinewidth": 0.8}
+    y, errors = spread / some.kernel_theory, error / some.kernel_theory
+    ax.errorbar(some.layer, y, errors, label="networks", zorder=3, **looks)
 
 
-def claims(dataset: xr.Dataset) -> list[Claim]:
+def claims(dataset: xr.Dataset) -> Iterator[Claim]:
     """Networks against theory for each activation, and the laws that hold at criticality."""
-    found = []
     for name in dataset.activation.values:
-        one = dataset.sel(activation=name)
-        found += [_agreement(name, one), _rates(name, one)]
+        yield from _recursions(name, dataset.sel(activation=name))
     falling = dataset.where(dataset.p_K > 0, drop=True)
     lasting = dataset.where(dataset.p_K == 0, drop=True)
-    found += [_spread("K* = 0", falling), _spread("scale-invariant, half-stable", lasting)]
-    found += [_power(group) for _, group in dataset.groupby("p_K")]
-    return [*found, _correction(falling)]
+    yield _spread("K* = 0", falling)
+    yield _spread("scale-invariant, half-stable", lasting)
+    for _, group in dataset.groupby("p_K"):
+        yield _power(group)
+    here = falling.sel(factor=1.0).isel(layer=-1, width=-1)
+    ratio = (here.kernel - here.kernel_theory) / here.kernel_correction_theory
+    yield (
+        claim("K* = 0: first correction to the mean", SOURCE)
+        .says("at finite width critical kernels that fall lie lower, by G1/n")
+        .test("deviation over G1/n in the last layer", ratio, within(1) & above(0))
+    )
 
 
 def _extrapolated(values: np.ndarray) -> Estimate:
     """To infinite width, from one number per seed at half the width and at all of it."""
-    half, whole = (over_seeds(part) for part in values)
-    return Estimate(2 * whole.mean - half.mean, float(np.hypot(2 * whole.error, half.error)))
+    half, whole = (estimate(part) for part in values)
+    error = np.hypot(2 * whole.standard_error, half.standard_error)
+    return Estimate(2 * whole.mean - half.mean, error, whole.count)
 
 
-def _agreement(name: str, one: xr.Dataset) -> Claim:
-    deep = np.ceil(np.array([0.1, 0.3, 1.0]) * one.sizes["layer"]).astype(int)
-    layers = np.unique(np.maximum(deep, 2))  # the first is the same in all networks
-    off = []
-    for quantity in QUANTITIES:
-        for factor in FACTORS:
-            for layer in layers:
-                here = one.sel(factor=factor, layer=layer)
-                found = _extrapolated(here[quantity].values)
-                off.append((found.mean - here[f"{quantity}_theory"].item()) / found.error)
-    worst = float(np.max(np.abs(off)))
-    return Claim(
-        f"{name}: means in depth", SOURCE,
-        "kernel, tangent kernel and distance follow their recursions, on criticality and off it",
-        f"the largest of {len(off)} deviations of extrapolated means, in SE, is at most 4",
-        worst, None, worst <= 4,
-    )  # fmt: skip
-
-
-def _rates(name: str, one: xr.Dataset) -> Claim:
+def _recursions(name: str, one: xr.Dataset) -> list[Claim]:
     depth = one.sizes["layer"]
-    last = one.sel(layer=[depth // 2, depth])
-    span = depth - depth // 2
-    off = []
+    deep = np.ceil(np.array([0.1, 0.3, 1.0]) * depth).astype(int)
+    off, rates = [], []
+    # the first layer is the same in all networks
+    for quantity, factor, layer in product(QUANTITIES, FACTORS, np.unique(np.maximum(deep, 2))):
+        here = one.sel(factor=factor, layer=layer)
+        mean = _extrapolated(here[quantity].values)
+        off.append((mean.mean - here[f"{quantity}_theory"].item()) / mean.standard_error)
     for factor in (FACTORS[0], FACTORS[-1]):
-        here = last.sel(factor=factor)
-        rate = np.log(here.distance).diff("layer").isel(layer=0) / span
-        exact = np.log(here.distance_theory).diff("layer").item() / span
-        found = _extrapolated(rate.transpose("width", "seed").values)
-        off.append(Estimate(abs(found.mean - exact), found.error))
-    worst = max(off, key=lambda found: found.mean / found.error)
-    return Claim(
-        f"{name}: rate off criticality", SOURCE,
-        "off criticality distances die or grow exponentially, by chi_perp a layer",
-        "rate a layer, last half of the layers: largest deviation of the extrapolated is <= 3 SE",
-        worst.mean, worst.error, bool(worst.within(0)),
-    )  # fmt: skip
+        last = one.sel(factor=factor, layer=[depth // 2, depth])
+        span = depth - depth // 2
+        exact = np.log(last.distance_theory).diff("layer").item() / span
+        rate = np.log(last.distance).diff("layer").isel(layer=0) / span
+        rate = _extrapolated(rate.transpose("width", "seed").values)
+        rates.append(Estimate(abs(rate.mean - exact), rate.standard_error, rate.count))
+    worst = max(rates, key=lambda rate: rate.mean / rate.standard_error)
+    largest, known = np.max(np.abs(off)), within(0).of_worst("the largest")
+    return [
+        claim(f"{name}: means in depth", SOURCE)
+        .says("kernel, tangent kernel and distance follow their recursions, critical or not")
+        .test(
+            f"largest of {len(off)} deviations of extrapolated means, in SE", largest, at_most(4)
+        ),
+        claim(f"{name}: rate off criticality", SOURCE)
+        .says("off criticality distances die or grow exponentially, by chi_perp a layer")
+        .test("rate a layer, last half of the layers, extrapolated: deviation", worst, known),
+    ]
 
 
 def _spread(name: str, group: xr.Dataset) -> Claim:
@@ -249,13 +254,11 @@ def _spread(name: str, group: xr.Dataset) -> Claim:
     layer = max(int(np.ceil(0.1 * group.sizes["layer"])), 2)
     here = group.sel(factor=1.0, layer=layer).isel(width=-1)
     squares = (here.kernel - here.kernel.mean("seed")) ** 2 / here.kernel_variance_theory
-    found = over_seeds(squares.values.ravel())
-    return Claim(
-        f"{name}: spread of kernels", SOURCE,
-        "at criticality kernels differ from network to network by V/n, which grows with depth",
-        f"variance in layer {layer} over V/n: 1 within 0.1 and 3 SE",
-        *found, found.within(1, 3, 0.1),
-    )  # fmt: skip
+    return (
+        claim(f"{name}: spread of kernels", SOURCE)
+        .says("at criticality kernels differ from network to network by V/n, growing with depth")
+        .test(f"variance in layer {layer} over V/n", squares, within(1, 3, 0.1))
+    )
 
 
 def _power(group: xr.Dataset) -> Claim:
@@ -264,23 +267,9 @@ def _power(group: xr.Dataset) -> Claim:
     kernel = group.kernel.sel(factor=1.0, layer=[depth // 2, depth]).isel(width=-1)
     mean = kernel.mean("seed")
     change = (np.log(mean) + kernel / mean - 1).diff("layer")
-    found = over_seeds(-change.values.ravel() / np.log(depth / (depth // 2)))
-    names = ", ".join(map(str, group.activation.values))
-    return Claim(
-        f"{names}: power law", SOURCE,
-        f"critical kernels fall as the layer to the power -{exact:g}",
-        f"power over the last half of the layers is {exact:g} within 0.15 and 3 SE",
-        *found, found.within(exact, 3, 0.15),
-    )  # fmt: skip
-
-
-def _correction(falling: xr.Dataset) -> Claim:
-    here = falling.sel(factor=1.0).isel(layer=-1, width=-1)
-    ratio = (here.kernel - here.kernel_theory) / here.kernel_correction_theory
-    found = over_seeds(ratio.values.ravel())
-    return Claim(
-        "K* = 0: first correction to the mean", SOURCE,
-        "at finite width critical kernels that fall lie lower, by G1/n",
-        "deviation over G1/n in the last layer is 1 within 3 SE, and above 0 by 2 SE",
-        *found, bool(found.within(1) and found.above(0)),
-    )  # fmt: skip
+    power = -change / np.log(depth / (depth // 2))
+    return (
+        claim(f"{', '.join(map(str, group.activation.values))}: power law", SOURCE)
+        .says(f"critical kernels fall as the layer to the power -{exact:g}")
+        .test("power over the last half of the layers", power, within(exact, 3, 0.15))
+    )

@@ -9,6 +9,8 @@ the second order off, and the rest is compared with the recursions.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from itertools import product
 from typing import Any, NamedTuple
 
 import jax
@@ -16,17 +18,19 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from experiments.harness.claim import Claim
-from experiments.harness.progress import Advance, Progress
+from experiments.harness.claim import Claim, at_most, below, claim
+from experiments.harness.dataset import dataset
+from experiments.harness.figures import panels
 from nsh.activations.program import Elementwise
-from nsh.figures import colour_bar, new_figure, panel_label, style
+from nsh.figures import colour_bar
 from nsh.figures.style import MARKERS, MID_GREY, colour
+from nsh.measure import Estimate
+from nsh.study.progress import Advance, Progress
 from nsh.theory.effective import Architecture
 from nsh.theory.effective.finite_width.fluctuations import fluctuations
 from nsh.theory.effective.samples.dntk_sampler import dntk_samples
-from nsh.theory.effective.samples.estimates import Measured, estimates, extrapolate, widen
+from nsh.theory.effective.samples.estimates import estimates, extrapolate, widen
 from nsh.theory.effective.samples.sampler import output_samples
 
 SOURCE = "arXiv 2106.10165, chapters 4, 8, 11"
@@ -84,18 +88,37 @@ FULL = Config(depths=(3, 6), width=32, seeds=300_000, dntk_seeds=65_536, outputs
 TINY = Config(depths=(2,), width=4, seeds=64, dntk_seeds=64, outputs=2, chunk=64)
 
 
+TABLE = """
+    theory first_order first_order_error: activation depth tensor [1]
+    measured measured_error: activation depth scale tensor [1]
+    width: depth scale [neurons]
+    depth: depth [layers]
+"""
+
+
 def run(config: Config, progress: Progress) -> xr.Dataset:
     """Measured, extrapolated and predicted tensors of all activations and depths."""
     keys = jax.random.split(jax.random.key(config.seed), (len(CASES), len(config.depths)))
     total = 2 * (config.seeds + config.dntk_seeds) * len(config.depths)
-    found = []
+    results = []
     for (name, case), of_depths in zip(CASES.items(), keys, strict=True):
         with progress(f"finite width, {name}", total) as advance:
             for depth, key in zip(config.depths, of_depths, strict=True):
-                found.append(_compared(case, depth, config, key, advance))
+                results.append(_compared(case, depth, config, key, advance))
     shape = len(CASES), len(config.depths)
-    parts = zip(*found, strict=True)
-    return _as_dataset(config, *(np.reshape(part, (*shape, *part[0].shape)) for part in parts))
+    theory, at_widths, first_order = (
+        np.reshape(part, (*shape, *part[0].shape)) for part in zip(*results, strict=True)
+    )
+    values = {
+        "theory": theory,
+        "first_order": first_order[..., 0],
+        "first_order_error": first_order[..., 1],
+        "measured": at_widths[..., 0],
+        "measured_error": at_widths[..., 1],
+        "width": config.width * np.asarray(config.depths)[:, None] * [1, 2],
+    }
+    names = {"activation": list(CASES), "tensor": list(TENSORS)}
+    return dataset(TABLE, values, **names, depth=list(config.depths), scale=[1, 2])
 
 
 def _compared(
@@ -110,15 +133,19 @@ def _compared(
     ]
     theory = np.array([getattr(predicted, tensor)[-1] for tensor in TENSORS], np.float64)
     at_widths, first_order = (
-        np.array([[each[tensor][:2] for tensor in TENSORS] for each in some], np.float64)
+        np.array([[_pair(each[tensor]) for tensor in TENSORS] for each in some])
         for some in (pair, [extrapolate(*pair)])
     )
     return theory, at_widths, first_order[0]
 
 
+def _pair(estimate: Estimate) -> tuple[float, float]:
+    return estimate.mean, estimate.standard_error
+
+
 def _measured(
     network: Architecture, x2: float, K: float, config: Config, key: Array, advance: Advance
-) -> dict[str, Measured]:
+) -> dict[str, Estimate]:
     """All tensors of one width; G1 is the mean kernel's excess over K, its limit."""
     to_outputs, to_dntk = jax.random.split(key)
     # small ensembles cost less to sample than to compile: one program for both widths
@@ -129,31 +156,8 @@ def _measured(
             network, x2, to_outputs, seeds=config.seeds, outputs=config.outputs, **common
         )
     ) | estimates(dntk_samples(network, x2, to_dntk, seeds=config.dntk_seeds, **common))
-    return found | {"G1": Measured(found["K"].value - K, found["K"].error)}
-
-
-def _as_dataset(
-    config: Config, theory: np.ndarray, at_widths: np.ndarray, first_order: np.ndarray
-) -> xr.Dataset:
-    dims, plain = ("activation", "depth"), {"units": "1"}
-    widths = config.width * np.asarray(config.depths)[:, None] * [1, 2]
-    everywhere = (*dims, "scale", "tensor")
-    return xr.Dataset(
-        {
-            "theory": ((*dims, "tensor"), theory, plain),
-            "first_order": ((*dims, "tensor"), first_order[..., 0], plain),
-            "first_order_error": ((*dims, "tensor"), first_order[..., 1], plain),
-            "measured": (everywhere, at_widths[..., 0], plain),
-            "measured_error": (everywhere, at_widths[..., 1], plain),
-            "width": (("depth", "scale"), widths, {"units": "neurons"}),
-        },
-        {
-            "activation": list(CASES),
-            "depth": ("depth", list(config.depths), {"units": "layers"}),
-            "scale": [1, 2],
-            "tensor": list(TENSORS),
-        },
-    )
+    K_hat = found["K"]
+    return found | {"G1": Estimate(K_hat.mean - K, K_hat.standard_error, K_hat.count)}
 
 
 def deviations(dataset: xr.Dataset) -> xr.DataArray:
@@ -162,19 +166,21 @@ def deviations(dataset: xr.Dataset) -> xr.DataArray:
     return off / dataset.first_order_error.where(off != 0, 1.0)
 
 
-def figure(dataset: xr.Dataset) -> Figure:
+CAPTIONS = (
+    "Each tensor as measured, over what theory says. Open symbols: at the two widths. Full ones, "
+    "with their standard errors: extrapolated. No ratio is shown where theory says 0 or the "
+    "standard error is above 20%; this is written in its place.",
+    "Measured minus theoretical values, in standard errors, of all tensors. There is a row of "
+    "panels for each depth.",
+)
+
+
+@panels("depth", 2, CAPTIONS, height=2.6, width_ratios=[3, 2])
+def figure(dataset: xr.Dataset, ax: np.ndarray) -> None:
     """Measured over theory, at both widths and extrapolated to first order, and all deviations."""
-    with style():
-        rows = len(dataset.depth)
-        drawn, axes = new_figure(rows, 2, width="double", height=2.6 * rows, width_ratios=[3, 2])
-        for place, (ratios, table) in enumerate(axes):
-            at = dataset.isel(depth=place)
-            _ratios(ratios, at)
-            _table(table, at)
-            if place == 0:
-                panel_label(ratios, "a")
-                panel_label(table, "b")
-    return drawn
+    for place, (ratios, table) in enumerate(ax.reshape(-1, 2)):
+        _ratios(ratios, dataset.isel(depth=place))
+        _table(table, dataset.isel(depth=place))
 
 
 def _ratios(ax: Axes, at: xr.Dataset) -> None:
@@ -188,22 +194,16 @@ def _ratios(ax: Axes, at: xr.Dataset) -> None:
         shift = places + 0.17 * (i - (len(CASES) - 1) / 2)
         for scale in (1, 2):  # actual tensors fall as 1 / width
             raw = scale * one.measured.sel(scale=scale) / theory
-            ax.plot(
-                shift - 0.04, raw, MARKERS[i], color=colour(i), fillstyle="none",
-                markersize=1 + 1.5 * scale, markeredgewidth=0.6, alpha=0.7,
-            )  # fmt: skip
+            looks = {"fillstyle": "none", "markersize": 1 + 1.5 * scale, "markeredgewidth": 0.6}
+            ax.plot(shift - 0.04, raw, MARKERS[i], color=colour(i), alpha=0.7, **looks)
         for place, there, exact in zip(shift, seen.values, one.theory.values, strict=True):
             if not there:
                 why = "theory: 0" if exact == 0 else "SE > 20%"
-                ax.text(
-                    place, 0.02, why, rotation=90, va="bottom", ha="center", fontsize=6,
-                    color=colour(i), transform=ax.get_xaxis_transform(),
-                )  # fmt: skip
+                at_bottom = {"rotation": 90, "va": "bottom", "transform": ax.get_xaxis_transform()}
+                ax.text(place, 0.02, why, ha="center", fontsize=6, color=colour(i), **at_bottom)
         error = one.first_order_error / np.abs(theory)
-        ax.errorbar(
-            shift, one.first_order / theory, error, fmt=MARKERS[i], color=colour(i), capsize=2,
-            elinewidth=0.9, label=name,
-        )  # fmt: skip
+        looks = {"fmt": MARKERS[i], "color": colour(i), "capsize": 2, "elinewidth": 0.9}
+        ax.errorbar(shift, one.first_order / theory, error, label=name, **looks)
     ax.set_xticks(places, TENSORS)
     ax.set_xlim(-0.5, len(TENSORS) - 0.5)
     low, high = at.width.values
@@ -225,29 +225,35 @@ def _table(ax: Axes, at: xr.Dataset) -> None:
     colour_bar(ax, image, "(measured - theory) / SE")
 
 
-def claims(dataset: xr.Dataset) -> list[Claim]:
+def claims(dataset: xr.Dataset) -> Iterator[Claim]:
     """Every tensor of every activation and depth, and ReLU's V beyond first order."""
-    found = []
-    for name in dataset.activation.values:
-        for depth in dataset.depth.values:
-            at = dataset.sel(activation=name, depth=depth)
-            off = np.abs(deviations(at).values)
-            worst = at.tensor.values[off.argmax()]
-            found.append(Claim(
-                f"{name}, {depth} layers", SOURCE,
-                "G1, V, A, B, D, F, P, Q to first order in 1/width, by recursion over layers",
-                f"|measured - theory| <= {ERRORS:g} SE for all eight; value reported: largest "
-                f"deviation ({worst}), in SE. {_precision(at)}",
-                off.max(), None, off.max() <= ERRORS,
-            ))  # fmt: skip
-    square = float(np.mean(deviations(dataset).values ** 2))
-    found.append(Claim(
-        "all activations, depths and tensors", SOURCE,
-        "what is left between measurement and theory is chance",
-        "mean of ((measured - theory) / SE)^2, which is 1 on average, below 2",
-        square, None, square < 2,
-    ))  # fmt: skip
-    return found + [_exact(dataset, depth) for depth in dataset.depth.values]
+    for name, depth in product(dataset.activation.values, dataset.depth.values):
+        at = dataset.sel(activation=name, depth=depth)
+        off = np.abs(deviations(at).values)
+        which = f"{at.tensor.values[off.argmax()]}; {_precision(at)}"
+        yield (
+            claim(f"{name}, {depth} layers", SOURCE)
+            .says("G1, V, A, B, D, F, P, Q to first order in 1/width, by recursion over layers")
+            .test(
+                f"|measured - theory| in SE, largest of all ({which})", off.max(), at_most(ERRORS)
+            )
+        )
+    square = np.mean(deviations(dataset).values ** 2)
+    yield (
+        claim("all activations, depths and tensors", SOURCE)
+        .says("what is left between measurement and theory is chance")
+        .test("mean of ((measured - theory) / SE)^2, which is 1 on average", square, below(2))
+    )
+    for depth in dataset.depth.values:
+        at = dataset.sel(activation="ReLU", depth=depth, tensor="V")
+        exact = (1 + 5 / at.width.values) ** (depth - 1) - 1
+        off = np.abs((at.measured - exact) / at.measured_error).max()
+        widths = " and ".join(map(str, at.width.values))
+        yield (
+            claim(f"ReLU's V, {depth} layers, to all orders", f"{SOURCE}; exact in the width")
+            .says("Var K_hat / K^2 = prod_l (1 + 5 / n_l) - 1")
+            .test(f"deviation in SE, larger of those at widths {widths}", off, at_most(ERRORS))
+        )
 
 
 def _precision(at: xr.Dataset) -> str:
@@ -258,17 +264,3 @@ def _precision(at: xr.Dataset) -> str:
         f"{', '.join(group)} up to {share.sel(tensor=group).max().item():.2g}%"
         for group in groups.values()
     )
-
-
-def _exact(dataset: xr.Dataset, depth: int) -> Claim:
-    at = dataset.sel(activation="ReLU", depth=depth, tensor="V")
-    widths = at.width.values
-    exact = (1 + 5 / widths) ** (depth - 1) - 1
-    off = np.abs((at.measured - exact) / at.measured_error).max()
-    return Claim(
-        f"ReLU's V, {depth} layers, to all orders", f"{SOURCE}; exact in the width",
-        "Var K_hat / K^2 = prod_l (1 + 5 / n_l) - 1",
-        f"measured at widths {widths[0]} and {widths[1]} within {ERRORS:g} SE; the larger "
-        "deviation is shown, in SE",
-        off, None, off <= ERRORS,
-    )  # fmt: skip

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from functools import partial
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import equinox as eqx
@@ -19,17 +20,18 @@ import numpy as np
 import xarray as xr
 from jaxtyping import PyTree
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from experiments.harness.claim import Claim
-from experiments.harness.progress import Progress
-from experiments.harness.statistics import Estimate, over_seeds
+from experiments.harness.claim import Claim, above, beyond, claim, within
+from experiments.harness.dataset import dataset
+from experiments.harness.figures import panels
 from nsh import Geometric, Neurashed, Rules, SaveAt, TrainingProblem, WithReplacement, ensemble
-from nsh.figures import Features, draw_phase_diagram, grouped_points, new_figure, panel_label, style
+from nsh.figures import Features, draw_phase_diagram, grouped_points
 from nsh.measure import (
+    Estimate,
     accuracy,
     effective_features,
     effective_number,
+    estimate,
     observe,
     surviving_fraction,
     system_collapse,
@@ -37,6 +39,7 @@ from nsh.measure import (
 from nsh.networks import digit_mlp, digits
 from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import Constant, exact, figure3
+from nsh.study.progress import Progress
 from nsh.training import Snapshot
 
 SOURCE = "arXiv 2112.09741, Section 3, Figure 3"
@@ -47,6 +50,14 @@ MEASURES = {
     "test_accuracy": "accuracy on the test set",
     "train_accuracy": "accuracy on the training set",
 }
+TABLE = """
+    survivors effective_number: batch seed [features]
+    typical_effective_number: batch [features]
+    surviving_fraction survival_probability: batch node [1]
+    critical_firing: [1]
+    batch: batch [samples]
+    firing_share: node [1]
+"""
 CONDITIONS = ("small", "large, same updates", "large, same epochs")
 
 
@@ -128,22 +139,15 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
     q = exact.batch_firing_probability(p[None, :], sizes[:, None])
     survives = exact.survival_probability(q, *factors, steps)
     typical = effective_number(exact.log_moments(q, *factors, steps).mean)
-    per_seed, law = ("batch", "seed"), ("batch", "node")
-    features, share = {"units": "features"}, {"units": "1"}
-    return xr.Dataset(
-        {
-            "survivors": (per_seed, (log_growth > 0).sum(-1), features),
-            "effective_number": (per_seed, effective_number(log_growth), features),
-            "typical_effective_number": ("batch", typical, features),
-            "surviving_fraction": (law, (log_growth > 0).mean(1), share),
-            "survival_probability": (law, survives, share),
-            "critical_firing": ((), exact.critical_firing_probability(*factors), share),
-        },
-        {
-            "batch": ("batch", list(config.batch_sizes), {"units": "samples"}),
-            "firing_share": ("node", p, share),
-        },
-    )
+    values = {
+        "survivors": (log_growth > 0).sum(-1),
+        "effective_number": effective_number(log_growth),
+        "typical_effective_number": typical,
+        "surviving_fraction": (log_growth > 0).mean(1),
+        "survival_probability": survives,
+        "critical_firing": exact.critical_firing_probability(*factors),
+    }
+    return dataset(TABLE, values, batch=list(config.batch_sizes), firing_share=p)
 
 
 def _networks(config: Config, progress: Progress) -> xr.Dataset:
@@ -170,55 +174,56 @@ def _networks(config: Config, progress: Progress) -> xr.Dataset:
                 callback=advance,
             )
         measured[size] = result.saved
-    rows = (measured[config.small_batch], 1), (measured[config.large_batch], 1), (
-        measured[config.large_batch], 0)  # fmt: skip
-    dims = ("condition", "network_seed")
-    return xr.Dataset(
-        {
-            f"network_{name}": (
-                dims, np.stack([saved[name][:, time] for saved, time in rows]),
-                {"long_name": text, "units": "1"},
-            )
-            for name, text in MEASURES.items()
-        },
-        {"condition": list(CONDITIONS)},
-    )  # fmt: skip
+    small, large = (measured[size] for size in (config.small_batch, config.large_batch))
+    cases = (small, 1), (large, 1), (large, 0)
+    values = {
+        f"network_{name}": np.stack([saved[name][:, time] for saved, time in cases])
+        for name in MEASURES
+    }
+    lines = [
+        f"network_{name}: condition network_seed [1] {text}" for name, text in MEASURES.items()
+    ]
+    return dataset("\n".join(lines), values, condition=list(CONDITIONS))
 
 
-def figure(dataset: xr.Dataset) -> Figure:
+CAPTIONS = (
+    "Neurashed: features of the top level that survive, and their effective number.",
+    "Networks on the digits: test accuracy.",
+    "Neurashed: which factors grow, for batch sizes and rates.",
+    "Networks: neural collapse NC1 of the last hidden layer.",
+    "Networks: effective number of features.",
+    "Networks: share of units that survive.",
+)
+LABELS = {
+    "test_accuracy": "test accuracy (share right)",
+    "nc1": "NC1, last hidden layer",
+    "effective_features": "effective number of features",
+    "survivors": "surviving units (share)",
+}
+
+
+@panels(2, 3, CAPTIONS, height=2.2)
+def figure(dataset: xr.Dataset, ax: np.ndarray) -> None:
     """Survivors against batch size, the phase diagram, and the digits' measures."""
-    with style():
-        drawn, axes = new_figure(2, 3, width="double", height=4.4)
-        ax = axes.ravel()
-        groups = {
-            "surviving features": dataset.survivors.values.T,
-            "effective number": dataset.effective_number.values.T,
-        }
-        sizes = [str(size) for size in dataset.batch.values]
-        grouped_points(ax[0], sizes, groups, ylabel="features of the top level")
-        law = dataset.survival_probability.sum("node")
-        places = np.arange(len(sizes))
-        ax[0].plot(places, law, color="black", linewidth=0.8, label="survivors, exact law")
-        typical = dataset.typical_effective_number
-        ax[0].plot(places, typical, "k:", linewidth=0.8, label="effective, mean growth law")
-        ax[0].set_ylim(top=20)  # room for the legend
-        ax[0].legend(loc="upper left")
-        ax[0].set_xlabel("batch size (samples)")
-        _phase_panel(ax[2], dataset)
-        labels = {
-            "test_accuracy": "test accuracy (share right)",
-            "nc1": "NC1, last hidden layer",
-            "effective_features": "effective number of features",
-            "survivors": "surviving units (share)",
-        }
-        names = [condition.replace(" ", "\n") for condition in CONDITIONS]
-        for panel, (name, label) in zip(ax[[1, 3, 4, 5]], labels.items(), strict=True):
-            values = dataset[f"network_{name}"].values.T
-            grouped_points(panel, names, {"digits": values}, ylabel=label)
-            panel.set_xlabel("batch size, digits")
-        for panel, letter in zip(ax, "abcdef", strict=True):
-            panel_label(panel, letter)
-    return drawn
+    groups = {
+        "surviving features": dataset.survivors.values.T,
+        "effective number": dataset.effective_number.values.T,
+    }
+    sizes = [str(size) for size in dataset.batch.values]
+    grouped_points(ax[0], sizes, groups, ylabel="features of the top level")
+    law, typical = dataset.survival_probability.sum("node"), dataset.typical_effective_number
+    places = np.arange(len(sizes))
+    ax[0].plot(places, law, color="black", linewidth=0.8, label="survivors, exact law")
+    ax[0].plot(places, typical, "k:", linewidth=0.8, label="effective, mean growth law")
+    ax[0].set_ylim(top=20)  # room for the legend
+    ax[0].legend(loc="upper left")
+    ax[0].set_xlabel("batch size (samples)")
+    _phase_panel(ax[2], dataset)
+    names = [condition.replace(" ", "\n") for condition in CONDITIONS]
+    for panel, (name, label) in zip(ax[[1, 3, 4, 5]], LABELS.items(), strict=True):
+        values = dataset[f"network_{name}"].values.T
+        grouped_points(panel, names, {"digits": values}, ylabel=label)
+        panel.set_xlabel("batch size, digits")
 
 
 def _phase_panel(ax: Axes, dataset: xr.Dataset) -> None:
@@ -234,54 +239,37 @@ def _phase_panel(ax: Axes, dataset: xr.Dataset) -> None:
     draw_phase_diagram(ax, p, sizes, exponent, boundary, features=features)
 
 
-def claims(dataset: xr.Dataset) -> list[Claim]:
+STATEMENTS = {
+    "effective_features": ("sparser", "small batches give sparser pathways", -1),
+    "nc1": ("collapse", "small batches: less variability within classes, late", -1),
+    "test_accuracy": ("generalization", "small-batch networks generalize better", 1),
+}
+
+
+def claims(dataset: xr.Dataset) -> Iterator[Claim]:
     """Simulation against the exact law, the effect of batch size, and what networks do."""
-    return [*map(partial(_law_claim, dataset), range(dataset.sizes["batch"])),
-            _rising(dataset), *_network_claims(dataset)]  # fmt: skip
-
-
-def _law_claim(dataset: xr.Dataset, place: int) -> Claim:
-    point = dataset.isel(batch=place)
-    count = over_seeds(point.survivors)
-    exact_count = point.survival_probability.sum().item()
-    # one seed's worth of count is the least that can be resolved
-    count = Estimate(count.mean, max(count.error, 1 / dataset.sizes["seed"]))
-    return Claim(
-        f"survivors, batch size {point.batch.item()}", SOURCE + "; exact binomial law",
-        f"{exact_count:.4f} features are expected to survive",
-        "simulated mean count within 3 standard errors of the exact law",
-        *count, count.within(exact_count),
-    )  # fmt: skip
-
-
-def _rising(dataset: xr.Dataset) -> Claim:
-    steps = [over_seeds(step) for step in dataset.effective_number.diff("batch")]
-    least = min(steps, key=lambda step: step.mean)
-    return Claim(
-        "effective number rises with batch size", SOURCE,
-        "small batches keep only features that many samples share",
-        "each larger batch has a larger effective number, by more than 2 SE (least rise shown)",
-        *least, least.above(0),
-    )  # fmt: skip
-
-
-def _network_claims(dataset: xr.Dataset) -> list[Claim]:
-    statements = {
-        "effective_features": ("sparser", "small batches give sparser pathways", -1),
-        "nc1": ("collapse", "small batches: less variability within classes, late", -1),
-        "test_accuracy": ("generalization", "small-batch networks generalize better", 1),
-    }
+    for size in dataset.batch.values:
+        at = dataset.sel(batch=size)
+        count, exact_count = estimate(at.survivors), at.survival_probability.sum().item()
+        # one seed's worth of count is the least that can be resolved
+        count = Estimate(count.mean, max(count.standard_error, 1 / count.count), count.count)
+        yield (
+            claim(f"survivors, batch size {size}", SOURCE + "; exact binomial law")
+            .says(f"{exact_count:.4f} features are expected to survive")
+            .test("simulated mean count", count, within(exact_count))
+        )
+    rises = [estimate(rise) for rise in dataset.effective_number.diff("batch")]
+    least = min(rises, key=lambda rise: rise.mean)
+    yield (
+        claim("effective number rises with batch size", SOURCE)
+        .says("small batches keep only features that many samples share")
+        .test("effective number, larger batch minus next smaller (least rise)", least, above(0))
+    )
     small = dataset.sel(condition=CONDITIONS[0])
-    found = []
-    for condition in CONDITIONS[1:]:
-        large = dataset.sel(condition=condition)
-        for name, (title, statement, sign) in statements.items():
-            change = small[f"network_{name}"] - large[f"network_{name}"]
-            shown = over_seeds(change)
-            words = "above" if sign > 0 else "below"
-            found.append(Claim(
-                f"{title}, {condition.removeprefix('large, ')}", SOURCE, statement,
-                f"digits: {MEASURES[name]}, small minus large: {words} 0 by more than 2 SE",
-                *shown, shown.beyond(0, sign),
-            ))  # fmt: skip
-    return found
+    for condition, (name, (title, statement, sign)) in product(CONDITIONS[1:], STATEMENTS.items()):
+        change = small[f"network_{name}"] - dataset.sel(condition=condition)[f"network_{name}"]
+        yield (
+            claim(f"{title}, {condition.removeprefix('large, ')}", SOURCE)
+            .says(statement)
+            .test(f"digits: {MEASURES[name]}, small minus large", change, beyond(0, sign))
+        )

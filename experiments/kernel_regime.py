@@ -13,6 +13,7 @@ order 1 / width; only what random initial weights do to the NTK is of order widt
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -21,16 +22,17 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from experiments.harness.claim import Claim
-from experiments.harness.progress import Progress
-from experiments.harness.statistics import Estimate, over_seeds
+from experiments.harness.claim import Claim, at_most, claim, within
+from experiments.harness.dataset import dataset
+from experiments.harness.figures import panels
 from experiments.wide_networks import C_W, DEPTH, Descent, Outputs, linearised, targets
 from nsh import SaveAt, TrainingProblem, ensemble
-from nsh.figures import PALETTE, band, colour, curves, new_figure, panel_label, reference, style
+from nsh.figures import PALETTE, band, colour, curves, reference
+from nsh.measure import Estimate, estimate
 from nsh.networks import digits
 from nsh.networks.for_digits import PIXELS
+from nsh.study.progress import Progress
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.infinite_width.kernels import kernels
 from nsh.theory.effective.prediction.dynamics import ensemble_dynamics, mse_dynamics
@@ -67,10 +69,19 @@ class Config:
     seed: int = 0
 
 
-FULL = Config(widths=(32, 64, 128, 256, 512), seeds=32, train=200, test=400, steps=512,
-              every=8)  # fmt: skip
+FULL = Config((32, 64, 128, 256, 512), seeds=32, train=200, test=400, steps=512, every=8)
 """An estimated quarter of an hour on two cores."""
 TINY = Config(widths=(4, 8), seeds=2, train=12, test=10, steps=8, every=4)
+
+
+TABLE = """
+    linearisation kernel spread error output: width seed step [1]
+    network_accuracy linearised_accuracy: width seed step [1]
+    drift ntk: width seed [1]
+    kernel_accuracy kernel_error kernel_mean kernel_deviation: step [1]
+    kernel_condition: [1]
+    step: step [steps]
+"""
 
 
 class Task(NamedTuple):
@@ -140,28 +151,23 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
     right = np.asarray(mean[-1])[np.arange(len(x)), task.labels]
     shown = n + int(np.argmax(right[n:]))  # the test digit that kernels predict most clearly
     its_class = int(task.labels[shown])
-    members, course = ("width", "seed"), ("width", "seed", "step")
     values = {
-        "linearisation": (course, jnp.sqrt(over_test((outputs - linear) ** 2))),
-        "kernel": (course, jnp.sqrt(over_test((outputs - kernel) ** 2))),
-        "drift": (members, drift),
-        "ntk": (members, ntk_error),
-        "spread": (course, over_test(squares)),
-        "error": (course, over_test((outputs - y[None, None, None]) ** 2)),
-        "output": (course, outputs[..., shown, its_class]),
-        "network_accuracy": (course, _accuracy(outputs, task)),
-        "linearised_accuracy": (course, _accuracy(linear, task)),
-        "kernel_accuracy": ("step", _accuracy(mean, task)),
-        "kernel_error": ("step", over_test((mean - y[None]) ** 2 + variance)),
-        "kernel_mean": ("step", mean[:, shown, its_class]),
-        "kernel_deviation": ("step", jnp.sqrt(variance[:, shown, 0])),
-        "kernel_condition": ((), theory.condition),
+        "linearisation": jnp.sqrt(over_test((outputs - linear) ** 2)),
+        "kernel": jnp.sqrt(over_test((outputs - kernel) ** 2)),
+        "drift": drift,
+        "ntk": ntk_error,
+        "spread": over_test(squares),
+        "error": over_test((outputs - y[None, None, None]) ** 2),
+        "output": outputs[..., shown, its_class],
+        "network_accuracy": _accuracy(outputs, task),
+        "linearised_accuracy": _accuracy(linear, task),
+        "kernel_accuracy": _accuracy(mean, task),
+        "kernel_error": over_test((mean - y[None]) ** 2 + variance),
+        "kernel_mean": mean[:, shown, its_class],
+        "kernel_deviation": jnp.sqrt(variance[:, shown, 0]),
+        "kernel_condition": theory.condition,
     }
-    plain = {"units": "1"}
-    return xr.Dataset(
-        {name: (dims, np.asarray(v), plain) for name, (dims, v) in values.items()},
-        {"width": list(config.widths), "step": ("step", times, {"units": "steps"})},
-    )
+    return dataset(TABLE, values, width=list(config.widths), step=times)
 
 
 def _accuracy(outputs: Array, task: Task) -> np.ndarray:
@@ -170,47 +176,53 @@ def _accuracy(outputs: Array, task: Task) -> np.ndarray:
     return np.mean(test == task.labels[task.train :], axis=-1)
 
 
-def figure(dataset: xr.Dataset) -> Figure:
+CAPTIONS = (
+    "One output through training: networks, and the mean predicted by the kernel.",
+    "Network minus its linearisation, for each width.",
+    "How differences from infinite width fall with the width; the slopes are given.",
+    "Spread of outputs over seeds, over the predicted variance.",
+    "Error on test digits, with the predicted one.",
+    "Accuracy on test digits after training, over the width.",
+)
+
+
+@panels(2, 3, CAPTIONS, height=2.3)
+def figure(dataset: xr.Dataset, ax: np.ndarray) -> None:
     """Outputs, distances, spread, error and accuracy, through training and against width."""
     after = dataset.isel(step=slice(1, None))  # step 0 has no place on a logarithmic axis
     widest = after.isel(width=-1)
-    by_width = {f"width {w}": after.sel(width=w) for w in dataset.width.values}
-    with style():
-        drawn, axes = new_figure(2, 3, width="double", height=4.6)
-        ax = axes.ravel()
-        curves(ax[0], after.step, {"networks": widest.output.values}, log=True, show_range=True,
-               ylabel="output")  # fmt: skip
-        _draw_prediction(ax[0], after)
-        ax[0].set_title(f"one test digit's class, width {widest.width.item()}")
-        linear = {label: found.linearisation.values for label, found in by_width.items()}
-        curves(ax[1], after.step, linear, log=True, ylabel="r.m.s. difference of outputs")
-        ax[1].set_yscale("log")
-        ax[1].set_title("network − its linearisation")
-        _draw_exponents(ax[2], dataset)
-        spreads = {label: found.spread.values for label, found in by_width.items()}
-        curves(ax[3], after.step, spreads, log=True, ylabel="squared deviation / variance")
-        reference(ax[3], 1.0, "predicted")
-        ax[3].set_title("spread over seeds")
-        errors = {label: found.error.values for label, found in by_width.items()}
-        curves(ax[4], after.step, errors, log=True, ylabel="mean squared error")
-        ax[4].plot(after.step, after.kernel_error, label="predicted", **PREDICTED)
-        ax[4].legend()
-        ax[4].set_title("test digits")
-        end = dataset.isel(step=-1)
-        at_end = {
-            "networks": end.network_accuracy.values.T,
-            "linearised": end.linearised_accuracy.values.T,
-        }
-        curves(ax[5], dataset.width, at_end, log=True, xlabel="width",
-               ylabel="accuracy on test digits")  # fmt: skip
-        reference(ax[5], float(end.kernel_accuracy), "predicted mean of all networks")
-        ax[5].set_title(f"after {end.step.item()} steps")
-        for panel in (ax[2], ax[5]):
-            panel.set_xticks(dataset.width.values, [str(w) for w in dataset.width.values])
-            panel.minorticks_off()
-        for panel, letter in zip(ax, "abcdef", strict=True):
-            panel_label(panel, letter)
-    return drawn
+
+    def by_width(panel: Axes, name: str, ylabel: str) -> None:
+        groups = {f"width {w}": after[name].sel(width=w).values for w in dataset.width.values}
+        curves(panel, after.step, groups, log=True, ylabel=ylabel)
+
+    networks = {"networks": widest.output.values}
+    curves(ax[0], after.step, networks, log=True, show_range=True, ylabel="output")
+    _draw_prediction(ax[0], after)
+    ax[0].set_title(f"one test digit's class, width {widest.width.item()}")
+    by_width(ax[1], "linearisation", "r.m.s. difference of outputs")
+    ax[1].set_yscale("log")
+    ax[1].set_title("network − its linearisation")
+    _draw_exponents(ax[2], dataset)
+    by_width(ax[3], "spread", "squared deviation / variance")
+    reference(ax[3], 1.0, "predicted")
+    ax[3].set_title("spread over seeds")
+    by_width(ax[4], "error", "mean squared error")
+    ax[4].plot(after.step, after.kernel_error, label="predicted", **PREDICTED)
+    ax[4].legend()
+    ax[4].set_title("test digits")
+    end = dataset.isel(step=-1)
+    accuracies = {
+        "networks": end.network_accuracy.values.T,
+        "linearised": end.linearised_accuracy.values.T,
+    }
+    ylabel = "accuracy on test digits"
+    curves(ax[5], dataset.width, accuracies, log=True, xlabel="width", ylabel=ylabel)
+    reference(ax[5], float(end.kernel_accuracy), "predicted mean of all networks")
+    ax[5].set_title(f"after {end.step.item()} steps")
+    for panel in (ax[2], ax[5]):
+        panel.set_xticks(dataset.width.values, [str(w) for w in dataset.width.values])
+        panel.minorticks_off()
 
 
 def _draw_prediction(ax: Axes, after: xr.Dataset) -> None:
@@ -228,11 +240,11 @@ def _draw_exponents(ax: Axes, dataset: xr.Dataset) -> None:
     """All distances after the last step against width, with their log-log slopes."""
     ax.set_xscale("log")
     ax.set_yscale("log")
-    for place, (name, label) in enumerate(DISTANCES.items()):
-        values = _at_end(dataset, name)
+    for place, (quantity, label) in enumerate(DISTANCES.items()):
+        values = _at_end(dataset, quantity)
         slope = f"{_exponent(dataset, values).mean:.2f}".replace("-", "−")
-        band(ax, dataset.width.values, values.values.T, label=f"{label}: {slope}",
-             colour=colour(place))  # fmt: skip
+        name = f"{label}: {slope}"
+        band(ax, dataset.width.values, values.values.T, label=name, colour=colour(place))
     ax.set_ylim(bottom=ax.get_ylim()[0] / 12)
     ax.set(xlabel="width", ylabel="r.m.s. or relative difference")
     ax.set_title(f"after {dataset.step.values[-1]} steps; slopes")
@@ -245,17 +257,16 @@ def _at_end(dataset: xr.Dataset, name: str) -> xr.DataArray:
     return found.isel(step=-1) if "step" in found.dims else found
 
 
-def claims(dataset: xr.Dataset) -> list[Claim]:
+def claims(dataset: xr.Dataset) -> Iterator[Claim]:
     """Exponents in the width, spread over seeds, and accuracy."""
-    found = []
+    slope = "slope over the wider half of widths"
     for name in ("linearisation", "drift"):
-        slope = _exponent(dataset, _at_end(dataset, name))
-        found.append(Claim(
-            f"{DISTANCES[name]}: at least width^(-1/2)", LEE,
-            "training stays within a distance of order width^(-1/2)",
-            "slope over the wider half of widths, after the last step, not above -1/2 by 2 SE",
-            *slope, slope.at_most(-0.5),
-        ))  # fmt: skip
+        found = _exponent(dataset, _at_end(dataset, name))
+        yield (
+            claim(f"{DISTANCES[name]}: at least width^(-1/2)", LEE)
+            .says("training stays within a distance of order width^(-1/2)")
+            .test(f"{slope}, after the last step", found, at_most(-0.5))
+        )
     early = dataset.linearisation.sel(step=8, method="nearest")
     for name, values, when, expected, source in (
         ("linearisation", early, "after 8 steps", -1.0, BOOK),
@@ -263,40 +274,35 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         ("ntk", dataset.ntk, "at initialisation", -0.5, BOOK),
         ("kernel", _at_end(dataset, "kernel"), "after the last step", -0.5, LEE),
     ):
-        slope = _exponent(dataset, values)
-        found.append(Claim(
-            f"{DISTANCES[name]}: width^({expected:g}) {when}", source,
-            f"the leading order is width^({expected:g})",
-            f"slope over the wider half of widths {expected:g} within {TOLERANCE} + 2 SE",
-            *slope, slope.within(expected, 2, TOLERANCE),
-        ))  # fmt: skip
+        yield (
+            claim(f"{DISTANCES[name]}: width^({expected:g}) {when}", source)
+            .says(f"the leading order is width^({expected:g})")
+            .test(slope, _exponent(dataset, values), within(expected, 2, TOLERANCE))
+        )
     widest = dataset.isel(width=-1, step=-1)
-    spread = over_seeds(widest.spread)
-    found.append(Claim(
-        "spread over initialisations", ENSEMBLE,
-        "outputs through training are Gaussian with the kernels' mean and covariance",
-        "widest, last step: squared deviation over variance, averaged, is 1 within 0.1 + 2 SE",
-        *spread, spread.within(1, 2, 0.1),
-    ))  # fmt: skip
-    ratio = over_seeds(widest.error / widest.kernel_error)
-    found.append(Claim(
-        "error on test digits", ENSEMBLE,
-        "the kernels predict mean and variance, and so the mean squared error",
-        "widest, last step: error over prediction is 1 within 0.1 + 2 SE",
-        *ratio, ratio.within(1, 2, 0.1),
-    ))  # fmt: skip
-    change = over_seeds(widest.network_accuracy - widest.linearised_accuracy)
-    found.append(Claim(
-        "the linearisation has the network's accuracy", LEE,
-        "wide networks are linear models through training",
-        "widest, last step: difference of accuracies on test digits 0 within 0.02 + 2 SE",
-        *change, change.within(0, 2, 0.02),
-    ))  # fmt: skip
-    return found
+    ratio = widest.error / widest.kernel_error
+    change = widest.network_accuracy - widest.linearised_accuracy
+    at_end = "widest, last step"
+    spread = f"{at_end}: squared deviation over variance, averaged"
+    yield (
+        claim("spread over initialisations", ENSEMBLE)
+        .says("outputs through training are Gaussian with the kernels' mean and covariance")
+        .test(spread, widest.spread, within(1, 2, 0.1))
+    )
+    yield (
+        claim("error on test digits", ENSEMBLE)
+        .says("the kernels predict mean and variance, and so the mean squared error")
+        .test(f"{at_end}: error over prediction", ratio, within(1, 2, 0.1))
+    )
+    yield (
+        claim("the linearisation has the network's accuracy", LEE)
+        .says("wide networks are linear models through training")
+        .test(f"{at_end}: accuracy on test digits, difference", change, within(0, 2, 0.02))
+    )
 
 
 def _exponent(dataset: xr.Dataset, values: xr.DataArray) -> Estimate:
     """Log-log slope of values[width, seed] over the wider half of widths: mean over seeds."""
     wide = slice(-max(2, dataset.sizes["width"] // 2), None)
-    found = np.log(values.transpose("width", "seed").values[wide])
-    return over_seeds(np.polyfit(np.log(dataset.width.values[wide]), found, 1)[0])
+    logs = np.log(values.transpose("width", "seed").values[wide])
+    return estimate(np.polyfit(np.log(dataset.width.values[wide]), logs, 1)[0])

@@ -12,7 +12,8 @@ class's logits more, by decay alone, than its own.
 from __future__ import annotations
 
 import dataclasses
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import pairwise, product
 from typing import Any
 
 import equinox as eqx
@@ -21,17 +22,17 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Int, Key, PyTree
-from matplotlib.figure import Figure
 
-from experiments.harness.claim import Claim
-from experiments.harness.progress import Progress
-from experiments.harness.statistics import over_seeds
+from experiments.harness.claim import Claim, above, claim
+from experiments.harness.dataset import dataset
+from experiments.harness.figures import panels
 from nsh import Neurashed, SaveAt, TrainingProblem, WithReplacement, ensemble
-from nsh.figures import curves, grouped_points, histograms, new_figure, panel_label, style
+from nsh.figures import curves, grouped_points, histograms
 from nsh.measure import accuracy, elasticity_contrast, elasticity_matrix, observe
 from nsh.networks import digit_cnn, digit_linear, digit_mlp, digits, subclasses
 from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import figure6, figure6_rules
+from nsh.study.progress import Progress
 from nsh.training import Snapshot
 
 SOURCE = "arXiv 2112.09741, Section 3, Figures 5 and 6"
@@ -113,11 +114,13 @@ def _neurashed(config: Config, progress: Progress) -> xr.Dataset:
     at = times.index(config.steps)
     *means, _ = _contrast(matrices.reshape(-1, *matrices.shape[2:]), labels, inputs.subclass)
     over_time = np.stack(means, axis=-1).reshape(*matrices.shape[:2], 3)
-    dims = ("neurashed_seed", "neurashed_step", "pairs")
-    found = _as_dataset("neurashed", matrices[:, at], accuracies[:, at], labels, inputs.subclass)
-    found["neurashed_over_time"] = dims, over_time, {"units": "1"}
-    found["neurashed_step"] = dims[1], result.times, {"units": "backpropagations"}
-    return found
+    made = _as_dataset("neurashed", matrices[:, at], accuracies[:, at], labels, inputs.subclass)
+    table = """
+        neurashed_over_time: neurashed_seed neurashed_step pairs [1]
+        neurashed_step: neurashed_step [backpropagations]
+    """
+    values = {"neurashed_over_time": over_time}
+    return made.merge(dataset(table, values, neurashed_step=result.times))
 
 
 def _networks(config: Config, progress: Progress) -> list[xr.Dataset]:
@@ -132,7 +135,7 @@ def _networks(config: Config, progress: Progress) -> list[xr.Dataset]:
         [np.flatnonzero(groups == group)[: config.per_subclass] for group in range(2 * CLASSES)]
     )
     run_key, step_key = jax.random.split(jax.random.key(config.seed))
-    found = []
+    made = []
     rates = config.network_learning_rates
     for (name, system), rate in zip(systems.items(), rates, strict=True):
         examples = system.prepare(data.train_x, data.train_y)
@@ -152,8 +155,8 @@ def _networks(config: Config, progress: Progress) -> list[xr.Dataset]:
                 problem, run_key, seeds=config.network_seeds, chunk=16, callback=advance
             )
         matrices, accuracies = (leaf[:, 0] for leaf in result.saved)
-        found.append(_as_dataset(name, matrices, accuracies, data.train_y[chosen], groups[chosen]))
-    return found
+        made.append(_as_dataset(name, matrices, accuracies, data.train_y[chosen], groups[chosen]))
+    return made
 
 
 def _contrast(matrices: Any, labels: Any, groups: Any) -> tuple[np.ndarray, ...]:
@@ -165,51 +168,48 @@ def _contrast(matrices: Any, labels: Any, groups: Any) -> tuple[np.ndarray, ...]
 
 def _as_dataset(name: str, matrices: Any, accuracies: Any, labels: Any, groups: Any) -> xr.Dataset:
     *means, ratio = _contrast(matrices, labels, groups)
-    seed, updated, probe = f"{name}_seed", f"{name}_updated", f"{name}_probe"
-    plain = {"units": "1"}
-    return xr.Dataset(
-        {
-            f"{name}_elasticity": ((seed, updated, probe), np.asarray(matrices), plain),
-            f"{name}_contrast": ((seed, "pairs"), np.stack(means, axis=-1), plain),
-            f"{name}_ratio": (seed, ratio, plain),
-            f"{name}_accuracy": (seed, np.asarray(accuracies), plain),
-        },
-        {
-            "pairs": list(PAIRS),
-            f"{name}_class": (probe, np.asarray(labels)),
-            f"{name}_subclass": (probe, np.asarray(groups)),
-        },
-    )
+    table = f"""
+        {name}_elasticity: {name}_seed {name}_updated {name}_probe [1]
+        {name}_contrast: {name}_seed pairs [1]
+        {name}_ratio {name}_accuracy: {name}_seed [1]
+    """
+    values = (matrices, np.stack(means, axis=-1), ratio, accuracies)
+    names = (f"{name}_{of}" for of in ("elasticity", "contrast", "ratio", "accuracy"))
+    made = dataset(table, dict(zip(names, values, strict=True)), pairs=list(PAIRS))
+    kinds = {"class": labels, "subclass": groups}
+    probe = f"{name}_probe"
+    return made.assign_coords({f"{name}_{of}": (probe, np.asarray(v)) for of, v in kinds.items()})
 
 
-def figure(dataset: xr.Dataset) -> Figure:
+CAPTIONS = (
+    "Neurashed: density of local elasticity for each kind of pair.",
+    "Neurashed: mean local elasticity through training.",
+    "Networks on the digits: elasticity within classes over that across.",
+    "MLP: density of local elasticity.",
+    "CNN: density of local elasticity.",
+    "Linear classifier: density of local elasticity.",
+)
+
+
+@panels(2, 3, CAPTIONS, height=2.1)
+def figure(dataset: xr.Dataset, ax: np.ndarray) -> None:
     """Histograms of local elasticity for each kind of pair, its course, and the ratios."""
-    with style():
-        drawn, axes = new_figure(2, 3, width="double", height=4.2)
-        ax = axes.ravel()
-        for panel, name in zip((ax[0], *ax[3:]), SYSTEMS, strict=True):
-            groups = _by_pairs(dataset, name)
-            clipped = {pairs: np.minimum(values, MOST_SHOWN) for pairs, values in groups.items()}
-            histograms(
-                panel, clipped, np.linspace(0, MOST_SHOWN, 41),
-                xlabel=f"local elasticity (last bin: ≥ {MOST_SHOWN})",
-            )  # fmt: skip
-            panel.set_title(SYSTEMS[name])
-            panel.set_ylabel("density")
-            if panel is not ax[0]:
-                panel.get_legend().remove()  # the first panel's serves for all
-        ax[0].get_legend().set_loc((0.08, 0.4))  # between the peaks
-        over_time = dataset.neurashed_over_time
-        kinds = {pairs: over_time.sel(pairs=pairs).values for pairs in PAIRS}
-        curves(ax[1], dataset.neurashed_step, kinds, ylabel="mean local elasticity")
-        ax[1].set_yscale("log")
-        ax[1].set_title("neurashed, through training")
-        ratios = {name: dataset[f"{name}_ratio"].values[:, None] for name in list(SYSTEMS)[1:]}
-        values = {"digits": np.concatenate(list(ratios.values()), axis=1)}
-        grouped_points(ax[2], list(ratios), values, ylabel="elasticity, within / across")
-        for panel, letter in zip(ax, "abcdef", strict=True):
-            panel_label(panel, letter)
-    return drawn
+    bins, xlabel = np.linspace(0, MOST_SHOWN, 41), f"local elasticity (last bin: ≥ {MOST_SHOWN})"
+    for panel, name in zip((ax[0], *ax[3:]), SYSTEMS, strict=True):
+        groups = _by_pairs(dataset, name)
+        clipped = {pairs: np.minimum(values, MOST_SHOWN) for pairs, values in groups.items()}
+        histograms(panel, clipped, bins, xlabel=xlabel)
+        panel.set(title=SYSTEMS[name], ylabel="density")
+        if panel is not ax[0]:
+            panel.get_legend().remove()  # the first panel's serves for all
+    ax[0].get_legend().set_loc((0.08, 0.4))  # between the peaks
+    kinds = {pairs: dataset.neurashed_over_time.sel(pairs=pairs).values for pairs in PAIRS}
+    curves(ax[1], dataset.neurashed_step, kinds, ylabel="mean local elasticity")
+    ax[1].set_yscale("log")
+    ax[1].set_title("neurashed, through training")
+    ratios = {name: dataset[f"{name}_ratio"].values[:, None] for name in list(SYSTEMS)[1:]}
+    values = {"digits": np.concatenate(list(ratios.values()), axis=1)}
+    grouped_points(ax[2], list(ratios), values, ylabel="elasticity, within / across")
 
 
 def _by_pairs(dataset: xr.Dataset, name: str) -> dict[str, np.ndarray]:
@@ -221,32 +221,23 @@ def _by_pairs(dataset: xr.Dataset, name: str) -> dict[str, np.ndarray]:
     return {pairs: values[:, mask].ravel() for pairs, mask in zip(PAIRS, masks, strict=True)}
 
 
-def claims(dataset: xr.Dataset) -> list[Claim]:
+def claims(dataset: xr.Dataset) -> Iterator[Claim]:
     """The order of pairs in every system, and networks against the linear classifier."""
-    found = []
-    for name in ("neurashed", "MLP", "CNN"):
-        found += _order(name, dataset[f"{name}_contrast"])
     late = dataset.neurashed_over_time.isel(neurashed_step=-1)
-    found += _order(f"neurashed at step {late.neurashed_step.item()}", late)
+    means = {name: dataset[f"{name}_contrast"] for name in ("neurashed", "MLP", "CNN")}
+    means[f"neurashed at step {late.neurashed_step.item()}"] = late
+    for (name, mean), (closer, farther) in product(means.items(), pairwise(PAIRS)):
+        change = mean.sel(pairs=closer) - mean.sel(pairs=farther)
+        yield (
+            claim(f"{name}: {closer} > {farther}", SOURCE)
+            .says("local elasticity is the larger, the more alike the inputs")
+            .test("difference of mean local elasticity", change, above(0))
+        )
+    quantity = "digits: ratio within / across classes minus the linear classifier's"
     for name in ("MLP", "CNN"):
-        change = over_seeds(dataset[f"{name}_ratio"].values - dataset["linear_ratio"].values)
-        found.append(Claim(
-            f"{name} more elastic than linear", SOURCE,
-            "deep networks are locally elastic, linear classifiers are not",
-            "digits: ratio within / across classes minus the linear classifier's above 0 by 2 SE",
-            *change, change.above(0),
-        ))  # fmt: skip
-    return found
-
-
-def _order(name: str, means: xr.DataArray) -> list[Claim]:
-    found = []
-    for closer, farther in pairwise(PAIRS):
-        change = over_seeds(means.sel(pairs=closer) - means.sel(pairs=farther))
-        found.append(Claim(
-            f"{name}: {closer} > {farther}", SOURCE,
-            "local elasticity is the larger, the more alike the inputs",
-            "difference of mean local elasticity above 0 by more than 2 SE",
-            *change, change.above(0),
-        ))  # fmt: skip
-    return found
+        change = dataset[f"{name}_ratio"].values - dataset["linear_ratio"].values
+        yield (
+            claim(f"{name} more elastic than linear", SOURCE)
+            .says("deep networks are locally elastic, linear classifiers are not")
+            .test(quantity, change, above(0))
+        )

@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 from matplotlib.animation import FuncAnimation, PillowWriter
 
-from experiments.information_bottleneck import Course, LevelInformation
+from experiments.information_bottleneck import LevelInformation, Record
 from nsh import Neurashed, SaveAt, TrainingProblem, train
 from nsh.figures import animate_graph
 from nsh.measure import Noise
@@ -35,7 +35,7 @@ def moving_picture(steps: int = 2000, frames: int = 50) -> FuncAnimation:
         examples,
         figure4_rules(graph),
         steps=steps,
-        save=SaveAt(Course(levels), every=steps // frames),
+        save=SaveAt(Record(levels), every=steps // frames),
     )
     run = train(problem, jax.random.fold_in(run_key, 0))
     bits, log_amplification = run.saved

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree, UInt32
 
-from experiments.written_batches import Written
+from experiments.batches import FirstOf, FixedBatches
 from nsh import Geometric, Neurashed, Rules, SaveAt, TrainingProblem, train
 from nsh.neurashed import NeurashedState, Pathways
 
 # those of the paper's Figure 4: features fade that fire in less than 1/12 of the steps
-GROWTH, DECAY = 1.022 ** (11 / 4), 1.022 ** (-1 / 4)
+FACTORS = GROWTH, DECAY = 1.022 ** (11 / 4), 1.022 ** (-1 / 4)
 
 
 @eqx.filter_jit
@@ -39,7 +39,7 @@ def trained(
             Pathways(words),
             rules,
             steps=len(drawn),
-            sampler=Written(drawn, size),
+            sampler=FirstOf(FixedBatches(drawn), size),
             save=SaveAt(every=every),
         )
         run = train(problem, key)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snippets import blocks, names_of
 
-from experiments.harness.claim import format_measured, read_outcomes
+from experiments.harness.outcomes import format_measured, read_outcomes
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -17,18 +17,15 @@ if str(ROOT) not in sys.path:  # the experiments are no installed package
     sys.path.append(str(ROOT))
 
 from experiments import EXPERIMENTS  # noqa: E402
-from experiments.harness.claim import (  # noqa: E402
-    Claim,
+from experiments.harness.claim import Claim  # noqa: E402
+from experiments.harness.command_line import docstring, short_name  # noqa: E402
+from experiments.harness.outcomes import (  # noqa: E402
     Outcome,
     adjusted,
     format_measured,
     read_outcomes,
 )
-from experiments.harness.command_line import docstring, short_name  # noqa: E402
-from experiments.harness.statistics import (  # noqa: E402
-    after_holm,
-    expected_by_chance,
-)
+from experiments.harness.statistics import after_holm, expected_by_chance  # noqa: E402
 
 CLAIMS = ROOT / "docs" / "claims.json"
 SUMMARY, TABLES = "<!-- summary of the claims -->", "<!-- tables of the claims -->"

@@ -9,28 +9,24 @@ series for the outputs' mutual information, cut off after two terms, has its max
 
 from __future__ import annotations
 
-import dataclasses
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
 from experiments.aspect_ratio.claims import claims
+from experiments.aspect_ratio.config import FULL, TINY, Config
 from experiments.aspect_ratio.deep import C_W, OfDepth, deep_network
-from experiments.harness.progress import Progress
+from experiments.aspect_ratio.figure import figure
+from experiments.harness.dataset import dataset
 from nsh import SaveAt, TrainingProblem, WithReplacement, ensemble
 from nsh.activations import as_activation
-from nsh.figures import colour, new_figure, panel_label, style
-from nsh.figures.style import INK, MARKERS
 from nsh.measure import accuracy, observe
 from nsh.networks import LabelledExamples, digits
 from nsh.networks.for_digits import CLASSES, PIXELS
+from nsh.study.progress import Progress
 from nsh.theory.effective.architecture import Architecture, standard_rates
 from nsh.theory.effective.critical.criticality import criticality
 from nsh.theory.effective.finite_width.aspect_ratio import optimal_aspect_ratio
@@ -43,30 +39,12 @@ __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 OUTPUTS = 3  # of which the tangent kernel is taken
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Which networks, and how many."""
-
-    families: tuple[tuple[str, int], ...] = (("relu", 16), ("relu", 32), ("tanh", 16))
-    """Activation and width of the hidden layers."""
-    layers: tuple[int, ...] = (1, 2, 4, 8, 16)
-    """Hidden layers, increasing."""
-    networks: int = 1500
-    """Networks at initialisation, of which fluctuations are taken."""
-    seeds: int = 12
-    """Networks trained."""
-    steps: int = 300
-    batch: int = 32
-    step_size: float = 3.0
-    """Learning rate times the mean tangent kernel Theta of theory, the same for all networks."""
-    seed: int = 0
-
-
-FULL = Config(
-    families=(("relu", 16), ("relu", 32), ("relu", 64), ("tanh", 16), ("tanh", 64)),
-    layers=(1, 2, 4, 8, 16, 32), networks=20_000, seeds=64, steps=2000,
-)  # fmt: skip
-TINY = Config(families=(("relu", 4), ("tanh", 4)), layers=(1, 2, 4), networks=50, seeds=3, steps=5)
+TABLE = """
+    outputs outputs_error outputs_theory outputs_exact: family layers [1]
+    kernel kernel_error kernel_theory: family layers [1]
+    error disagreement: family layers seed [1]
+"""
+NAMES = {"relu": "ReLU", "tanh": "tanh"}
 
 
 class Trained(eqx.Module):
@@ -151,7 +129,6 @@ def _theory(activation: str, width: int, config: Config, x2: float) -> Fluctuati
 
 
 _compiled = jax.jit(fluctuations)
-_NAMES = {"relu": "ReLU", "tanh": "tanh"}
 
 
 def _exact(activation: str, width: int, most: int) -> np.ndarray:
@@ -182,76 +159,21 @@ def _disagreement(decisions: np.ndarray) -> np.ndarray:
 
 def _as_dataset(config: Config, found: dict[str, list]) -> xr.Dataset:
     shape = len(config.families), len(config.layers)
-    plain, dims = {"units": "1"}, ("family", "layers")
-    variables = {}
-    for name, values in found.items():
-        array = np.asarray(values).reshape(*shape, *np.shape(values[0]))
+    values = {}
+    for name, rows in found.items():
+        array = np.asarray(rows).reshape(*shape, *np.shape(rows[0]))
         if name in ("outputs", "kernel"):
-            variables[name] = dims, array[..., 0], plain
-            variables[f"{name}_error"] = dims, array[..., 1], plain
+            values[name], values[f"{name}_error"] = array[..., 0], array[..., 1]
         else:
-            variables[name] = (*dims, "seed")[: array.ndim], array, plain
+            values[name] = array
     widths = np.asarray([width for _, width in config.families])
     growth = [criticality(activation).nu for activation, _ in config.families]
     layers = np.asarray(config.layers)
-    coordinates = {
-        "family": [f"{_NAMES[activation]}, width {width}" for activation, width in config.families],
-        "width": ("family", widths),
-        "nu": ("family", growth),
-        "layers": layers,
-        "r": (dims, layers / widths[:, None]),
-        "best_r": ("family", np.asarray(optimal_aspect_ratio(jnp.asarray(growth), CLASSES))),
-    }
-    return xr.Dataset(variables, coordinates)
-
-
-def figure(dataset: xr.Dataset) -> Figure:
-    """Fluctuations at initialisation with theory's, and test error and disagreement after it."""
-    shape = "depth over width $r$"
-    with style():
-        drawn, axes = new_figure(2, 2, width="double", height=4.6)
-        (outputs, kernel), (error, disagreement) = axes
-        for ax in axes.flat:
-            ax.set(xscale="log", yscale="log", xlabel=shape)
-        disagreement.set_xlabel("effective complexity $\\nu r$")
-        for ax, name in ((outputs, "outputs"), (kernel, "kernel")):
-            _points(ax, dataset, dataset.r, dataset[name], dataset[f"{name}_error"])
-            for i in range(dataset.sizes["family"]):
-                ax.plot(dataset.r[i], dataset[f"{name}_theory"][i], "--", color=colour(i), lw=0.9)
-            ax.plot([], [], "--", color=INK, lw=0.9, label="theory, first order")
-        for i in range(dataset.sizes["family"]):
-            outputs.plot(dataset.r[i], dataset.outputs_exact[i], color=colour(i), lw=0.9)
-        outputs.plot([], [], color=INK, lw=0.9, label="theory, exact (ReLU)")
-        outputs.set_ylabel("variance of outputs, $V/K^2$")
-        kernel.set_ylabel("variance of NTK, $(A + 2B)/\\Theta^2$")
-        for ax, x, name in (
-            (error, dataset.r, "error"),
-            (disagreement, dataset.nu * dataset.r, "disagreement"),
-        ):
-            values = dataset[name]
-            spread = values.std("seed", ddof=1) / np.sqrt(values.sizes["seed"])
-            _points(ax, dataset, x, 100 * values.mean("seed"), 100 * spread, joined=True)
-            ax.yaxis.set_major_locator(FixedLocator([2, 5, 10, 20, 50, 100]))
-            ax.yaxis.set_major_formatter(ScalarFormatter())
-            ax.yaxis.set_minor_formatter(NullFormatter())
-        for i, best in enumerate(dataset.best_r.values):
-            error.axvline(best, color=colour(i), ls=(2 * i, (1, 3)), lw=1.2)
-        (best,) = error.plot([], [], ":", color=INK, label="$r^*$ (truncated series)")
-        error.set_ylabel("test error after training (%)")
-        disagreement.set_ylabel("decisions that differ\nbetween trained networks (%)")
-        outputs.legend()
-        error.legend(handles=[best])
-        for ax, letter in zip(axes.flat, "abcd", strict=True):
-            panel_label(ax, letter)
-    return drawn
-
-
-def _points(
-    ax: Axes, dataset: xr.Dataset, x, values, errors: xr.DataArray, *, joined: bool = False
-) -> None:
-    for i, name in enumerate(dataset.family.values):
-        ax.errorbar(
-            x.transpose("family", "layers")[i], values[i], errors[i],
-            fmt=MARKERS[i] + ("-" if joined else ""), color=colour(i), capsize=2, lw=0.9,
-            label=name,
-        )  # fmt: skip
+    best = np.asarray(optimal_aspect_ratio(jnp.asarray(growth), CLASSES))
+    names = [f"{NAMES[activation]}, width {width}" for activation, width in config.families]
+    return dataset(TABLE, values, family=names, layers=layers).assign_coords(
+        width=("family", widths),
+        nu=("family", growth),
+        r=(("family", "layers"), layers / widths[:, None]),
+        best_r=("family", best),
+    )

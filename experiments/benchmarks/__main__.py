@@ -24,8 +24,10 @@ from experiments.benchmarks import (
 from experiments.benchmarks.case import Case
 from experiments.benchmarks.harness import measure
 from experiments.benchmarks.report import entry, figure, print_case, print_targets
-from experiments.harness.progress import shown_on
-from experiments.harness.results import ROOT, atomic, git_commit, save_figure, versions
+from experiments.harness.results import ROOT, git_commit
+from nsh.study.files import atomic, save_figure
+from nsh.study.fingerprint import versions
+from nsh.study.progress import shown_on
 
 
 @dataclasses.dataclass(frozen=True)

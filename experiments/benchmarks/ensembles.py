@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from experiments.batches import FixedBatches
 from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
-from experiments.harness.results import device
-from experiments.written_batches import Written
 from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement, ensemble, train
 from nsh.neurashed import Constant, figure4, figure4_rules, random_hierarchy, unpack
+from nsh.study.fingerprint import device
 from nsh.training import ClosedForm, Method, Sequential
 
 __all__ = ["cases", "device"]
@@ -153,7 +153,7 @@ def ours(
 
         def one(indices: Any) -> Any:
             problem = TrainingProblem(
-                known, examples, rules, steps=len(indices), sampler=Written(indices)
+                known, examples, rules, steps=len(indices), sampler=FixedBatches(indices)
             )
             return train(problem, jax.random.key(0), method=method).state
 

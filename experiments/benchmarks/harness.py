@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.case import Case, Contender
-from experiments.harness.progress import Progress
 from experiments.harness.results import ROOT
+from nsh.study.progress import Progress
 
 DATA = "data.npz"
 

@@ -14,9 +14,9 @@ import optax
 from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
-from experiments.harness.results import device
 from nsh import TrainingProblem
 from nsh.networks import MLP, LabelledExamples, Network
+from nsh.study.fingerprint import device
 from nsh.training import FullBatch, Sequential, hypergradient, train
 
 __all__ = ["cases", "device"]

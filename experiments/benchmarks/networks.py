@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.batches import FixedBatches
 from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
-from experiments.harness.results import device
-from experiments.written_batches import Written
 from nsh import TrainingProblem, WithReplacement, ensemble, train
 from nsh.networks import MLP, Network, digits
+from nsh.study.fingerprint import device
 
 __all__ = ["cases", "device"]
 
@@ -122,7 +122,7 @@ def _checked(data: Data, widths: tuple[int, ...], examples: Any, seed: int) -> D
     indices = jnp.asarray(data["check_indices"][:, seed], jnp.int32)
     system = Network(lambda _: module, optax.sgd)
     problem = TrainingProblem(
-        system, examples, {"learning_rate": RATE}, steps=len(indices), sampler=Written(indices)
+        system, examples, {"learning_rate": RATE}, steps=len(indices), sampler=FixedBatches(indices)
     )
     final = train(problem, jax.random.key(0))
     trained = system.module(final.state)

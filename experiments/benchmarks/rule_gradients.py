@@ -9,12 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.batches import FixedBatches
 from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ensembles import data, task
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
-from experiments.harness.results import device
-from experiments.written_batches import Written
 from nsh import (
     Affine,
     Geometric,
@@ -27,6 +26,7 @@ from nsh import (
 )
 from nsh.measure import effective_number
 from nsh.neurashed import Constant
+from nsh.study.fingerprint import device
 from nsh.training import Sequential, hypergradient
 
 __all__ = ["cases", "data", "device"]
@@ -176,7 +176,9 @@ def many(data: Data, *, mode: Any, steps: int, batch: int, **sizes: Any) -> Work
     def check() -> Data:
         indices = jnp.asarray(data["check_indices"][:, 0], jnp.int32)
         known = Neurashed(system.graph, Constant(1.0), Constant(1.0))
-        found = slope(known, examples, rates, jax.random.key(0), len(indices), Written(indices))
+        found = slope(
+            known, examples, rates, jax.random.key(0), len(indices), FixedBatches(indices)
+        )
         return {
             "growth": np.asarray(found.growth.factor[0]), "decay": np.asarray(found.decay.factor[0])
         }  # fmt: skip

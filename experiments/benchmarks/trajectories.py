@@ -11,8 +11,8 @@ from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ensembles import task
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
-from experiments.harness.results import device
 from nsh import Affine, Geometric, Rules, SaveAt, TrainingProblem, WithReplacement, train
+from nsh.study.fingerprint import device
 from nsh.training import ParallelInTime, Sequential
 
 __all__ = ["cases", "device"]

@@ -19,10 +19,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments.harness.results import device
 from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement, ensemble
 from nsh.networks import digit_cnn, digit_linear, digit_mlp, digits
 from nsh.neurashed import figure4, figure4_rules, random_hierarchy
+from nsh.study.fingerprint import device
 from nsh.training.ensemble import default_vmap_size
 
 

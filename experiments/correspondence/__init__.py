@@ -62,24 +62,25 @@ from experiments.correspondence.training import (
     train_networks,
     train_neurashed,
 )
-from experiments.harness.progress import Progress
+from experiments.harness.dataset import dataset
 from nsh.correspondence.units import mean_over_members
 from nsh.measure import Noise
 from nsh.networks import Digits, digit_cnn, digit_mlp, digits
 from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import Graph
+from nsh.study.progress import Progress
 
 __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
-DIMS = {
-    "pathways": ("edges", "graph", "step"),
-    "amplification": ("edges", "graph", "measure", "step", "level"),
-    "score": ("edges", "graph", "measure", "step", "level"),
-    "frequency": ("measure", "step", "level"),
-    "elasticity": ("edges", "graph", "step"),
-    "overlap": ("step",),
-    "nearness": ("step",),
-}
+COMPARED = """
+    pathways: seed edges graph step [1]
+    amplification score: seed edges graph measure step level [1]
+    frequency: seed measure step level [1]
+    elasticity accuracy: seed edges graph step [1]
+    effective: seed edges graph step [features]
+    overlap nearness: seed step [1]
+"""
+INFORMATION = "input label: seed step level [bit]"
 
 
 class Task(NamedTuple):
@@ -221,16 +222,11 @@ def _compared(task: Task, nodes: list[Nodes], network: Trained, fed: Fed) -> xr.
         theirs, ours = _at(network.saved, seed), _at(saved, seed)
         bits = fed.train_bits[seed][probes]
         found.append(compare(nodes[seed], theirs, ours, upper[seed], bits, pixels))
-    plain = {"units": "1"}
-    dataset = xr.Dataset({
-        name: (("seed", *dims), np.stack([one[name] for one in found]), plain)
-        for name, dims in DIMS.items()
-    })  # fmt: skip
-    for name, units in (("accuracy", "1"), ("effective", "features")):
-        dataset[name] = ("seed", *DIMS["elasticity"]), saved[name], {"units": units}
+    values = {name: np.stack([one[name] for one in found]) for name in found[0]}
+    values |= {name: saved[name] for name in ("accuracy", "effective")}
     cofiring = EDGES.index("cofiring")
     parts = [_information(task, _at(saved, np.s_[:, cofiring, g])) for g in range(len(GRAPHS))]
-    return xr.merge([dataset, xr.concat(parts, dim="graph")])
+    return xr.merge([dataset(COMPARED, values), xr.concat(parts, dim="graph")])
 
 
 def _at(saved: dict[str, Any], index: Any) -> dict[str, Any]:
@@ -243,7 +239,7 @@ def _information(task: Task, saved: dict[str, Any]) -> xr.Dataset:
     noise = Noise(config.noise_fixed, config.noise_relative)
     # one width for all, and so one compiled program
     width = max(*config.hidden, 16 * config.channels[0], *config.clusters) + 1
-    found = []
+    levels = []
     for level, features in enumerate(saved["features"]):
         flat = features.reshape(-1, *features.shape[2:])
         flat = np.pad(flat, ((0, 0), (0, 0), (0, width - flat.shape[-1])))
@@ -251,10 +247,9 @@ def _information(task: Task, saved: dict[str, Any]) -> xr.Dataset:
         bits = all_information(
             jnp.asarray(flat), jnp.asarray(unit), task.setting.test_labels, noise, config.samples
         )
-        found.append([np.asarray(part).reshape(features.shape[:2]) for part in bits])
-    values = np.moveaxis(np.asarray(found), 0, -1)
-    dims, bit = ("seed", "step", "level"), {"units": "bit"}
-    return xr.Dataset({"input": (dims, values[0], bit), "label": (dims, values[1], bit)})
+        levels.append([np.asarray(part).reshape(features.shape[:2]) for part in bits])
+    values = np.moveaxis(np.asarray(levels), 0, -1)
+    return dataset(INFORMATION, {"input": values[0], "label": values[1]})
 
 
 def _sparsity(task: Task, fed: Fed, compared: xr.Dataset) -> xr.Dataset:
@@ -266,6 +261,5 @@ def _sparsity(task: Task, fed: Fed, compared: xr.Dataset) -> xr.Dataset:
     saved, _ = _neurashed(task, fed, graphs, config.other_batches)
     others = saved["effective"][:, -1].reshape(-1, *graphs.shape)
     own = compared.effective.values[:, cofiring, :, -1]
-    values = np.concatenate([own[None], others])
-    dims = ("batch", "seed", "graph")
-    return xr.Dataset({"neurashed_effective": (dims, values, {"units": "features"})})
+    values = {"neurashed_effective": np.concatenate([own[None], others])}
+    return dataset("neurashed_effective: batch seed graph [features]", values)

@@ -5,40 +5,45 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.correspondence.graphs import GRAPHS, KINDS
-from nsh.figures import curves, grouped_points, new_figure, panel_label, reference, style
+from experiments.harness.figures import panels
+from nsh.figures import curves, grouped_points, reference
 
 SHORT = [kind.replace(" ", "\n") for kind in KINDS]
 NAMES = {"wired": "network's graph", "shuffled": "shuffled edges", "random": "random graph"}
 
 
-def figure(dataset: xr.Dataset) -> Figure:
+CAPTIONS = (
+    "Firing in graph and network, level 2 (phi coefficient), for each choice of nodes.",
+    "Rank correlation of amplification and strength.",
+    "Rank correlation of both local elasticities.",
+    "Rank correlation with the norm of outgoing weights through training.",
+    "Information of level 2 about the input through training.",
+    "Effective number of features over batch sizes.",
+)
+
+
+@panels(2, 3, CAPTIONS, height=2.3)
+def figure(dataset: xr.Dataset, ax: np.ndarray) -> None:
     """At the end for each choice of node, above; over training and batch sizes, below."""
     end = dataset.isel(step=-1).sel(edges="cofiring")
     top = end.sel(level=2, measure="strength")
-    with style():
-        drawn, axes = new_figure(2, 3, width="double", height=4.6)
-        ax = axes.ravel()
-        _by_kind(ax[0], end.pathways, None, "firing in graph and network,\nlevel 2 (phi)")
-        amplified = "amplification and strength,\nlevel 2 (rank correlation)"
-        _by_kind(ax[1], top.amplification, top.frequency, amplified)
-        elastic = "local elasticity of both\n(rank correlation)"
-        _by_kind(ax[2], end.elasticity, end.overlap, elastic)
-        _outgoing(ax[3], dataset)
-        _information(ax[4], dataset)
-        _sparsity(ax[5], dataset)
-        for panel in ax[:3]:
-            panel.tick_params(axis="x", labelsize=6)
-        for panel in ax[:2]:
-            panel.get_legend().remove()  # the third panel's serves for all
-        for panel, top in zip(ax[2:], (0.9, 1.15, 5.2, 34), strict=True):
-            panel.set_ylim(top=top)  # room for the legend
-            panel.legend(loc="upper right" if panel is ax[2] else "upper left")
-        for panel, letter in zip(ax, "abcdef", strict=True):
-            panel_label(panel, letter)
-    return drawn
+    amplified = "amplification and strength,\nlevel 2 (rank correlation)"
+    elastic = "local elasticity of both\n(rank correlation)"
+    _by_kind(ax[0], end.pathways, None, "firing in graph and network,\nlevel 2 (phi)")
+    _by_kind(ax[1], top.amplification, top.frequency, amplified)
+    _by_kind(ax[2], end.elasticity, end.overlap, elastic)
+    _outgoing(ax[3], dataset)
+    _information(ax[4], dataset)
+    _sparsity(ax[5], dataset)
+    for panel in ax[:3]:
+        panel.tick_params(axis="x", labelsize=6)
+    for panel in ax[:2]:
+        panel.get_legend().remove()  # the third panel's serves for all
+    for panel, top in zip(ax[2:], (0.9, 1.15, 5.2, 34), strict=True):
+        panel.set_ylim(top=top)  # room for the legend
+        panel.legend(loc="upper right" if panel is ax[2] else "upper left")
 
 
 def _by_kind(ax: Axes, values: xr.DataArray, without: xr.DataArray | None, ylabel: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from experiments.correspondence.graphs import FIRING, Nodes
+from experiments.rank_correlation import rank_correlation
 from nsh.correspondence.units import mean_over_members
 from nsh.correspondence.wiring import correlation
 
@@ -46,14 +46,6 @@ def compare(
     distances = np.linalg.norm(flat[:, None] - flat, axis=-1)
     found["nearness"] = rank_correlation(_pairs(-distances), theirs)
     return found
-
-
-def rank_correlation(a: Any, b: Any) -> np.ndarray:
-    """Spearman's, along the last axis; 0 where one of the two is constant."""
-    ranks = [stats.rankdata(values, axis=-1) for values in (a, b)]
-    centred = [rank - rank.mean(-1, keepdims=True) for rank in ranks]
-    sizes = np.sqrt((centred[0] ** 2).sum(-1) * (centred[1] ** 2).sum(-1))
-    return (centred[0] * centred[1]).sum(-1) / np.where(sizes > 0, sizes, 1)
 
 
 def _strengths(nodes: Nodes, network: dict[str, Any], level: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from experiments.batches import FirstOf
 from nsh import Geometric, Neurashed, Rules, SaveAt, TrainingProblem, WithReplacement
 from nsh.correspondence.contributions import level_maps, outgoing_norms
 from nsh.measure import Noise, accuracy, effective_features, elasticity_matrix, information, observe
@@ -18,7 +19,7 @@ from nsh.neurashed import Constant, Graph
 from nsh.neurashed.pathway import unpack
 from nsh.neurashed.prepared import Pathways, class_ends, pathways_of
 from nsh.system import System
-from nsh.training import ClosedForm, Run, Sampler, Sequential, Snapshot, train
+from nsh.training import ClosedForm, Run, Sequential, Snapshot, train
 
 START = 0.005
 """All amplification factors and class weights before training."""
@@ -27,27 +28,6 @@ AT_ONCE = 8
 
 Runs = tuple[Key[Array, " members"], Int[Array, " members"]]
 """Key and batch size of each run."""
-
-
-class Repeated(Sampler):
-    """Mini-batches of `distinct` samples drawn with replacement, each given most / distinct times.
-
-    Whatever `distinct` is, the mean gradient and the union of pathways are those of the distinct
-    samples, and one compiled program serves all batch sizes that divide `most`.
-    """
-
-    distinct: Int[Array, ""]
-    most: int = eqx.field(static=True)
-
-    def init(self, key: Key[Array, ""], samples: int) -> None:
-        """Nothing is carried."""
-
-    def draw(
-        self, carried: Any, first: Int[Array, ""], count: int, key: Key[Array, ""], samples: int
-    ) -> tuple[Int[Array, "count batch"], Any]:
-        """See `Sampler.draw`."""
-        drawn, _ = WithReplacement(self.most).draw(None, first, count, key, samples)
-        return drawn[:, jnp.arange(self.most, dtype=jnp.int32) % self.distinct], carried
 
 
 class Setting(eqx.Module):
@@ -75,7 +55,7 @@ class Setting(eqx.Module):
             examples,
             hyper,
             steps=self.steps,
-            sampler=Repeated(distinct, self.most),
+            sampler=FirstOf(WithReplacement(self.most), distinct),
             save=SaveAt(Record(probes, test, self.test_labels), every=self.every),
         )
         method = ClosedForm() if isinstance(system, Neurashed) else Sequential()

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import xarray as xr
 
-from experiments.data_augmentation.digits import CONDITIONS
-from experiments.data_augmentation.digits import DECAY as SLOW_DECAY
-from experiments.data_augmentation.digits import GROWTH as FAST_GROWTH
-from experiments.harness.claim import Claim
-from experiments.harness.statistics import over_seeds
-from experiments.rare_features import DECAY, GROWTH
+from experiments import rare_features
+from experiments.data_augmentation import digits
+from experiments.harness.claim import Claim, above, at_least, at_most, beyond, claim
 
 OUTLOOK = "arXiv 2112.09741, Section 4"
 LAW = "nsh; exact law of geometric rules"
 SEPARATE = "cropping makes a model learn features separately"
+SUFFICES = "with crops, each part suffices"
+# field, sign, which of the conditions crops are compared with, what is said, what is measured
+ON_DIGITS = {
+    "one half suffices, more than with scattered pixels": (
+        ("half_accuracy", 1, 2, SUFFICES),
+        "accuracy on halves, crops minus as many pixels masked at random",
+    ),
+    "one half suffices, more than with whole images": (
+        ("half_accuracy", 1, 0, SUFFICES),
+        "accuracy on halves, crops minus whole images",
+    ),
+    "crops help with whole images": (
+        ("accuracy", 1, 0, "augmentation makes a model generalise better"),
+        "accuracy on whole images, crops minus no crops",
+    ),
+    "units keep to one half": (
+        ("dependence", 1, 0, SEPARATE),
+        "how much units of the last hidden level depend on one half, crops minus whole images",
+    ),
+    "halves do not move each other": (
+        ("elasticity", -1, 0, SEPARATE),
+        "local elasticity of one half under an update at the other, crops minus whole images",
+    ),
+}
 
 
-def claims(dataset: xr.Dataset) -> list[Claim]:
+def claims(dataset: xr.Dataset) -> Iterator[Claim]:
     """The model against its law and the outlook; the digits."""
-    return [*_laws(dataset), *_model(dataset), *_digits(dataset)]
+    yield from _laws(dataset)
+    yield from _model(dataset)
+    yield from _digits(dataset)
 
 
 def firing(growth: np.ndarray, steps: int, factors: tuple[float, float]) -> np.ndarray:
@@ -37,131 +62,79 @@ def deviation(measured: np.ndarray, law: np.ndarray, axis: int, steps: int) -> n
     return (measured.mean(axis=axis) - law) / error
 
 
+def growth(dataset: xr.Dataset) -> xr.DataArray:
+    """How much the log amplification of the level-2 nodes grew through training."""
+    return dataset.nodes.isel(step=-1) - dataset.nodes.isel(step=0)
+
+
 def growth_correlation(dataset: xr.Dataset) -> np.ndarray:
     """Of head and tail over seeds, mean of the classes: [batch, crops]."""
-    growth = (dataset.nodes.isel(step=-1) - dataset.nodes.isel(step=0)).transpose(
-        "batch", "crops", "class", "view", "seed"
-    )
-    apart = (growth - growth.mean("seed")).values
+    grown = growth(dataset).transpose("batch", "crops", "class", "view", "seed")
+    apart = (grown - grown.mean("seed")).values
     both = (apart[..., 1, :] * apart[..., 2, :]).sum(-1)
     size = np.sqrt((apart[..., 1, :] ** 2).sum(-1) * (apart[..., 2, :] ** 2).sum(-1))
     return (both / np.maximum(size, 1e-12)).mean(axis=-1)
 
 
 def _laws(dataset: xr.Dataset) -> list[Claim]:
-    steps = int(dataset.step.values[-1])
-    growth = (dataset.nodes.isel(step=-1) - dataset.nodes.isel(step=0)).values
-    share = firing(growth, steps, (GROWTH, DECAY))
-    worst = float(abs(deviation(share, dataset.q.values, 2, steps)).max())
-    on_digits = int(dataset.neurashed_steps)
-    share = firing(dataset.growth.values, on_digits, (FAST_GROWTH, SLOW_DECAY))
-    within = float((abs(deviation(share, dataset.law.values, 1, on_digits)) < 3).mean())
-    found, law = growth_correlation(dataset)[0], dataset.correlation.values[0]
+    steps, on_digits = int(dataset.step.values[-1]), int(dataset.neurashed_steps)
+    share = firing(growth(dataset).values, steps, rare_features.FACTORS)
+    worst = abs(deviation(share, dataset.q.values, 2, steps)).max()
+    share = firing(dataset.growth.values, on_digits, digits.FACTORS)
+    close = (abs(deviation(share, dataset.law.values, 1, on_digits)) < 3).mean()
+    law = dataset.correlation.values[0]
     error = (1 - law**2) / np.sqrt(dataset.sizes["seed"] * dataset.sizes["class"])
-    off = float((abs(found - law) / np.maximum(error, 1e-3)).max())
+    off = (abs(growth_correlation(dataset)[0] - law) / np.maximum(error, 1e-3)).max()
+    parts = "batch size 1: correlation over seeds of head's and tail's growth"
     return [
-        Claim(
-            "growth follows the law", LAW,
-            "crops change how often nodes fire, and that is all they change",
-            "largest deviation of a node's mean firing from the law, over all batch sizes and "
-            "shares of crops: at most 4 standard errors",
-            worst, None, worst <= 4,
-        ),
-        Claim(
-            "growth follows the law, digits", LAW,
-            "so it is on the rules found in the digits",
-            "share of nodes (in all conditions) within 3 standard errors of the law: at least 97%",
-            within, None, within >= 0.97,
-        ),
-        Claim(
-            "crops end the lockstep of the parts", LAW,
-            "head and tail grow in lockstep on whole images, and less so with more crops",
-            "batch size 1: largest deviation of the correlation (over seeds) of head's and tail's "
-            "growth from the law (1 without crops): at most 4 standard errors",
-            off, None, off <= 4,
-        ),
-    ]  # fmt: skip
+        claim("growth follows the law", LAW)
+        .says("crops change how often nodes fire, and that is all they change")
+        .test("mean firing of a node minus the law's, in SE, largest", worst, at_most(4)),
+        claim("growth follows the law, digits", LAW)
+        .says("so it is on the rules found in the digits")
+        .test("share of nodes (all conditions) within 3 SE of the law", close, at_least(0.97)),
+        claim("crops end the lockstep of the parts", LAW)
+        .says("head and tail grow in lockstep on whole images, and less so with more crops")
+        .test(f"{parts} minus the law's (1 without crops), in SE, largest", off, at_most(4)),
+    ]
 
 
 def _model(dataset: xr.Dataset) -> list[Claim]:
-    end = dataset.isel(step=-1, batch=0)
-    none, half = end.isel(crops=0), end.isel(crops=dataset.sizes["crops"] // 2)
-    share = half.crops.item()
+    end, grown = dataset.isel(step=-1, batch=0), growth(dataset).isel(batch=0)
+    middle = dataset.sizes["crops"] // 2
+    none, half = end.isel(crops=0), end.isel(crops=middle)
     parts = (half.nodes.isel(view=1) + half.nodes.isel(view=2)) / 2
-    lead = over_seeds((parts - half.nodes.isel(view=0)).mean("class"))
-    change = half.carried - none.carried
-    carried = over_seeds(change.mean("class"))
-    growth = (dataset.nodes.isel(step=-1, batch=0) - dataset.nodes.isel(step=0, batch=0)).isel(
-        view=slice(1, None)
-    )
-    gain = over_seeds((growth.sel(crops=share) - growth.isel(crops=0)).mean(("class", "view")))
-    before, after = none.accuracy.isel(view=slice(1, None)), half.accuracy.isel(view=slice(1, None))
-    alone = over_seeds((after - before).mean("view"))
-    words = f"batch size 1, {share:.0%} crops"
+    lead = (parts - half.nodes.isel(view=0)).mean("class")
+    carried = (half.carried - none.carried).mean("class")
+    more = (grown.isel(crops=middle) - grown.isel(crops=0)).isel(view=slice(1, None))
+    gain = more.mean(("class", "view"))
+    alone = (half.accuracy - none.accuracy).isel(view=slice(1, None)).mean("view")
+    crops = f"batch size 1, {half.crops.item():.0%} crops"
+    than_none = f"{crops}, minus no crops"
+    logit = "share of a whole image's logit which its parts alone add up to"
     return [
-        Claim(
-            "parts overtake their conjunction", OUTLOOK, SEPARATE,
-            f"{words}: log amplification of the parts' nodes minus that of the node for both, "
-            "above 0 by 2 SE",
-            *lead, lead.above(0),
-        ),
-        Claim(
-            "parts carry the logit", OUTLOOK, SEPARATE,
-            f"{words}, minus no crops: share of a whole image's logit which its parts alone "
-            "add up to; above 0 by 2 SE",
-            *carried, carried.above(0),
-        ),
-        Claim(
-            "crops make the parts grow", OUTLOOK, SEPARATE,
-            f"{words}, minus no crops: growth of the parts' nodes above 0 by 2 SE",
-            *gain, gain.above(0),
-        ),
-        Claim(
-            "one part suffices with crops", OUTLOOK,
-            "with crops, head and tail each suffice for cat",
-            f"{words}, minus no crops: accuracy on noisy inputs of one part, above 0 by 2 SE",
-            *alone, alone.above(0),
-        ),
-    ]  # fmt: skip
+        claim("parts overtake their conjunction", OUTLOOK)
+        .says(SEPARATE)
+        .test(f"{crops}: log amplification, parts' nodes minus node for both", lead, above(0)),
+        claim("parts carry the logit", OUTLOOK)
+        .says(SEPARATE)
+        .test(f"{than_none}: {logit}", carried, above(0)),
+        claim("crops make the parts grow", OUTLOOK)
+        .says(SEPARATE)
+        .test(f"{than_none}: growth of the parts' nodes", gain, above(0)),
+        claim("one part suffices with crops", OUTLOOK)
+        .says("with crops, head and tail each suffice for cat")
+        .test(f"{than_none}: accuracy on noisy inputs of one part", alone, above(0)),
+    ]
 
 
-def _digits(dataset: xr.Dataset) -> list[Claim]:
-    whole, crops, scattered = (dataset.sel(condition=name) for name in CONDITIONS)
-    found = []
-    tests = {
-        "one half suffices, more than with scattered pixels": (
-            "half_accuracy", 1, scattered, "with crops, each part suffices",
-            "accuracy on halves, crops minus as many pixels masked at random",
-        ),
-        "one half suffices, more than with whole images": (
-            "half_accuracy", 1, whole, "with crops, each part suffices",
-            "accuracy on halves, crops minus whole images",
-        ),
-        "crops help with whole images": (
-            "accuracy", 1, whole, "augmentation makes a model generalise better",
-            "accuracy on whole images, crops minus no crops",
-        ),
-        "units keep to one half": (
-            "dependence", 1, whole, SEPARATE,
-            "how much a unit of the last hidden level depends on one half alone, crops minus whole "
-            "images",
-        ),
-        "halves do not move each other": (
-            "elasticity", -1, whole, SEPARATE,
-            "local elasticity of one half under an update at the other, crops minus whole images",
-        ),
-    }  # fmt: skip
+def _digits(dataset: xr.Dataset) -> Iterator[Claim]:
     for system in dataset.system.values:
-        for name, (field, sign, other, statement, measure) in tests.items():
-            values = (crops - other)[f"digits_{field}"]
+        for name, ((field, sign, other, statement), quantity) in ON_DIGITS.items():
+            values = dataset[f"digits_{field}"]
             kind = values.dims[0]
-            if system not in values[kind]:
-                continue
-            shown = over_seeds(values.sel({kind: system}))
-            words = "above" if sign > 0 else "below"
-            found.append(Claim(
-                f"{name}, {system}", OUTLOOK, statement,
-                f"digits: {measure}: {words} 0 by 2 SE",
-                *shown, shown.beyond(0, sign),
-            ))  # fmt: skip
-    return found
+            if system in values[kind]:
+                of_system = values.sel({kind: system})
+                change = of_system.isel(condition=1) - of_system.isel(condition=other)
+                asked = claim(f"{name}, {system}", OUTLOOK).says(statement)
+                yield asked.test(f"digits: {quantity}", change, beyond(0, sign))

@@ -8,9 +8,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from experiments.written_batches import Written, draws
+from experiments.batches import FixedBatches, draws
+from experiments.data_augmentation.config import Config
+from experiments.harness.dataset import dataset
 from nsh import Geometric, Neurashed, Rules, System, TrainingProblem, train
 from nsh.correspondence.from_data import from_data
 from nsh.measure import elasticity, observe
@@ -21,7 +24,8 @@ SIDE = 8
 HALVES = ("left", "right", "top", "bottom")
 CONDITIONS = ("whole images", "crops", "scattered pixels")
 # of neurashed, with mini-batches of one: those of `experiments.effective_sample_size.digits`
-GROWTH, DECAY, START = 1.003, 0.9997, 0.01
+FACTORS = GROWTH, DECAY = 1.003, 0.9997
+START = 0.01
 # as in `experiments.local_elasticity`
 LEARNING_RATES = {"MLP": 0.1, "CNN": 0.3}
 # images whose halves are updated and probed
@@ -55,7 +59,7 @@ def chosen(samples: int) -> np.ndarray:
     )
 
 
-class Measured(eqx.Module):
+class Results(eqx.Module):
     """One trained system: what `CONDITIONS` are compared by."""
 
     accuracy: Float[Array, "*n"]
@@ -70,17 +74,17 @@ class Measured(eqx.Module):
 
 def measure(
     system: System, state: PyTree, hyper: PyTree, test: PyTree, labels: Any, key: Any
-) -> Measured:
+) -> Results:
     """`test`: whole images, their four halves, one after the other, [5 n, ...]."""
-    seen = observe(system, state, test)
+    observed = observe(system, state, test)
     views = 1 + len(HALVES)
-    right = jnp.argmax(seen.logits, axis=1).astype(labels.dtype) == jnp.tile(labels, views)
-    accuracy = jnp.mean(right.reshape(views, -1), axis=1, dtype=seen.logits.dtype)
-    level = seen.features[-1].reshape(views, -1, seen.features[-1].shape[-1])
+    right = jnp.argmax(observed.logits, axis=1).astype(labels.dtype) == jnp.tile(labels, views)
+    accuracy = jnp.mean(right.reshape(views, -1), axis=1, dtype=observed.logits.dtype)
+    level = observed.features[-1].reshape(views, -1, observed.features[-1].shape[-1])
     moved = None
     if isinstance(system, Network):
         moved = between_halves(system, state, hyper, test, key)
-    return Measured(accuracy[0], jnp.mean(accuracy[1:]), half_dependence(level), moved)
+    return Results(accuracy[0], jnp.mean(accuracy[1:]), half_dependence(level), moved)
 
 
 def between_halves(
@@ -111,58 +115,64 @@ def half_dependence(level: Float[Array, "views n units"]) -> Float[Array, ""]:
     return jnp.sum(apart) / jnp.sum(lost)
 
 
-def run_digits(
-    *,
-    seed: int,
-    networks: tuple[str, ...],
-    seeds: int,
-    steps: int,
-    batch: int,
-    hidden: tuple[int, ...],
-    channels: tuple[int, ...],
-    neurashed_steps: int,
-    test: int,
-) -> tuple[dict[str, Measured], dict[str, np.ndarray]]:
-    """`Measured` [condition, seed] of each system; of neurashed's nodes growth, law and level.
+TABLE = """
+    digits_accuracy digits_half_accuracy digits_dependence: system condition digits_seed [1]
+    digits_elasticity: network condition digits_seed [1]
+    growth: condition digits_seed node [nats]
+    law: condition node [1]
+    level: node [1]
+    neurashed_steps: [backpropagations]
+"""
 
-    `growth` [condition, seed, node]: of log lambda; `law` [condition, node]: the exact chance of a
-    node to fire in a step.
+
+def run_digits(config: Config) -> xr.Dataset:
+    """`Results` of each system; of neurashed's nodes growth of log lambda, law and level.
+
+    `law`: the exact chance of a node to fire in a step.
     """
-    data, keys = digits(), jax.random.split(jax.random.key(seed), seeds)
+    data, seeds, test = digits(), config.digits_seeds, config.digits_test
+    keys = jax.random.split(jax.random.key(config.seed), seeds)
     train_x, test_x = all_views(data.train_x), all_views(data.test_x)[: 1 + len(HALVES), :test]
     x = np.concatenate([part.reshape(-1, SIDE, SIDE) for part in (train_x, test_x)])
-    y = np.concatenate(
-        [np.tile(data.train_y, len(train_x)), np.tile(data.test_y[:test], len(test_x))]
-    )
+    labels = data.test_y[:test]
+    y = np.concatenate([np.tile(data.train_y, len(train_x)), np.tile(labels, len(test_x))])
     split = len(train_x) * len(data.train_y)
-    index, labels = chosen(len(data.train_y)), data.test_y[:test]
+    index = chosen(len(data.train_y))
 
     def trained(system: System, examples: PyTree, hyper: PyTree, steps: int, batch: int) -> Any:
         own = jax.tree.map(lambda leaf: np.asarray(leaf)[:split], examples)
         tested = jax.tree.map(lambda leaf: np.asarray(leaf)[split:], examples)
-        drawn = draws(seed, seeds, steps, batch, index.shape[-1])
+        drawn = draws(config.seed, seeds, steps, batch, index.shape[-1])
         return _trained(system, own, tested, labels, index, hyper, drawn, keys)
 
-    systems = {"MLP": digit_mlp(hidden, "relu"), "CNN": digit_cnn(channels)}
-    measured = {}
-    for name in networks:
+    networks = {
+        "MLP": digit_mlp(config.digits_hidden, "relu"),
+        "CNN": digit_cnn(config.digits_channels),
+    }
+    results = {}
+    for name in config.networks:
         rate = {"learning_rate": jnp.asarray(LEARNING_RATES[name])}
-        examples = systems[name].prepare(x, y)
-        measured[name], _ = trained(systems[name], examples, rate, steps, batch)
-    found = from_data(data.train_x, data.train_y)
-    start = Constant(START)
-    neurashed = Neurashed(found.graph, start, start, edge_firing="sample")
-    pathways = neurashed.prepare(found.encode(x), y)
-    rules = Rules(Geometric(GROWTH), Geometric(DECAY))
-    measured["neurashed"], states = trained(neurashed, pathways, rules, neurashed_steps, 1)
-    fires = np.asarray(unpack(pathways.words, found.graph.nodes))
-    nodes = {
+        examples, steps = networks[name].prepare(x, y), config.digits_steps
+        results[name], _ = trained(networks[name], examples, rate, steps, config.digits_batch)
+    from_digits = from_data(data.train_x, data.train_y)
+    start, rules = Constant(START), Rules(Geometric(GROWTH), Geometric(DECAY))
+    neurashed = Neurashed(from_digits.graph, start, start, edge_firing="sample")
+    pathways, steps = neurashed.prepare(from_digits.encode(x), y), config.neurashed_steps
+    results["neurashed"], states = trained(neurashed, pathways, rules, steps, 1)
+    fires = np.asarray(unpack(pathways.words, from_digits.graph.nodes))
+    values = {
+        f"digits_{name}": np.stack([getattr(result, name) for result in results.values()])
+        for name in ("accuracy", "half_accuracy", "dependence")
+    } | {
+        "digits_elasticity": np.stack([results[name].elasticity for name in config.networks]),
         "growth": np.asarray(states.log_amplification) - np.log(START),
         # of mini-batches of one: the share of samples that fire it
         "law": np.stack([fires[row].mean(axis=0) for row in index]),
-        "level": found.graph.node_levels() + 1,
+        "level": from_digits.graph.node_levels() + 1,
+        "neurashed_steps": steps,
     }
-    return measured, nodes
+    names = {"system": list(results), "network": list(config.networks)}
+    return dataset(TABLE, values, **names, condition=list(CONDITIONS))
 
 
 @eqx.filter_jit
@@ -175,17 +185,17 @@ def _trained(
     hyper: PyTree,
     drawn: Int[Array, "seeds steps batch"],
     keys: Key[Array, " seeds"],
-) -> tuple[Measured, PyTree]:
+) -> tuple[Results, PyTree]:
     """Each seed on the same draws in all conditions; states kept for neurashed alone."""
 
-    def one(member: tuple[Array, Array]) -> tuple[Measured, PyTree]:
+    def one(member: tuple[Array, Array]) -> tuple[Results, PyTree]:
         views, seed = member
         problem = TrainingProblem(
             system,
             jax.tree.map(lambda leaf: leaf[views], examples),
             hyper,
             steps=drawn.shape[1],
-            sampler=Written(drawn[seed]),
+            sampler=FixedBatches(drawn[seed]),
         )
         run = train(problem, keys[seed])
         kept = run.state if isinstance(run.state, NeurashedState) else None
@@ -193,5 +203,5 @@ def _trained(
 
     conditions, seeds = index.shape[0], len(drawn)
     members = jnp.repeat(index, seeds, axis=0), jnp.tile(jnp.arange(seeds), conditions)
-    found = jax.lax.map(one, members, batch_size=8)
-    return jax.tree.map(lambda leaf: leaf.reshape(conditions, seeds, *leaf.shape[1:]), found)
+    results = jax.lax.map(one, members, batch_size=8)
+    return jax.tree.map(lambda leaf: leaf.reshape(conditions, seeds, *leaf.shape[1:]), results)

@@ -11,10 +11,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jaxtyping import Array, Float, Int
 
+from experiments.batches import draws
+from experiments.data_augmentation.config import Config
+from experiments.harness.dataset import dataset
 from experiments.rare_features import trained
-from experiments.written_batches import draws
 from nsh import Neurashed
 from nsh.neurashed import Graph, NeurashedState, Node, Pathways, exact, unpack
 
@@ -80,28 +83,28 @@ class Parts(eqx.Module):
         }
 
 
-def run_model(
-    *,
-    seed: int,
-    each: int,
-    crops: tuple[float, ...],
-    batches: tuple[int, ...],
-    steps: int,
-    every: int,
-    seeds: int,
-    test: int,
-    noise: float,
-) -> dict[str, np.ndarray]:
-    """What `Parts` records, [batch, crops, seed, time, ...], and exact laws [batch, crops, ...].
+TABLE = """
+    nodes: batch crops seed step class view [nats]
+    carried: batch crops seed step class [1]
+    accuracy: batch crops seed step view [1]
+    q: batch crops class view [1]
+    correlation: batch crops [1]
+    batch: batch [samples]
+    crops: crops [1]
+"""
 
-    `q`: chance of the level-2 nodes to fire in a step, [class, view]; `correlation`: of the growth
-    of a class's head and tail.
+
+def run_model(config: Config) -> xr.Dataset:
+    """What `Parts` records, and exact laws.
+
+    `q`: chance of the level-2 nodes to fire in a step; `correlation`: of the growth of a class's
+    head and tail.
     """
-    system = Neurashed(cats(), edge_firing="sample")
-    sets = [augmented(each, share) for share in crops]
-    labels = np.tile(np.repeat(np.arange(CLASSES), test), 3)
-    shown = views(labels, np.repeat(np.arange(3), CLASSES * test))
-    flips = np.random.default_rng(0).random(shown.shape) < noise
+    system, sizes = Neurashed(cats(), edge_firing="sample"), config.batch_sizes
+    sets = [augmented(config.each, share) for share in config.crops]
+    labels = np.tile(np.repeat(np.arange(CLASSES), config.test), 3)
+    shown = views(labels, np.repeat(np.arange(3), CLASSES * config.test))
+    flips = np.random.default_rng(0).random(shown.shape) < config.noise
     owners = np.repeat(np.arange(CLASSES), 3)
     x = np.concatenate([views(owners, np.tile(np.arange(3), CLASSES)), shown ^ flips])
     words = system.prepare(
@@ -109,11 +112,19 @@ def run_model(
         np.concatenate([owners, labels, *(y for _, y in sets)]),
     ).words
     what = Parts(Pathways(words[: len(x)]), jnp.asarray(labels))
-    points = words[len(x) :].reshape(len(sets), CLASSES * each, -1)
-    drawn = draws(seed, seeds, steps, max(batches), CLASSES * each)
-    found = trained(system, points, what, jnp.asarray(batches, jnp.int32), drawn, every)
+    count = CLASSES * config.each
+    points = words[len(x) :].reshape(len(sets), count, -1)
+    drawn = draws(config.seed, config.seeds, config.steps, max(sizes), count)
+    recorded = trained(system, points, what, jnp.asarray(sizes, jnp.int32), drawn, config.every)
     fires = np.asarray(unpack(points, system.graph.nodes))[..., system.graph.node_slice(2)]
-    return {**{name: np.asarray(values) for name, values in found.items()}, **_law(fires, batches)}
+    return dataset(
+        TABLE,
+        recorded | _law(fires, sizes),
+        batch=list(sizes),
+        crops=list(config.crops),
+        step=list(range(0, config.steps + 1, config.every)),
+        view=list(VIEWS),
+    )
 
 
 def _law(fires: np.ndarray, batches: tuple[int, ...]) -> dict[str, np.ndarray]:

@@ -28,7 +28,6 @@ rates against logistic regression (0.035, 0.024, 0.026, with a standard error of
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -37,7 +36,8 @@ import numpy as np
 import xarray as xr
 
 from experiments.digit_rules.baselines import right_answers
-from experiments.digit_rules.claims import WAYS, claims
+from experiments.digit_rules.claims import VARIANTS, claims
+from experiments.digit_rules.config import FULL, TINY, Config
 from experiments.digit_rules.figure import figure
 from experiments.digit_rules.search import (
     KINDS,
@@ -50,40 +50,23 @@ from experiments.digit_rules.search import (
     slopes,
 )
 from experiments.digit_rules.task import LEVEL_RATES, Task, make_task, split
-from experiments.harness.progress import Progress
+from experiments.harness.dataset import dataset
+from nsh.study.progress import Progress
 
 __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Sizes of the experiment."""
-
-    seeds: int = 32
-    """Each with mini-batches of its own, tuned by itself, and with random points of its own."""
-    steps: int = 1024
-    batch: int = 1
-    iterations: int = 31
-    """Of descent; with the start, 32 gradients."""
-    gradient_cost: int = 4
-    """Evaluations of the loss that a gradient is counted as; more than its operations (a claim)."""
-    learning_rate: float = 0.2
-    """Of Adam, in about the logarithm of a rate's exponent."""
-    conjunctions: int = 160
-    """Nodes of level 2, at most."""
-    slope_seeds: int = 2
-    slope_directions: int = 8
-    """Random directions in which the hypergradient is compared with finite differences."""
-    seed: int = 0
-
-    @property
-    def evaluations(self) -> int:
-        """How many each search has."""
-        return (self.iterations + 1) * self.gradient_cost
-
-
-FULL = Config(seeds=128, iterations=63)
-TINY = Config(seeds=2, iterations=1, conjunctions=8, slope_seeds=1, slope_directions=1)
+TABLE = """
+    course: way seed cost [nats]
+    cost: cost [evaluations]
+    test_loss: seed rates [nats]
+    test_accuracy other_accuracy: seed rates [1]
+    test_right: rates digit [1]
+    baseline_right: baseline digit [1]
+    slope difference: slope_seed direction [nats]
+    gradient_cost: [evaluations]
+    exponent: seed rule level [1]
+"""
 SEARCHES = {
     "random, level": ("random", LEVEL_RATES),
     "random, node": ("random", None),
@@ -93,7 +76,7 @@ SEARCHES = {
 """By name: kind, and how many numbers are searched for (None: two for each node and edge)."""
 
 
-class Found(NamedTuple):
+class Search(NamedTuple):
     """Log exponents [seeds, points, numbers] that a method tried, losses, and a point's cost."""
 
     exponents: np.ndarray
@@ -122,72 +105,36 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
                 task, training, kind, config.iterations, config.learning_rate, advance
             )
     found = {
-        f"hypergradient, {kind}": Found(tried.exponents, tried.losses, config.gradient_cost)
+        f"hypergradient, {kind}": Search(tried.exponents, tried.losses, config.gradient_cost)
         for kind, tried in descents.items()
     }
     with progress("digits, searches", len(SEARCHES)) as advance:
         for name, points in _points(task, config):
-            found[name] = Found(points, judge(task, task.validation, training, points).loss, 1)
+            found[name] = Search(points, judge(task, task.validation, training, points).loss, 1)
             advance(1)
-    chosen = np.stack([np.zeros((config.seeds, task.numbers)), *_each(found, Found.best)], axis=1)
+    chosen = np.stack([np.zeros((config.seeds, task.numbers)), *_each(found, Search.best)], axis=1)
     few = training._replace(seeds=config.slope_seeds)
-    return xr.merge([
-        _courses(config, found),
-        _held_out(task, training, chosen),
-        _others(right_answers(parts)),
-        _gradients(*slopes(task, few, config.slope_directions), gradient_cost(task, few)),
-        _rates(task.per_level_of(chosen[:, 1])),
-    ]).assign_attrs(graph=str(parts.found.quality))  # fmt: skip
-
-
-def _courses(config: Config, found: dict[str, Found]) -> xr.Dataset:
-    costs = config.gradient_cost * np.arange(1, config.iterations + 2)
-    course = ("way", "seed", "cost"), _each(found, lambda of: of.course(costs)), {"units": "nats"}
-    return xr.Dataset(
-        {"course": course},
-        {
-            "way": list(WAYS),
-            "cost": ("cost", costs, {"units": "evaluations"}),
-            "gradient_counted_as": config.gradient_cost,
-        },
-    )
-
-
-def _held_out(task: Task, training: Training, chosen: np.ndarray) -> xr.Dataset:
     own = judge(task, task.test, training, chosen)
     other = judge(task, task.test, training, chosen, shift=1)
-    dims, plain = ("seed", "rates"), {"units": "1"}
-    return xr.Dataset(
-        {
-            "test_loss": (dims, own.loss, {"units": "nats"}),
-            "test_accuracy": (dims, own.accuracy, plain),
-            "test_right": (("rates", "digit"), own.right.mean(axis=0), plain),
-            "other_accuracy": (dims, other.accuracy, plain),
-        },
-        {"rates": ["untuned", *WAYS]},
-    )
-
-
-def _others(right: dict[str, np.ndarray]) -> xr.Dataset:
-    values = ("baseline", "digit"), np.stack([*right.values()]), {"units": "1"}
-    return xr.Dataset({"baseline_right": values}, {"baseline": list(right)})
-
-
-def _gradients(slope: np.ndarray, difference: np.ndarray, ratio: float) -> xr.Dataset:
-    dims, nats = ("slope_seed", "direction"), {"units": "nats"}
-    return xr.Dataset(
-        {
-            "slope": (dims, slope, nats),
-            "difference": (dims, difference, nats),
-            "gradient_cost": ((), ratio, {"units": "evaluations"}),
-        }
-    )
-
-
-def _rates(exponents: np.ndarray) -> xr.Dataset:
-    tuned = np.exp(exponents).reshape(len(exponents), 2, -1)
-    values = ("seed", "rule", "level"), tuned, {"units": "1"}
-    return xr.Dataset({"exponent": values}, {"rule": ["g+", "g-"]})
+    right, (slope, difference) = right_answers(parts), slopes(task, few, config.slope_directions)
+    costs = config.gradient_cost * np.arange(1, config.iterations + 2)
+    tuned = np.exp(task.per_level_of(chosen[:, 1])).reshape(config.seeds, 2, -1)
+    values = {
+        "course": _each(found, lambda of: of.course(costs)),
+        "test_loss": own.loss,
+        "test_accuracy": own.accuracy,
+        "test_right": own.right.mean(axis=0),
+        "other_accuracy": other.accuracy,
+        "baseline_right": np.stack([*right.values()]),
+        "slope": slope,
+        "difference": difference,
+        "gradient_cost": gradient_cost(task, few),
+        "exponent": tuned,
+    }
+    names = {"way": list(VARIANTS), "rates": ["untuned", *VARIANTS], "baseline": list(right)}
+    made = dataset(TABLE, values, **names, rule=["g+", "g-"], cost=costs)
+    made = made.assign_coords(gradient_counted_as=config.gradient_cost)
+    return made.assign_attrs(graph=str(parts.found.quality))
 
 
 def _points(task: Task, config: Config) -> Iterator[tuple[str, np.ndarray]]:
@@ -204,5 +151,5 @@ def _points(task: Task, config: Config) -> Iterator[tuple[str, np.ndarray]]:
         yield name, points.astype(np.float32)
 
 
-def _each(found: dict[str, Found], what: Callable[[Found], np.ndarray]) -> np.ndarray:
-    return np.stack([what(found[name]) for name in WAYS])
+def _each(found: dict[str, Search], what: Callable[[Search], np.ndarray]) -> np.ndarray:
+    return np.stack([what(found[name]) for name in VARIANTS])

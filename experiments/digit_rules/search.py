@@ -16,8 +16,8 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from experiments.digit_rules.task import LEVEL_RATES, Loss, Task, exponents_of, per_level
-from experiments.harness.progress import Advance
 from nsh import Rules, TrainingProblem, WithReplacement, train
+from nsh.study.progress import Advance
 from nsh.training import ClosedForm, Run, hypergradient, tune
 
 RANGE = float(np.log(10))

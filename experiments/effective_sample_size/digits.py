@@ -10,9 +10,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from experiments.written_batches import Written, draws
+from experiments.batches import FixedBatches, draws
+from experiments.effective_sample_size.config import Config
+from experiments.harness.dataset import dataset
 from nsh import Geometric, Neurashed, Rules, System, TrainingProblem, train
 from nsh.correspondence.from_data import from_data
 from nsh.measure import observe
@@ -25,53 +28,53 @@ from nsh.neurashed import Constant, unpack
 GROWTH, DECAY = 1.003, 0.9997
 
 
-def run_digits(
-    *,
-    seed: int,
-    kept: int,
-    seeds: int,
-    steps: int,
-    batch: int,
-    hidden: tuple[int, ...],
-    learning_rate: float,
-    neurashed_steps: int,
-) -> dict[str, np.ndarray]:
-    """Recall [seed, not thinned or thinned, class] of both systems, and what may predict it."""
-    data, keys = digits(), jax.random.split(jax.random.key(seed), seeds)
-    index = thinned(data.train_y, kept, seeds)
-    found = from_data(data.train_x, data.train_y)
-    rules = Rules(Geometric(GROWTH), Geometric(DECAY))
+TABLE = """
+    network neurashed: digits_seed thinned class [1]
+    pixels rules units isolation: class [1]
+"""
+
+
+def run_digits(config: Config) -> xr.Dataset:
+    """Recall of both systems with and without thinning, and what may predict its fall."""
+    data, seeds = digits(), config.digits_seeds
+    keys = jax.random.split(jax.random.key(config.seed), seeds)
+    index = thinned(data.train_y, config.digits_kept, seeds)
+    from_digits = from_data(data.train_x, data.train_y)
+    graph = from_digits.graph
     start = Constant(0.01)
-    neurashed = Neurashed(found.graph, start, start, edge_firing="sample")
-    network = digit_mlp(hidden, "relu")
+    neurashed = Neurashed(graph, start, start, edge_firing="sample")
+    network = digit_mlp(config.digits_hidden, "relu")
     order = [np.flatnonzero(data.test_y == c) for c in range(CLASSES)]
     tested = np.stack([places[: min(map(len, order))] for places in order])
     x = np.concatenate([data.train_x, data.test_x[tested.ravel()]])
     y = np.concatenate([data.train_y, data.test_y[tested.ravel()]])
-    pathways = neurashed.prepare(found.encode(x), y)
+    pathways = neurashed.prepare(from_digits.encode(x), y)
     count, shape = len(data.train_y), tested.shape
-    fires = np.asarray(unpack(pathways.words, found.graph.nodes))[:count]
+    fires = np.asarray(unpack(pathways.words, graph.nodes))[:count]
     pixels = data.train_x.reshape(count, -1)
 
     def recalls(system: System, examples: PyTree, hyper: PyTree, steps: int, batch: int) -> Recalls:
         whole = jax.tree.map(np.asarray, examples)
         train = jax.tree.map(lambda leaf: leaf[:count], whole)
         test = jax.tree.map(lambda leaf: leaf[count:].reshape(*shape, *leaf.shape[1:]), whole)
-        drawn = draws(seed, seeds, steps, batch, index.shape[-1])
+        drawn = draws(config.seed, seeds, steps, batch, index.shape[-1])
         return _recalls(system, train, test, index, hyper, drawn, keys)
 
-    rate = {"learning_rate": jnp.asarray(learning_rate)}
-    networks = recalls(network, network.prepare(x, y), rate, steps, batch)
-    models = recalls(neurashed, pathways, rules, neurashed_steps, 1)
-    levels = [fires[:, found.graph.node_slice(level)] for level in (1, 2, 3)]
-    return {
-        "network": np.asarray(networks.recall),
-        "neurashed": np.asarray(models.recall),
+    rate = {"learning_rate": jnp.asarray(config.digits_learning_rate)}
+    examples, steps, batch = network.prepare(x, y), config.digits_steps, config.digits_batch
+    networks = recalls(network, examples, rate, steps, batch)
+    rules = Rules(Geometric(GROWTH), Geometric(DECAY))
+    models = recalls(neurashed, pathways, rules, config.neurashed_steps, 1)
+    levels = [fires[:, graph.node_slice(level)] for level in (1, 2, 3)]
+    values = {
+        "network": networks.recall,
+        "neurashed": models.recall,
         "pixels": sharing(by_class(pixels >= 0.5, data.train_y)),
         "rules": np.mean([sharing(by_class(level, data.train_y)) for level in levels], axis=0),
         "units": np.mean([sharing(shares) for shares in np.asarray(networks.fires)[:, 0]], axis=0),
         "isolation": isolation(pixels, data.train_y),
     }
+    return dataset(TABLE, values, **{"class": list(range(CLASSES))}, thinned=[False, True])
 
 
 def thinned(y: np.ndarray, kept: int, seeds: int) -> np.ndarray:
@@ -144,7 +147,7 @@ def _recalls(
             jax.tree.map(lambda leaf: leaf[chosen], examples),
             hyper,
             steps=drawn.shape[1],
-            sampler=Written(drawn[seed]),
+            sampler=FixedBatches(drawn[seed]),
         )
         return train(problem, keys[seed]).state
 

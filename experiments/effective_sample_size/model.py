@@ -13,10 +13,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jaxtyping import Array, Float, Int, UInt32
 
+from experiments.batches import draws
+from experiments.effective_sample_size.config import Config
+from experiments.harness.dataset import dataset
 from experiments.rare_features import trained
-from experiments.written_batches import draws
 from nsh import Neurashed
 from nsh.neurashed import Graph, NeurashedState, Node, Pathways, exact
 
@@ -87,41 +90,47 @@ class RareClass(eqx.Module):
         }
 
 
-def run_model(
-    *,
-    seed: int,
-    count: int,
-    own: tuple[int, ...],
-    sharing: tuple[float, ...],
-    batches: tuple[int, ...],
-    steps: int,
-    every: int,
-    seeds: int,
-    test: int,
-    noise: float,
-) -> dict[str, np.ndarray]:
-    """What `RareClass` records, [batch, own, sharing, seed, time], and the law `q` [batch, ...].
+TABLE = """
+    path logit: batch own sharing seed step [nats]
+    recall: batch own sharing seed step [1]
+    count: [samples]
+    law: batch own sharing [1]
+    effective: batch own sharing [samples]
+    batch: batch [samples]
+    own: own [samples]
+    sharing: sharing [1]
+"""
 
-    `q`: exact mean chance of a path's factors to fire in a step.
-    """
+
+def run_model(config: Config) -> xr.Dataset:
+    """What `RareClass` records, and the law: exact mean chance of a path's factors to fire."""
+    count, shape = config.count, (len(config.batch_sizes), len(config.own), len(config.sharing))
     system = Neurashed(zebra(), edge_firing="sample")
-    sets = [samples(count, n, s) for n in own for s in sharing]
+    sets = [samples(count, n, s) for n in config.own for s in config.sharing]
     prototype = np.arange(CLASSES * PARTS) < PARTS
-    flips = np.random.default_rng(0).random((test, CLASSES * PARTS)) < noise
-    tested = np.concatenate([prototype[None], prototype ^ flips])
+    flips = np.random.default_rng(0).random((config.test, CLASSES * PARTS)) < config.noise
     x, y = (np.concatenate(parts) for parts in zip(*sets, strict=True))
     prepared = system.prepare(
-        np.concatenate([x, tested]), np.concatenate([y, np.zeros(test + 1, int)])
+        np.concatenate([x, prototype[None], prototype ^ flips]),
+        np.concatenate([y, np.zeros(config.test + 1, int)]),
     ).words
     words = prepared[: len(x)].reshape(len(sets), count, -1)
     what = RareClass(Pathways(prepared[len(x) :]))
-    drawn = draws(seed, seeds, steps, max(batches), count)
-    sizes = jnp.asarray(batches, jnp.int32)
-    found = trained(system, words, what, sizes, drawn, every) | {"q": _law(system, words, sizes)}
-    return {
-        name: np.asarray(values).reshape(len(batches), len(own), len(sharing), *values.shape[2:])
-        for name, values in found.items()
-    }
+    drawn = draws(config.seed, config.seeds, config.steps, max(config.batch_sizes), count)
+    sizes = jnp.asarray(config.batch_sizes, jnp.int32)
+    recorded = trained(system, words, what, sizes, drawn, config.every)
+    recorded["law"] = _law(system, words, sizes)
+    values = {n: np.asarray(v).reshape(*shape, *v.shape[2:]) for n, v in recorded.items()}
+    batch = np.array(config.batch_sizes)[:, None, None]
+    values["effective"] = effective_sample_size(values["law"], batch, count)
+    return dataset(
+        TABLE,
+        values | {"count": count},
+        batch=list(config.batch_sizes),
+        own=list(config.own),
+        sharing=list(config.sharing),
+        step=list(range(0, config.steps + 1, config.every)),
+    )
 
 
 @eqx.filter_jit

@@ -22,68 +22,36 @@ over fits to targets permuted within classes 0.037 +- 0.037, 0.023 +- 0.026 and 
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
+import optax
 import xarray as xr
-from matplotlib.figure import Figure
 
-from experiments.elasticity_fit.claims import all_claims
+from experiments.elasticity_fit.claims import claims
+from experiments.elasticity_fit.config import FULL, TINY, Config
 from experiments.elasticity_fit.correlations import (
     PAIRS,
     rank_correlations,
     same_class,
     same_pixels,
 )
-from experiments.elasticity_fit.figure import draw
-from experiments.elasticity_fit.task import FLOOR, Task, make_task, optimiser_of
-from experiments.harness.claim import Claim
-from experiments.harness.progress import Progress
+from experiments.elasticity_fit.figure import figure
+from experiments.elasticity_fit.task import FLOOR, Task, make_task
+from experiments.harness.dataset import dataset
 from nsh.correspondence.null_models import shuffled_edges
+from nsh.study.progress import Progress
 from nsh.training import Tuned
 
+__all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
+
+TABLE = """
+    rank_correlation: predictor pairs seed [1]
+    null_rank_correlation: null draw pairs seed [1]
+    distance: fit iteration [1]
+    log_factor: rule level [1]
+    network_elasticity fitted_elasticity: updated probe [1]
+"""
 NULLS = ("to target permuted within", "to target permuted across", "on shuffled edges")
 FITS = ("fitted", *NULLS)
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Sizes of both sides and of the fit."""
-
-    seeds: int = 32
-    """Networks, and runs of neurashed, that judge."""
-    fit_seeds: int = 32
-    """Other networks, whose mean log elasticity is the target."""
-    steps: int = 400
-    batch: int = 32
-    hidden: tuple[int, ...] = (32, 16)
-    learning_rate: float = 0.3
-    conjunctions: int = 60
-    """Of the graph: nodes of level 2."""
-    typical: int = 12
-    """Of the graph: dependents of a node of level 3."""
-    fit_probes: int = 1
-    """Training digits of each of two subclasses of a class, for the fit."""
-    probes: int = 2
-    """Test digits of each subclass, to judge."""
-    tune_seeds: int = 4
-    """Runs of neurashed whose mean distance is minimised; fewer overfit their own mini-batches."""
-    iterations: int = 20
-    tuning_rate: float = 0.2
-    """Of Adam, on the logarithms and log-odds of the rules' factors."""
-    permutations: int = 2
-    """Draws of each null."""
-    seed: int = 0
-
-
-FULL = Config(
-    seeds=128, fit_seeds=128, steps=2000, hidden=(64, 32), conjunctions=160, typical=32,
-    fit_probes=3, probes=5, tune_seeds=8, iterations=150, permutations=16,
-)  # fmt: skip
-TINY = Config(
-    seeds=2, fit_seeds=2, steps=10, batch=4, hidden=(8, 6), conjunctions=20, typical=4,
-    probes=1, tune_seeds=1, iterations=2, permutations=1,
-)  # fmt: skip
 
 
 def run(config: Config, progress: Progress) -> xr.Dataset:
@@ -104,29 +72,22 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
     predictors = {
         "before the fit": rho(task.neurashed(task.system(), task.start())),
         **{name: draws.mean(axis=0) for name, draws in drawn.items()},
-        "same class": rho(same_class(y)[None]), "same pixels": rho(same_pixels(x)[None]),
+        "same class": rho(same_class(y)[None]),
+        "same pixels": rho(same_pixels(x)[None]),
         "other networks": rho(others.mean(0)[None]),
-    }  # fmt: skip
-    matrix, plain = ("updated", "probe"), {"units": "1"}
-    distances = [np.mean([tuned.values for tuned, _ in fits[name]], axis=0) for name in FITS]
-    return xr.Dataset(
-        {
-            "rank_correlation": (
-                ("predictor", "pairs", "seed"), list(predictors.values()), plain
-            ),
-            "null_rank_correlation": (
-                ("null", "draw", "pairs", "seed"), [drawn[name] for name in NULLS], plain
-            ),
-            "distance": (("fit", "iteration"), distances, plain),
-            "log_factor": (("rule", "level"), _log_factors(fits["fitted"][0][0]), plain),
-            "network_elasticity": (matrix, judges.mean(0), plain),
-            "fitted_elasticity": (matrix, fits["fitted"][0][1].mean(0), plain),
-        },
-        {
-            "predictor": list(predictors), "pairs": list(PAIRS), "null": list(NULLS),
-            "fit": list(FITS), "class_of_probe": ("probe", y), "rule": ["g+", "g-"],
-        },
-    )  # fmt: skip
+    }
+    best, elasticity = fits["fitted"][0]
+    values = {
+        "rank_correlation": list(predictors.values()),
+        "null_rank_correlation": [drawn[name] for name in NULLS],
+        "distance": [np.mean([tuned.values for tuned, _ in fits[name]], axis=0) for name in FITS],
+        "log_factor": _log_factors(best),
+        "network_elasticity": judges.mean(0),
+        "fitted_elasticity": elasticity.mean(0),
+    }
+    names = {"predictor": list(predictors), "null": list(NULLS), "fit": list(FITS)}
+    made = dataset(TABLE, values, **names, pairs=list(PAIRS), rule=["g+", "g-"])
+    return made.assign_coords(class_of_probe=("probe", y))
 
 
 Fits = dict[str, list[tuple[Tuned, np.ndarray]]]
@@ -134,11 +95,12 @@ Fits = dict[str, list[tuple[Tuned, np.ndarray]]]
 
 def _fits(task: Task, target: np.ndarray, progress: Progress) -> Fits:
     """Every fit's rules, and the elasticity they lead to, by name: one or several draws."""
-    config, system, optimiser = task.config, task.system(), optimiser_of(task.config)
+    config, system = task.config, task.system()
+    optimiser = optax.adam(config.tuning_rate)  # one object for all fits, which share a program
     random = np.random.default_rng(config.seed)
     classes = task.y[task.probes[: task.fitted]]
     draws = range(config.permutations)
-    shuffled = [task.system(shuffled_edges(task.found.graph, seed)) for seed in draws]
+    shuffled = [task.system(shuffled_edges(task.from_digits.graph, seed)) for seed in draws]
     within, across = (
         [_permutation(random, groups) for _ in draws]
         for groups in (classes, np.zeros_like(classes))
@@ -149,14 +111,14 @@ def _fits(task: Task, target: np.ndarray, progress: Progress) -> Fits:
         FITS[2]: [(system, target[np.ix_(order, order)]) for order in across],
         FITS[3]: [(other, target) for other in shuffled],
     }
-    found: Fits = {name: [] for name in FITS}
+    fits: Fits = {name: [] for name in FITS}
     with progress("fits of rules", 1 + 3 * config.permutations) as advance:
         for name, some in wanted.items():
             for graph, goal in some:
                 tuned = task.fit(graph, goal, optimiser)
-                found[name].append((tuned, task.neurashed(graph, tuned.hyper)))
+                fits[name].append((tuned, task.neurashed(graph, tuned.hyper)))
                 advance(1)
-    return found
+    return fits
 
 
 def _permutation(random: np.random.Generator, groups: np.ndarray) -> np.ndarray:
@@ -172,13 +134,3 @@ def _log_factors(tuned: Tuned) -> np.ndarray:
     """Of g+ and g-, per level; the last entry is that of the weights of class nodes."""
     rules = tuned.hyper.growth, tuned.hyper.decay
     return np.log([np.asarray(rule.rule.factor) for rule in rules])
-
-
-def figure(dataset: xr.Dataset) -> Figure:
-    """Both elasticity matrices, the fits, and all predictors' rank correlations."""
-    return draw(dataset)
-
-
-def claims(dataset: xr.Dataset) -> list[Claim]:
-    """The fitted rules against those before, the nulls and simple predictors."""
-    return all_claims(dataset)

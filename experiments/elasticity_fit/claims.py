@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import xarray as xr
 
-from experiments.harness.claim import Claim
-from experiments.harness.statistics import Estimate, over_seeds
+from experiments.harness.claim import Claim, above, claim
+from nsh.measure import Estimate, estimate
 
 SOURCE = "arXiv 2112.09741, Section 3, Figures 5 and 6"
 RIVALS = {
@@ -28,54 +30,39 @@ LEFT = {
 AS_GOOD = 0.05
 
 
-def all_claims(dataset: xr.Dataset) -> list[Claim]:
+def claims(dataset: xr.Dataset) -> Iterator[Claim]:
     """The fitted rules against those before, the nulls and simple predictors."""
-    rho = dataset.rank_correlation
-    return [
-        *(_left(rho.sel(predictor="fitted", pairs=pairs)) for pairs in LEFT),
-        *(_rival(dataset.sel(pairs="all"), name) for name in RIVALS),
-        _rival_within(dataset.sel(pairs="within class")),
-    ]
+    rho = "rank correlation of elasticities with the network's"
+    for pairs, statement in LEFT.items():
+        fitted = dataset.rank_correlation.sel(predictor="fitted", pairs=pairs)
+        yield (
+            claim(f"fitted rules, held-out probes: {pairs}", SOURCE)
+            .says(statement)
+            .test(f"{rho}, pairs: {pairs}", fitted, above(0))
+        )
+    for rival, (statement, source) in RIVALS.items():
+        bound = -AS_GOOD if rival == "other networks" else 0
+        excess = _excess(dataset.sel(pairs="all"), rival)
+        yield (
+            claim(f"fitted against {rival}", source)
+            .says(statement)
+            .test(f"{rho}, all held-out pairs, fitted minus {rival}", excess, above(bound))
+        )
+    rival = "to target permuted within"
+    excess = _excess(dataset.sel(pairs="within class"), rival)
+    yield (
+        claim(f"fitted against {rival}, pairs of the same class", "nsh")
+        .says("the fit learns which inputs of a class are elastic")
+        .test(f"{rho}, held-out pairs of one class, fitted minus {rival}", excess, above(0))
+    )
 
 
 def _excess(at: xr.Dataset, rival: str) -> Estimate:
     """Of the fitted rules over a rival: the error has seeds in it and, of nulls, their draws."""
     rho = at.rank_correlation
-    found = over_seeds(rho.sel(predictor="fitted") - rho.sel(predictor=rival))
+    excess = estimate(rho.sel(predictor="fitted") - rho.sel(predictor=rival))
     if rival not in at.null.values:
-        return found
-    draws = over_seeds(at.null_rank_correlation.sel(null=rival).mean("seed"))
-    return Estimate(found.mean, float(np.hypot(found.error, draws.error)))
-
-
-def _left(rho: xr.DataArray) -> Claim:
-    found, pairs = over_seeds(rho), rho.pairs.item()
-    return Claim(
-        f"fitted rules, held-out probes: {pairs}", SOURCE, LEFT[pairs],
-        f"rank correlation of elasticities with the network's, pairs: {pairs}: above 0 by more "
-        "than 2 SE",
-        *found, found.above(0),
-    )  # fmt: skip
-
-
-def _rival(at: xr.Dataset, rival: str) -> Claim:
-    statement, source = RIVALS[rival]
-    excess = _excess(at, rival)
-    bound = -AS_GOOD if rival == "other networks" else 0
-    return Claim(
-        f"fitted against {rival}", source, statement,
-        f"rank correlation over all held-out pairs, fitted minus {rival}: above {bound} by more "
-        "than 2 SE",
-        *excess, excess.above(bound),
-    )  # fmt: skip
-
-
-def _rival_within(at: xr.Dataset) -> Claim:
-    excess = _excess(at, "to target permuted within")
-    return Claim(
-        "fitted against to target permuted within, pairs of the same class", "nsh",
-        "the fit learns which inputs of a class are elastic",
-        "rank correlation over held-out pairs of the same class, fitted minus that of fits to the "
-        "target permuted within classes: above 0 by more than 2 SE",
-        *excess, excess.above(0),
-    )  # fmt: skip
+        return excess
+    draws = estimate(at.null_rank_correlation.sel(null=rival).mean("seed"))
+    error = np.hypot(excess.standard_error, draws.standard_error)
+    return Estimate(excess.mean, error, excess.count)

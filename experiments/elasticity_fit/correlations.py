@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.stats import rankdata
+
+from experiments.rank_correlation import correlation, rank_correlation
 
 PAIRS = ("all", "within class", "across classes", "given class and pixels")
 
@@ -33,28 +35,11 @@ def rank_correlations(
     apart = ~np.eye(len(y), dtype=bool)
     same = same_class(y).astype(bool)
     rows = [
-        _correlation(_ranks(found, pairs), _ranks(wanted, pairs))
+        rank_correlation(found[:, pairs], wanted[:, pairs])
         for pairs in (apart, apart & same, apart & ~same)
     ]
     given = np.stack([np.ones(apart.sum()), same[apart], rankdata(same_pixels(x)[apart])], axis=1)
     basis, _ = np.linalg.qr(given)
-    left = [
-        ranks - ranks @ basis @ basis.T for ranks in (_ranks(found, apart), _ranks(wanted, apart))
-    ]
-    return np.stack([*rows, _correlation(*left)])
-
-
-def _ranks(
-    matrices: Float[np.ndarray, "seeds n n"], pairs: Bool[np.ndarray, "n n"]
-) -> Float[np.ndarray, "seeds pairs"]:
-    ranks = rankdata(matrices[:, pairs], axis=1)
-    return ranks - ranks.mean(axis=1, keepdims=True)
-
-
-def _correlation(
-    a: Float[np.ndarray, "#seeds pairs"], b: Float[np.ndarray, "seeds pairs"]
-) -> Float[np.ndarray, " seeds"]:
-    size = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    # what a regression leaves of a flat matrix is rounding
-    flat = size < 1e-9 * a.shape[1] ** 3
-    return np.where(flat, 0, (a * b).sum(axis=1) / np.where(flat, 1, size))
+    ranks = [rankdata(matrices[:, apart], axis=1) for matrices in (found, wanted)]
+    left = [each - each @ basis @ basis.T for each in ranks]
+    return np.stack([*rows, correlation(*left)])

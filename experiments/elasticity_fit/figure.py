@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from nsh.figures import colour, colour_bar, grouped_points, new_figure, panel_label, style
+from experiments.harness.figures import panels
+from nsh.figures import colour, colour_bar, grouped_points
 
 SHORT = {
     "before the fit": "before",
@@ -23,27 +23,30 @@ SHORT = {
 PANELS = ("all",), ("within class", "across classes"), ("given class and pixels",)
 
 
-def draw(dataset: xr.Dataset) -> Figure:
+CAPTIONS = (
+    "Elasticity of the networks between all classes of updated input and probe.",
+    "The same of the fitted neurashed.",
+    "Distance of both through the fits.",
+    "Rank correlation of each predictor with the network, over all pairs.",
+    "The same, over pairs within a class and across classes.",
+    "The same, with class and pixels given.",
+)
+
+
+@panels(2, 3, CAPTIONS, height=2.6)
+def figure(dataset: xr.Dataset, ax: np.ndarray) -> None:
     """Both elasticity matrices, the fits, and all predictors' rank correlations."""
-    with style():
-        drawn, axes = new_figure(2, 3, width="double", height=5.2)
-        ax = axes.ravel()
-        _matrix(ax[0], dataset.network_elasticity, dataset.class_of_probe, "networks")
-        _matrix(ax[1], dataset.fitted_elasticity, dataset.class_of_probe, "neurashed, fitted")
-        for place, name in enumerate(dataset.fit.values):
-            line = dataset.distance.sel(fit=name)
-            ax[2].plot(line, color=colour(place), label=SHORT[name])
-        ax[2].set(
-            xlabel="iteration of the fit", ylabel="1 − correlation of log elasticities",
-            title="probes of the fit", ylim=(0, None),
-        )  # fmt: skip
-        ax[2].legend()
-        rho = dataset.rank_correlation
-        for panel, groups in zip(ax[3:], PANELS, strict=True):
-            _predictors(panel, {pairs: rho.sel(pairs=pairs) for pairs in groups})
-        for panel, letter in zip(ax, "abcdef", strict=True):
-            panel_label(panel, letter)
-    return drawn
+    _matrix(ax[0], dataset.network_elasticity, dataset.class_of_probe, "networks")
+    _matrix(ax[1], dataset.fitted_elasticity, dataset.class_of_probe, "neurashed, fitted")
+    for place, name in enumerate(dataset.fit.values):
+        line = dataset.distance.sel(fit=name)
+        ax[2].plot(line, color=colour(place), label=SHORT[name])
+    ax[2].set(xlabel="iteration of the fit", ylabel="1 − correlation of log elasticities")
+    ax[2].set(title="probes of the fit", ylim=(0, None))
+    ax[2].legend()
+    rho = dataset.rank_correlation
+    for panel, groups in zip(ax[3:], PANELS, strict=True):
+        _predictors(panel, {pairs: rho.sel(pairs=pairs) for pairs in groups})
 
 
 def _matrix(ax: Axes, elasticity: xr.DataArray, classes: xr.DataArray, title: str) -> None:

@@ -8,9 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Key, PyTree
 
+from experiments.elasticity_fit.config import Config
 from nsh import (
     Geometric,
     Neurashed,
@@ -21,7 +21,7 @@ from nsh import (
     WithReplacement,
     ensemble,
 )
-from nsh.correspondence.from_data import from_data
+from nsh.correspondence.from_data import FromData, from_data
 from nsh.measure import elasticity_matrix
 from nsh.networks import digit_mlp, digits, subclasses
 from nsh.networks.for_digits import CLASSES
@@ -67,13 +67,13 @@ def _standardised(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
 class Task(NamedTuple):
     """The digits, the probes, the graph found from the digits, and how both sides are trained."""
 
-    config: Any
+    config: Config
     x: np.ndarray
     y: np.ndarray
     trained: int
     probes: np.ndarray
     fitted: int
-    found: Any
+    from_digits: FromData
 
     @property
     def keys(self) -> tuple[Key[Array, ""], Key[Array, ""]]:
@@ -104,15 +104,15 @@ class Task(NamedTuple):
 
     def system(self, graph: Graph | None = None) -> Neurashed:
         """Neurashed on the digits' graph, or on another one of the same level 1."""
-        return Neurashed(self.found.graph if graph is None else graph, edge_firing="sample")
+        return Neurashed(self.from_digits.graph if graph is None else graph, edge_firing="sample")
 
     def examples(self, system: Neurashed, chosen: Any) -> PyTree:
         """The chosen digits' pathways."""
-        return system.prepare(self.found.encode(self.x[chosen]), self.y[chosen])
+        return system.prepare(self.from_digits.encode(self.x[chosen]), self.y[chosen])
 
     def start(self) -> Rules:
         """Rules before the fit: alike for all levels."""
-        levels = len(self.found.graph.widths) + 1
+        levels = len(self.from_digits.graph.widths) + 1
         return Rules(
             PerLevel(Geometric(jnp.full(levels, GROWTH, float))),
             PerLevel(Geometric(jnp.full(levels, DECAY, float))),
@@ -163,7 +163,7 @@ class Task(NamedTuple):
         )
 
 
-def make_task(config: Any) -> Task:
+def make_task(config: Config) -> Task:
     """Probes: training digits for the fit, test digits to judge, alike many of each subclass."""
     data = digits()
     x = np.concatenate([data.train_x, data.test_x])
@@ -179,8 +179,3 @@ def make_task(config: Any) -> Task:
 
 def _first_of_each(groups: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([np.flatnonzero(groups == g)[:count] for g in range(2 * CLASSES)])
-
-
-def optimiser_of(config: Any) -> optax.GradientTransformation:
-    """Adam; one object for all fits, which then share a program."""
-    return optax.adam(config.tuning_rate)

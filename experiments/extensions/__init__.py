@@ -28,7 +28,6 @@ not the product of two, and stand out from the noise.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -38,11 +37,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from experiments.batches import FirstOf
 from experiments.extensions.claims import claims
+from experiments.extensions.config import FULL, TINY, Config
 from experiments.extensions.figure import figure
-from experiments.extensions.ways import UpTo, Way, edges, extensions
-from experiments.harness.progress import Progress
-from nsh import Geometric, Rules, SaveAt, TrainingProblem, ensemble
+from experiments.extensions.variants import Variants, edges, extensions
+from experiments.harness.dataset import dataset
+from nsh import Geometric, Rules, SaveAt, TrainingProblem, WithReplacement, ensemble
 from nsh.measure import (
     Noise,
     effective_features,
@@ -59,56 +60,25 @@ from nsh.neurashed import (
     figure6,
     figure6_rules,
 )
+from nsh.study.progress import Progress
 from nsh.training import Snapshot
 
 __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Sizes of the runs, and of the extensions."""
-
-    seeds: int = 64
-    """Runs of every model on every task."""
-    batch_sizes: tuple[int, int] = (1, 16)
-    """Small and large, for implicit regularization."""
-    growth: float = 1.02
-    """Factor of g+ in that task, as in the experiment `implicit_regularization`."""
-    decay: float = 0.9
-    """Factor of g- in that task."""
-    steps: int = 50
-    """Steps on Figure 6's graph."""
-    bottleneck_steps: int = 2000
-    """Steps on Figure 4's graph."""
-    records: int = 40
-    """Times at which information is measured, the start aside."""
-    samples: int = 16
-    """Monte Carlo draws for each input."""
-    noise_fixed: float = 1e-4
-    """Of information, in units of scores, as in the experiment `information_bottleneck`."""
-    noise_relative: float = 0.05
-    """Of information, over the level's largest score."""
-    spread: float = 0.5
-    """Random rates: standard deviation of log rates, per step and, once more, frozen."""
-    dropout: float = 0.2
-    """Random pathways: chance to drop a node."""
-    threshold: float = -2.0
-    """Soft firing: log score, below the level's largest, of firing at half strength."""
-    temperature: float = 1.0
-    """Soft firing: log scores over which the strength fades."""
-    rewirings: int = 10
-    """Rewiring: equally spaced times in each run."""
-    faded: float = 0.1
-    """Rewiring: share of the level's largest amplification factor below which one has faded."""
-    seed: int = 0
-
-
-FULL = Config(seeds=4096, records=100, samples=64)
-TINY = Config(seeds=4, steps=10, bottleneck_steps=20, records=2, samples=2, rewirings=2)
+FEATURES = """
+    effective_features: batch way seed [features]
+    elasticity: way seed pairs [1]
+    batch_size: batch [samples]
+"""
+INFORMATION = """
+    input label: way seed step [bit]
+    step: step [backpropagations]
+"""
 
 
 def run(config: Config, progress: Progress) -> xr.Dataset:
-    """All ways of training on both graphs."""
+    """All variants of training on both graphs."""
     parts = [
         part(config, extend, progress)
         for extend in (extensions, edges)
@@ -126,59 +96,51 @@ def _on_figure6(config: Config, extend: Any, progress: Progress) -> xr.Dataset:
     narrow, wide = Uniform(0.005, 0.0051), Uniform(0.0, 0.01)
     cases = [(equal, narrow, size) for size in sizes]
     cases.append((figure6_rules(task.graph), wide, 1))
-    found = []
-    for rules, start, size in cases:
-        way = extend(config, task.graph, rules, start, config.steps)
-        examples = way.system.prepare(task.inputs.x, task.inputs.y)
-        sampler, key = UpTo(jnp.asarray(size), max(sizes)), jax.random.key(config.seed)
-        members = config.seeds * len(way.names)
-        with progress(f"{way.names[-1]}, batches of {size}", members) as advance:
-            labels = jnp.asarray(task.inputs.y)
-            result = _final(way, examples, labels, sampler, key, config.seeds, config.steps)
-            found.append(jax.device_get(result))
+    results, labels, key = [], jnp.asarray(task.inputs.y), jax.random.key(config.seed)
+    groups = [extend(config, task.graph, rules, start, config.steps) for rules, start, _ in cases]
+    for variants, (_, _, size) in zip(groups, cases, strict=True):
+        examples = variants.system.prepare(task.inputs.x, task.inputs.y)
+        sampler = FirstOf(WithReplacement(max(sizes)), jnp.asarray(size))
+        members = config.seeds * len(variants.names)
+        with progress(f"{variants.names[-1]}, batches of {size}", members) as advance:
+            final = _final(variants, examples, labels, sampler, key, config.seeds, config.steps)
+            results.append(jax.device_get(final))
             advance(members)
-    (small, _), (large, _), (_, elasticity) = found
-    return xr.Dataset(
-        {
-            "effective_features": (
-                ("batch", "way", "seed"), np.stack([small, large]), {"units": "features"}
-            ),
-            "elasticity": (("way", "seed", "pairs"), elasticity, {"units": "1"}),
-        },
-        {
-            "way": list(way.names),
-            "pairs": ["within", "across"],
-            "batch": ["small", "large"],
-            "batch_size": ("batch", list(sizes), {"units": "samples"}),
-        },
-    )  # fmt: skip
+    (small, _), (large, _), (_, elasticity) = results
+    values = {"effective_features": np.stack([small, large]), "elasticity": elasticity}
+    names = {"way": list(groups[0].names), "pairs": ["within", "across"]}
+    return dataset(FEATURES, values, **names, batch=["small", "large"], batch_size=list(sizes))
 
 
 # compiling is most of the cost, so it goes without some optimisations, here without any
 @eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})  # pyright: ignore
 def _final(
-    way: Way, examples: Pathways, labels: Array, sampler: UpTo, key: Key[Array, ""], seeds: int,
+    variants: Variants,
+    examples: Pathways,
+    labels: Array,
+    sampler: FirstOf,
+    key: Key[Array, ""],
+    seeds: int,
     steps: int,
-) -> tuple[Float[Array, "way seed"], Float[Array, "way seed pairs"]]:  # fmt: skip
+) -> tuple[Float[Array, "way seed"], Float[Array, "way seed pairs"]]:
     """After training: effective features of level 2, and mean elasticities within and across."""
     run_key, update_key = jax.random.split(key)
-    silent = Pathways(jnp.concatenate([examples.words, jnp.zeros_like(examples.words[:1])]))
     problem = TrainingProblem(
-        way.system, silent, way.hyper, steps=steps, sampler=sampler, grid_ndim=1
+        variants.system, examples, variants.hyper, steps=steps, sampler=sampler, grid_ndim=1
     )
     states = ensemble(problem, run_key, seeds=seeds).state
 
     def one(state: PyTree, hyper: PyTree, key: Key[Array, ""]) -> tuple[Array, Array]:
-        level2 = observe(way.system, state, examples).features[-1]
+        level2 = observe(variants.system, state, examples).features[-1]
         # each seed's updates with a key of its own, as they may be random
-        matrix = elasticity_matrix(way.system, state, hyper, examples, key)
+        matrix = elasticity_matrix(variants.system, state, hyper, examples, key)
         contrast = elasticity_contrast(matrix, labels)
         pairs = jnp.stack([contrast.within_class, contrast.across_classes])
         return effective_features(level2), pairs
 
     over_seeds = jax.vmap(one, (0, None, 0))
     return jax.vmap(over_seeds, (0, 0, None))(
-        states, way.hyper, jax.random.split(update_key, seeds)
+        states, variants.hyper, jax.random.split(update_key, seeds)
     )
 
 
@@ -193,40 +155,41 @@ class Level2(eqx.Module):
 
     def __call__(self, now: Snapshot) -> tuple[Array, Array]:
         """Both, in bits; the draws are common to all steps."""
-        found = level_information(
+        information = level_information(
             now.system, now.state, self.examples, self.labels, self.key,
             level=2, classes=2, noise=self.noise, samples=self.samples,
         )  # fmt: skip
-        return found.input, found.label
+        return information.input, information.label
 
 
 def _on_figure4(config: Config, extend: Any, progress: Progress) -> xr.Dataset:
     """The information bottleneck."""
     task, steps = figure4(), config.bottleneck_steps
-    way = extend(config, task.graph, figure4_rules(task.graph), Uniform(0.0, 0.01), steps)
-    examples = way.system.prepare(task.inputs.x, task.inputs.y)
+    variants = extend(config, task.graph, figure4_rules(task.graph), Uniform(0.0, 0.01), steps)
+    examples = variants.system.prepare(task.inputs.x, task.inputs.y)
     run_key, noise_key = jax.random.split(jax.random.key(config.seed))
     noise = Noise(config.noise_fixed, config.noise_relative)
     what = Level2(examples, jnp.asarray(task.inputs.y), noise_key, noise, config.samples)
-    save, members = (
-        SaveAt(what, every=max(steps // config.records, 1)),
-        config.seeds * len(way.names),
-    )
-    with progress(f"{way.names[-1]}, information", members) as advance:
-        saved = jax.device_get(_watched(way, examples, save, run_key, config.seeds, steps))
+    save = SaveAt(what, every=max(steps // config.records, 1))
+    members = config.seeds * len(variants.names)
+    with progress(f"{variants.names[-1]}, information", members) as advance:
+        saved = jax.device_get(_watched(variants, examples, save, run_key, config.seeds, steps))
         advance(members)
-    dims, times = ("way", "seed", "step"), np.asarray(save.times_within(steps))
-    bits = zip(("input", "label"), saved, strict=True)
-    return xr.Dataset(
-        {name: (dims, values, {"units": "bit"}) for name, values in bits},
-        {"way": list(way.names), "step": ("step", times, {"units": "backpropagations"})},
-    )
+    values = {"input": saved[0], "label": saved[1]}
+    return dataset(INFORMATION, values, way=list(variants.names), step=save.times_within(steps))
 
 
 @eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 1})  # pyright: ignore
 def _watched(
-    way: Way, examples: Pathways, save: SaveAt, key: Key[Array, ""], seeds: int, steps: int
+    variants: Variants,
+    examples: Pathways,
+    save: SaveAt,
+    key: Key[Array, ""],
+    seeds: int,
+    steps: int,
 ) -> tuple[Float[Array, "way seed time"], Float[Array, "way seed time"]]:
     """What is recorded along the runs."""
-    problem = TrainingProblem(way.system, examples, way.hyper, steps=steps, save=save, grid_ndim=1)
+    problem = TrainingProblem(
+        variants.system, examples, variants.hyper, steps=steps, save=save, grid_ndim=1
+    )
     return ensemble(problem, key, seeds=seeds).saved

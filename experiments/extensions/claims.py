@@ -2,70 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import xarray as xr
 
-from experiments.harness.claim import Claim
-from experiments.harness.statistics import over_seeds
+from experiments.harness.claim import Claim, above, claim
+from nsh.measure import estimate
 
 SOURCE = "arXiv 2112.09741, Sections 3 and 4"
 PHENOMENA = {
     "regularization": (
         "small batches keep few features: implicit regularization",
-        "effective number of features, large minus small batch: above 0 by more than 2 SE",
+        "effective number of features, large minus small batch",
         0.0,
     ),
     "compression": (
         "level 2 forgets about the input late in training: information bottleneck",
-        "I(level 2; input), peak of the mean minus end: above 0.1 bits by more than 2 SE",
+        "I(level 2; input), peak of the mean minus end, in bits",
         0.1,
     ),
     "label": (
         "level 2 keeps the label: information bottleneck",
-        "I(level 2; label) at the end: above 0.9 bits by more than 2 SE",
+        "I(level 2; label) at the end, in bits",
         0.9,
     ),
     "elasticity": (
         "an update moves inputs of its own class more: local elasticity",
-        "local elasticity, (within - across) / (within + across): above 0 by more than 2 SE",
+        "local elasticity, (within - across) / (within + across)",
         0.0,
     ),
 }
-"""By name: what is said, the test, and its bound."""
+"""By name: what is said, what is measured, and the bound above which it has to be."""
 
 
 def effects(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     """The size of each phenomenon, [way, seed]."""
-    features = dataset.effective_features
-    within, across = (
-        dataset.elasticity.sel(pairs=pairs, drop=True) for pairs in ("within", "across")
-    )
+    features = dataset.effective_features.to_dataset("batch")
+    pairs = dataset.elasticity.to_dataset("pairs")
     at_peak = [
         bits.isel(step=int(bits.mean("seed").argmax("step")), drop=True)
         for bits in (dataset.input.sel(way=way) for way in dataset.way)
     ]
     return {
-        "regularization": features.sel(batch="large", drop=True)
-        - features.sel(batch="small", drop=True),
+        "regularization": features.large - features.small,
         "compression": xr.concat(at_peak, "way") - dataset.input.isel(step=-1, drop=True),
         "label": dataset.label.isel(step=-1, drop=True),
-        "elasticity": (within - across) / (within + across).clip(1e-30),
+        "elasticity": (pairs.within - pairs.across) / (pairs.within + pairs.across).clip(1e-30),
     }
 
 
-def claims(dataset: xr.Dataset) -> list[Claim]:
+def claims(dataset: xr.Dataset) -> Iterator[Claim]:
     """Whether each phenomenon is there in plain neurashed and outlives each extension."""
-    return [
-        _survives(name, str(way), effect)
-        for name, effect in effects(dataset).items()
-        for way in dataset.way.values
-    ]
-
-
-def _survives(name: str, way: str, effect: xr.DataArray) -> Claim:
-    statement, criterion, bound = PHENOMENA[name]
-    found = over_seeds(effect.sel(way=way))
-    if way != "plain":
-        change = over_seeds(effect.sel(way=way) - effect.sel(way="plain"))
-        criterion += f" (change from plain: {change.mean:.3g} ± {change.error:.1g})"
-        statement += f"; does it outlive {way}?"
-    return Claim(f"{name}, {way}", SOURCE, statement, criterion, *found, found.above(bound))
+    for name, effect in effects(dataset).items():
+        for variant in dataset.way.values:
+            statement, quantity, bound = PHENOMENA[name]
+            if variant != "plain":
+                change = estimate(effect.sel(way=variant) - effect.sel(way="plain"))
+                off = f"{change.mean:.3g} ± {change.standard_error:.1g}"
+                statement += f"; does it outlive {variant}?"
+                quantity += f" (change from plain: {off})"
+            asked = claim(f"{name}, {variant}", SOURCE).says(statement)
+            yield asked.test(quantity, effect.sel(way=variant), above(bound))

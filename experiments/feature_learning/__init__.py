@@ -29,7 +29,6 @@ What could pass for an effect of alpha, and what is done about it:
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -39,13 +38,15 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from experiments.feature_learning.claims import claims
+from experiments.feature_learning.config import FULL, TINY, Config
 from experiments.feature_learning.figure import figure
 from experiments.feature_learning.measures import contrast, outputs, watch
-from experiments.harness.progress import Progress
+from experiments.harness.dataset import dataset
 from experiments.wide_networks import targets
 from nsh import SaveAt, TrainingProblem, ensemble
 from nsh.networks import digits
 from nsh.networks.for_digits import CLASSES, PIXELS
+from nsh.study.progress import Progress
 from nsh.theory.effective.prediction.dynamics import mse_dynamics
 from nsh.theory.two_layer import Particles, Symmetric, TwoLayer, infinite_ntk
 from nsh.training import FullBatch
@@ -53,49 +54,12 @@ from nsh.training import FullBatch
 __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Sizes of both tasks."""
-
-    alphas: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-    """Increasing; 1 is one of them."""
-    width: int = 128
-    teacher_seeds: int = 16
-    """Each with a teacher, data and a start of its own."""
-    teacher_inputs: int = 10
-    teacher_hidden: int = 3
-    teacher_train: int = 100
-    teacher_test: int = 300
-    teacher_steps: int = 384
-    teacher_rate: float = 1.0
-    digits_seeds: int = 12
-    """Each with training digits, test digits and a start of its own."""
-    digits_train: int = 100
-    digits_test: int = 300
-    digits_steps: int = 256
-    digits_rate: float = 2.0
-    times: int = 32
-    """Errors are recorded so many times after the start: a power of 2 that divides the steps."""
-    probes: int = 50
-    """Test digits between which local elasticity is measured."""
-    inputs: int = 80
-    """Test digits between which the hidden layer is to tell."""
-    noise: float = 0.3
-    """Noise in each unit, in parts of the hidden layer's r.m.s. norm."""
-    samples: int = 4
-    """Monte Carlo draws for each of these digits."""
-    seed: int = 0
-
-
-FULL = Config(alphas=tuple(2.0**k for k in range(-1, 9)), width=512, teacher_seeds=128,
-              teacher_steps=1024, digits_seeds=64, digits_train=200, digits_steps=1024,
-              probes=100, inputs=200, samples=8)  # fmt: skip
-"""An estimated half hour on two cores."""
-TINY = Config(
-    alphas=(1.0, 4.0, 16.0), width=8, teacher_seeds=2, teacher_train=12, teacher_test=28,
-    teacher_steps=8, digits_seeds=2, digits_train=12, digits_test=28, digits_steps=8, times=4,
-    probes=28, inputs=10, samples=2,
-)  # fmt: skip
+HIDDEN = """
+    input label input_fixed label_fixed: alpha watched [bit]
+    features norm: alpha watched [1]
+    elasticity: alpha when [1]
+    watched: watched [steps]
+"""
 
 
 class Data(NamedTuple):
@@ -152,12 +116,8 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
             states, errors = _trained(config, "digits", data, seed)
             parts.append(errors.merge(_measured(config, data, states)))
             advance(1)
-    found = xr.merge([teacher, xr.concat(parts, "digits_seed")])
-    bits = {"input", "label", "input_fixed", "label_fixed"}
-    for name in map(str, found.data_vars):
-        found[name].attrs["units"] = "bit" if name in bits else "1"
-    found.attrs["width"] = config.width
-    return found.assign_coords(alpha=("alpha", np.asarray(config.alphas), {"units": "1"}))
+    made = xr.merge([teacher, xr.concat(parts, "digits_seed")]).assign_attrs(width=config.width)
+    return made.assign_coords(alpha=("alpha", np.asarray(config.alphas), {"units": "1"}))
 
 
 def _system(config: Config, task: str) -> TwoLayer:
@@ -186,17 +146,13 @@ def _trained(config: Config, task: str, data: Data, seed: int) -> tuple[Particle
     kernel = mse_dynamics(
         ntk[:n, :n], ntk[:, :n], data.y[:n], result.times, learning_rate=rate / n
     ).test
-    course = ("alpha", f"{task}_step")
-    both = (
-        ("", course, outputs(system, states, jnp.asarray(data.x, float))),
-        ("kernel_", course[1:], kernel),
-    )
-    found = {}
-    for name, dims, f in both:
-        for part, error in _errors(np.asarray(f), data).items():
-            found[f"{task}_{name}{part}"] = dims, error
-    at = {f"{task}_step": (f"{task}_step", np.asarray(result.times), {"units": "steps"})}
-    return states, xr.Dataset(found, at)
+    networks = np.asarray(outputs(system, states, jnp.asarray(data.x, float)))
+    made, step = xr.Dataset(), f"{task}_step"
+    for name, dims, f in (("", f"alpha {step}", networks), ("kernel_", step, np.asarray(kernel))):
+        errors = {f"{task}_{name}{part}": error for part, error in _errors(f, data).items()}
+        table = f"{' '.join(errors)}: {dims} [1]\n{step}: {step} [steps]"
+        made = made.merge(dataset(table, errors, **{step: result.times}))
+    return states, made
 
 
 def _ntk(x: np.ndarray) -> Array:
@@ -209,10 +165,10 @@ def _errors(f: np.ndarray, data: Data) -> dict[str, np.ndarray]:
     """Squared errors relative to that of f = 0; of digits, the share of wrong classes too."""
     n = data.train
     squares = np.sum((f - data.y) ** 2, axis=-1) / np.mean(np.sum(data.y**2, axis=-1))
-    found = {"train": squares[..., :n].mean(-1), "test": squares[..., n:].mean(-1)}
+    errors = {"train": squares[..., :n].mean(-1), "test": squares[..., n:].mean(-1)}
     if data.labels is not None:
-        found["wrong"] = np.mean((f.argmax(-1) != data.labels)[..., n:], axis=-1)
-    return found
+        errors["wrong"] = np.mean((f.argmax(-1) != data.labels)[..., n:], axis=-1)
+    return errors
 
 
 def _measured(config: Config, data: Data, states: Particles) -> xr.Dataset:
@@ -231,9 +187,6 @@ def _measured(config: Config, data: Data, states: Particles) -> xr.Dataset:
     noise = jnp.asarray(config.noise, float)
     seen = watch(system, at(watched), *first(config.inputs), key, noise, config.samples)
     ratio = contrast(system, at(np.array([0, -1])), *first(config.probes), key)
-    found = {name: (("alpha", "watched"), np.asarray(v)) for name, v in vars(seen).items()}
     steps = watched * (config.digits_steps // config.times)
-    return xr.Dataset(
-        found | {"elasticity": (("alpha", "when"), np.asarray(ratio))},
-        {"watched": ("watched", steps, {"units": "steps"}), "when": ["start", "end"]},
-    )
+    names = {"watched": steps, "when": ["start", "end"]}
+    return dataset(HIDDEN, vars(seen) | {"elasticity": ratio}, **names)

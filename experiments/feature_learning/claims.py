@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import xarray as xr
 
-from experiments.harness.claim import Claim
-from experiments.harness.statistics import Estimate, over_seeds
+from experiments.harness.claim import Claim, above, beyond, claim, surely_within, within
+from nsh.measure import Estimate
 
 DIAL, PHENOMENA = "arXiv 2012.13982 (NTK and mean-field views)", "arXiv 2112.09741, Section 3"
 TASKS = {"teacher": "teacher-student", "digits": "digits"}
@@ -19,15 +21,45 @@ MEASURES = {
     "features": "effective features",
 }
 """By variable: what is watched of the digits."""
+# what happens at alpha = 1: name, measure, sign, what is said
+AT_ALPHA_1 = (
+    ("local elasticity grows", "elasticity", 1, "networks that learn are locally elastic"),
+    ("forgets the input", "input", -1, "networks compress: I(hidden; input) falls"),
+    ("forgets the input, fixed noise", "input_fixed", -1, "the same, if noise does not grow"),
+    ("learns the label", "label", 1, "I(hidden; label) rises"),
+    ("becomes sparser", "features", -1, "few features dwarf the others"),
+)
+CANCELS = "from a symmetric start the change of order 1 / alpha cancels within pairs of units"
 SHARE, TOLERANCE = 0.05, 0.3
 
 
-def claims(dataset: xr.Dataset) -> list[Claim]:
+def claims(dataset: xr.Dataset) -> Iterator[Claim]:
     """Who generalises better, what feature learning changes, and whether that vanishes."""
-    found = [claim for task in TASKS for claim in _errors(dataset, task)]
-    found += _of_feature_learning(dataset)
-    found += [_vanishes(dataset, name) for name in MEASURES]
-    return found + [_exponent(dataset, name) for name in ("elasticity", "input_fixed")]
+    for task in TASKS:
+        yield from _errors(dataset, task)
+    for name, measure, sign, statement in AT_ALPHA_1:
+        moved = _mean_field(change(dataset, measure))
+        quantity = f"{MEASURES[measure]}, end minus start"
+        yield (
+            claim(f"mean field: {name}", PHENOMENA)
+            .says(statement)
+            .test(f"digits, alpha = 1: {quantity}", moved, beyond(0, sign))
+        )
+    for name, measure in MEASURES.items():
+        moved = change(dataset, name)
+        share = _lazy(moved) / float(_mean_field(moved).mean())
+        yield (
+            claim(f"{measure}: its change vanishes in the lazy regime", DIAL)
+            .says("lazy training leaves the features as they are drawn")
+            .test("change, largest alpha over alpha = 1", share, surely_within(0, SHARE))
+        )
+    for name in ("elasticity", "input_fixed"):
+        slope, near = exponent(dataset, name), within(-2, 2, TOLERANCE)
+        yield (
+            claim(f"{MEASURES[name]}: its change falls as alpha^-2", DIAL)
+            .says(CANCELS)
+            .test("log-log slope of the mean change for alpha >= sqrt(m) / 2", slope, near)
+        )
 
 
 def change(dataset: xr.Dataset, name: str) -> xr.DataArray:
@@ -60,75 +92,29 @@ def _crossing(train: np.ndarray, test: np.ndarray, level: float) -> float:
 
 def _errors(dataset: xr.Dataset, task: str) -> list[Claim]:
     """Logarithms of quotients of test errors, by seed."""
-    last = dataset.isel({f"{task}_step": -1})
+    last, name = dataset.isel({f"{task}_step": -1}), TASKS[task]
     networks, kernel = last[f"{task}_test"], last[f"{task}_kernel_test"]
-    equal = at_equal_training_error(dataset, task)
+    equal, over = at_equal_training_error(dataset, task), "largest alpha over alpha = 1"
+    after_equal = np.log(_lazy(networks) / _mean_field(networks))
+    at_equal = np.log(_lazy(equal) / _mean_field(equal))
+    to_kernel = np.log(kernel / _mean_field(networks))
+    end = np.log(_lazy(networks) / kernel)
     better = "where features are learned, they adapt to the task; lazy training keeps those drawn"
-    found = []
-    for name, over, under, what in (
-        ("mean field beats lazy", _lazy(networks), _mean_field(networks),
-         "test errors after equal steps: largest alpha over alpha = 1"),
-        ("mean field beats lazy, equal training error", _lazy(equal), _mean_field(equal),
-         "test errors at equal training errors: largest alpha over alpha = 1"),
-        ("mean field beats kernel regression", kernel, _mean_field(networks),
-         "test errors after equal steps: the infinite width's kernel over alpha = 1"),
-    ):  # fmt: skip
-        ratio = over_seeds(np.log(over / under))
-        found.append(Claim(
-            f"{TASKS[task]}: {name}", DIAL, better,
-            f"{what}, log above 0 by 2 SE",
-            *ratio, ratio.above(0),
-        ))  # fmt: skip
-    ratio = over_seeds(np.log(_lazy(networks) / kernel))
-    found.append(Claim(
-        f"{TASKS[task]}: the lazy end is kernel regression", DIAL,
-        "with infinite width the lazy end is kernel regression",
-        "test errors after equal steps: largest alpha over kernel, log 0 within 0.1 + 2 SE",
-        *ratio, ratio.within(0, 2, 0.1),
-    ))  # fmt: skip
-    return found
-
-
-def _of_feature_learning(dataset: xr.Dataset) -> list[Claim]:
-    """What happens at alpha = 1, with its expected sign."""
-    expected = (
-        ("local elasticity grows", "elasticity", 1, "networks that learn are locally elastic"),
-        ("forgets the input", "input", -1, "networks compress: I(hidden; input) falls"),
-        ("forgets the input, fixed noise", "input_fixed", -1, "the same, if noise does not grow"),
-        ("learns the label", "label", 1, "I(hidden; label) rises"),
-        ("becomes sparser", "features", -1, "few features dwarf the others"),
-    )
-    found = []
-    for name, measure, sign, statement in expected:
-        moved = over_seeds(_mean_field(change(dataset, measure)))
-        word = "above" if sign > 0 else "below"
-        found.append(Claim(
-            f"mean field: {name}", PHENOMENA, statement,
-            f"digits, alpha = 1: {MEASURES[measure]}, end minus start: {word} 0 by 2 SE",
-            *moved, moved.beyond(0, sign),
-        ))  # fmt: skip
-    return found
-
-
-def _vanishes(dataset: xr.Dataset, name: str) -> Claim:
-    moved = change(dataset, name)
-    share = over_seeds(_lazy(moved) / float(_mean_field(moved).mean()))
-    return Claim(
-        f"{MEASURES[name]}: its change vanishes in the lazy regime", DIAL,
-        "lazy training leaves the features as they are drawn",
-        f"change at the largest alpha over that at alpha = 1: |share| + 2 SE <= {SHARE}",
-        *share, share.surely_within(0, SHARE),
-    )  # fmt: skip
-
-
-def _exponent(dataset: xr.Dataset, name: str) -> Claim:
-    slope = exponent(dataset, name)
-    return Claim(
-        f"{MEASURES[name]}: its change falls as alpha^-2", DIAL,
-        "from a symmetric start the change of order 1 / alpha cancels within pairs of units",
-        f"log-log slope of the mean change for alpha >= sqrt(m) / 2 -2 within {TOLERANCE} + 2 SE",
-        *slope, slope.within(-2, 2, TOLERANCE),
-    )  # fmt: skip
+    steps = "log of test errors after equal steps"
+    return [
+        claim(f"{name}: mean field beats lazy", DIAL)
+        .says(better)
+        .test(f"{steps}: {over}", after_equal, above(0)),
+        claim(f"{name}: mean field beats lazy, equal training error", DIAL)
+        .says(better)
+        .test(f"log of test errors at equal training errors: {over}", at_equal, above(0)),
+        claim(f"{name}: mean field beats kernel regression", DIAL)
+        .says(better)
+        .test(f"{steps}: the infinite width's kernel over alpha = 1", to_kernel, above(0)),
+        claim(f"{name}: the lazy end is kernel regression", DIAL)
+        .says("with infinite width the lazy end is kernel regression")
+        .test(f"{steps}: largest alpha over kernel", end, within(0, 2, 0.1)),
+    ]
 
 
 def exponent(dataset: xr.Dataset, name: str) -> Estimate:
@@ -142,7 +128,7 @@ def exponent(dataset: xr.Dataset, name: str) -> Estimate:
     n = len(values)
     without = slope((values.sum(0) - values) / (n - 1))
     error = np.sqrt((n - 1) * np.mean((without - without.mean()) ** 2))
-    return Estimate(float(slope(values.mean(0)[None])[0]), float(error))
+    return Estimate(slope(values.mean(0)[None])[0], error, n)
 
 
 def _mean_field(values: xr.DataArray) -> xr.DataArray:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from experiments.feature_learning.claims import (
-    TASKS,
-    at_equal_training_error,
-    change,
-)
-from experiments.harness.statistics import over_seeds
-from nsh.figures import PALETTE, colour, curves, new_figure, panel_label, style
+from experiments.feature_learning.claims import TASKS, at_equal_training_error, change
+from experiments.harness.figures import panels
+from nsh.figures import PALETTE, colour, curves
+from nsh.measure import estimate
 
 ALPHA = "dial α"
 BITS = {
@@ -31,42 +27,47 @@ SHARES = {
 LINE = {"color": PALETTE["black"], "linewidth": 0.8, "linestyle": (0, (4, 2)), "zorder": 1}
 
 
-def figure(dataset: xr.Dataset) -> Figure:
+CAPTIONS = (
+    "Test error of the student over the dial α.",
+    "Test error on the digits over the dial.",
+    "Elasticity within classes over that across, at the start and the end of training.",
+    "Change of the hidden layer's information about the input through training.",
+    "Change of its information about input and label, over the dial.",
+    "Each change over that at α = 1: what vanishes in the lazy regime.",
+)
+
+
+@panels(2, 3, CAPTIONS, height=2.3)
+def figure(dataset: xr.Dataset, ax: np.ndarray) -> None:
     """Test errors, elasticity and information over the dial, and information through training."""
-    with style():
-        drawn, axes = new_figure(2, 3, width="double", height=4.6)
-        ax = axes.ravel()
-        for panel, task in zip(ax, TASKS, strict=False):
-            _draw_errors(panel, dataset, task)
-        ratios = {f"{when} of training": dataset.elasticity.sel(when=when).values
-                  for when in ("end", "start")}  # fmt: skip
-        curves(ax[2], dataset.alpha, ratios, log=True, xlabel=ALPHA,
-               ylabel="elasticity, within / across")  # fmt: skip
-        ax[2].set_title("local elasticity, test digits")
-        _draw_course(ax[3], dataset)
-        changes = {label: change(dataset, name).values for name, label in BITS.items()}
-        curves(ax[4], dataset.alpha, changes, log=True, xlabel=ALPHA,
-               ylabel="change of I(hidden; ·) (bits)")  # fmt: skip
-        ax[4].legend(title="end − start, with", title_fontsize=7, loc="upper right")
-        ax[4].axhline(0, **LINE)
-        ax[4].set_title("information, test digits")
-        _draw_shares(ax[5], dataset)
-        for place, panel in enumerate(ax):
-            if place != 3:
-                _draw_dial(panel, dataset)
-            panel_label(panel, "abcdef"[place])
-    return drawn
+    for panel, task in zip(ax, TASKS, strict=False):
+        _draw_errors(panel, dataset, task)
+    ratios = {f"{w} of training": dataset.elasticity.sel(when=w).values for w in ("end", "start")}
+    _over_dial(ax[2], dataset, ratios, "elasticity, within / across")
+    ax[2].set_title("local elasticity, test digits")
+    _draw_course(ax[3], dataset)
+    changes = {label: change(dataset, name).values for name, label in BITS.items()}
+    _over_dial(ax[4], dataset, changes, "change of I(hidden; ·) (bits)")
+    ax[4].legend(title="end − start, with", title_fontsize=7, loc="upper right")
+    ax[4].axhline(0, **LINE)
+    ax[4].set_title("information, test digits")
+    _draw_shares(ax[5], dataset)
+    for panel in ax[[0, 1, 2, 4, 5]]:
+        _draw_dial(panel, dataset)
+
+
+def _over_dial(ax: Axes, dataset: xr.Dataset, groups: dict[str, np.ndarray], ylabel: str) -> None:
+    curves(ax, dataset.alpha, groups, log=True, xlabel=ALPHA, ylabel=ylabel)
 
 
 def _draw_errors(ax: Axes, dataset: xr.Dataset, task: str) -> None:
     last = dataset.isel({f"{task}_step": -1})
     equal = at_equal_training_error(dataset, task)
-    groups = {"equal steps": last[f"{task}_test"], "equal training error": equal}
-    curves(ax, dataset.alpha, {k: v.values for k, v in groups.items()}, log=True, xlabel=ALPHA,
-           ylabel="relative squared test error")  # fmt: skip
-    kernel = over_seeds(last[f"{task}_kernel_test"])
+    groups = {"equal steps": last[f"{task}_test"].values, "equal training error": equal.values}
+    _over_dial(ax, dataset, groups, "relative squared test error")
+    kernel = estimate(last[f"{task}_kernel_test"])
     ax.axhline(kernel.mean, label="kernel, m = ∞, equal steps", **LINE)
-    low, high = kernel.mean - kernel.error, kernel.mean + kernel.error
+    low, high = (kernel.mean + side * kernel.standard_error for side in (-1, 1))
     ax.axhspan(low, high, color=PALETTE["black"], alpha=0.12, linewidth=0)
     bottom, top = ax.get_ylim()
     ax.set_ylim(bottom, top + 0.35 * (top - bottom))
@@ -94,13 +95,12 @@ def _draw_shares(ax: Axes, dataset: xr.Dataset) -> None:
     for place, (name, label) in enumerate(SHARES.items()):
         moved = change(dataset, name).transpose("digits_seed", "alpha").values
         shares = moved / moved[:, dataset.alpha.values == 1].mean()
-        mean, error = shares.mean(0), shares.std(0, ddof=1) / np.sqrt(len(shares))
-        seen = np.abs(mean) > 2 * error
-        ax.errorbar(
-            dataset.alpha.values[seen], np.abs(mean)[seen], error[seen], fmt="osD^"[place] + "-",
-            color=colour(place), capsize=1.5, elinewidth=0.8, markersize=3, linewidth=0.8,
-            label=label,
-        )  # fmt: skip
+        found = estimate(shares, 0)
+        size, error = np.abs(found.mean), found.standard_error
+        seen = size > 2 * error
+        looks = {"fmt": "osD^"[place] + "-", "color": colour(place), "capsize": 1.5, "label": label}
+        looks |= {"elinewidth": 0.8, "markersize": 3, "linewidth": 0.8}
+        ax.errorbar(dataset.alpha.values[seen], size[seen], error[seen], **looks)
     guide = dataset.alpha.values[dataset.alpha.values >= 4]
     ax.plot(guide, 4 * (guide / 4) ** -2.0, label="α⁻²", **LINE)
     ax.set(xlabel=ALPHA, ylabel="|change| / |change at α = 1|")
@@ -113,7 +113,5 @@ def _draw_dial(ax: Axes, dataset: xr.Dataset) -> None:
     """Where alpha is sqrt m."""
     place = np.sqrt(dataset.attrs["width"])
     ax.axvline(place, color=PALETTE["sky"], linewidth=0.8, zorder=0)
-    ax.annotate(
-        "√m", (place, 0), xytext=(1.5, 2), xycoords=ax.get_xaxis_transform(),
-        textcoords="offset points", va="bottom", fontsize=7, color=PALETTE["sky"],
-    )  # fmt: skip
+    at = {"xycoords": ax.get_xaxis_transform(), "xytext": (1.5, 2), "textcoords": "offset points"}
+    ax.annotate("√m", (place, 0), va="bottom", fontsize=7, color=PALETTE["sky"], **at)

@@ -26,7 +26,7 @@ from nsh.theory.two_layer import Examples, Particles, TwoLayer
 PROBING = 0.01  # learning rate of the steps that local elasticity is measured by
 
 
-class Seen(eqx.Module):
+class HiddenLayer(eqx.Module):
     """What is measured of a hidden layer, in bits or units; `norm` is the r.m.s. over digits.
 
     Noise is relative to the norm as it is, or `fixed`: to the start's.
@@ -59,10 +59,10 @@ def outputs(system: TwoLayer, states: Particles, x: Array) -> Array:
 def watch(
     system: TwoLayer, states: Particles, x: Array, labels: Array, key: Array, noise: Array,
     samples: int,
-) -> Seen:  # fmt: skip
+) -> HiddenLayer:  # fmt: skip
     """What the hidden layers of particles [alpha, time] tell of these digits."""
 
-    def one(state: Particles) -> Seen:
+    def one(state: Particles) -> HiddenLayer:
         hidden = observe(system, state, Examples(x, labels)).features[0]
         norm = jnp.sqrt(jnp.mean(jnp.sum(hidden**2, axis=1)))
         # of ReLU units with theta ~ N(0, 1), where |x| = 1
@@ -75,7 +75,7 @@ def watch(
             )  # fmt: skip
 
         found = jax.lax.map(bits, jnp.stack([norm, start]))
-        return Seen(
+        return HiddenLayer(
             input=found.input[0], input_fixed=found.input[1], label=found.label[0],
             label_fixed=found.label[1], features=effective_features(hidden), norm=norm / start,
         )  # fmt: skip

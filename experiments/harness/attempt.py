@@ -11,14 +11,11 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 
-from experiments.harness.claim import Claim, Outcome
-from experiments.harness.progress import Progress
-from experiments.harness.results import (
-    provenance,
-    save_dataset,
-    save_figure,
-    save_interactive,
-)
+from experiments.harness.claim import Claim
+from experiments.harness.outcomes import Outcome
+from experiments.harness.results import provenance, save_dataset, save_interactive
+from nsh.study.files import save_figure
+from nsh.study.progress import Progress
 
 
 class Task(NamedTuple):
@@ -48,7 +45,7 @@ def _perform(task: Task, progress: Progress) -> list[Claim]:
     dataset = module.run(task.config, progress)
     dataset = dataset.assign_attrs(attributes, wall_time_seconds=time.monotonic() - start)
     save_dataset(dataset, task.results / task.name, task.name)  # first: it took the time
-    claims = module.claims(dataset)
+    claims = list(module.claims(dataset))
     save_figure(module.figure(dataset), task.results / task.name)
     if hasattr(module, "explore"):
         save_interactive(module.explore(dataset), task.results / task.name)

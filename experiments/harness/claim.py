@@ -1,23 +1,26 @@
-"""A claim is data: what a paper says, what was measured, and whether it holds."""
+"""A claim is data: what a paper says, what was measured, and whether it holds.
+
+A `Criterion` makes both the words of a test and its verdict, so that these cannot differ:
+
+    claim("rises", "a paper, Figure 2")
+    .says("what rises")
+    .test("rate, last minus first", rates, above(0))
+
+has the criterion "rate, last minus first: above 0 by more than 2 SE".
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-from uncertainties import ufloat
+from numpy.typing import ArrayLike
 
-from experiments.harness.results import atomic
-from experiments.harness.statistics import Verdict, after_holm
+from experiments.harness.statistics import Verdict, judged
+from nsh.measure import Estimate, estimate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,134 +55,149 @@ class Claim:
         object.__setattr__(self, "holds", bool(self.holds))
 
 
+class Statement(NamedTuple):
+    """A claim to be tested."""
+
+    name: str
+    source: str
+    statement: str = ""
+
+    def says(self, statement: str) -> Statement:
+        """Set what the paper says."""
+        return self._replace(statement=statement)
+
+    def test(self, quantity: str, found: Estimate | ArrayLike, criterion: Criterion) -> Claim:
+        """Put the statement to the test.
+
+        `found`: an estimate, or the numbers of all seeds, or one exact number.
+        """
+        mean, error = _mean_and_error(found)
+        words = criterion.exact if error is None else criterion.words
+        verdict = criterion.judge(mean, error)
+        return Claim(*self, f"{quantity}: {words}", mean, error, verdict)
+
+
+def claim(name: str, source: str) -> Statement:
+    """Begin a claim: its name in tables, and who says it."""
+    return Statement(name, source)
+
+
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What became of one experiment: its claims, or the error that ended it.
+class Criterion:
+    """What an estimate must fulfil: in words, and as a decision."""
 
-    Both in ``claims.json``: the newest run ended in the error, the claims are of the one before.
-    """
+    words: str
+    exact: str
+    """Words for a number without an error."""
+    judge: Callable[[float, float | None], Verdict | bool]
+    """The decision on a mean and its standard error, which is None for an exact number."""
 
-    experiment: str
-    claims: Sequence[Claim] = ()
-    error: str | None = None
+    def __and__(self, other: Criterion) -> Criterion:
+        """Ask for both."""
+        return Criterion(
+            f"{self.words}, and {other.words}",
+            f"{self.exact}, and {other.exact}",
+            lambda mean, error: bool(self.judge(mean, error) and other.judge(mean, error)),
+        )
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain data; numbers that JSON cannot hold (NaN, infinities) become None."""
-        claims = [
-            {key: _finite_or_none(value) for key, value in dataclasses.asdict(claim).items()}
-            for claim in self.claims
-        ]
-        for claim in claims:
-            if claim["test"] is not None:
-                del claim["test"]["holds"]
-        return {"experiment": self.experiment, "error": self.error, "claims": claims}
-
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> Outcome:
-        """What `as_json` gave, with NaN for None."""
-        claims = [_claim_from_json(claim) for claim in entry["claims"]]
-        return cls(entry["experiment"], claims, entry["error"])
-
-
-def read_outcomes(path: Path) -> list[Outcome]:
-    """What `write_claims` wrote to the JSON file at `path`; nothing if there is none."""
-    try:
-        return [Outcome.from_json(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except FileNotFoundError:
-        return []
+    def of_worst(self, which: str = "the worst") -> Criterion:
+        """Ask it of the worst of several estimates, which leaves chance's part in it unknown."""
+        shown = f" ({which} is shown)"
+        return Criterion(
+            self.words + shown,
+            self.exact + shown,
+            lambda mean, error: bool(self.judge(mean, error)),
+        )
 
 
-def write_claims(path: Path, outcomes: Sequence[Outcome], order: Sequence[str]) -> None:
-    """Put the outcomes into the JSON file at `path`; entries of other experiments stay.
-
-    So do the claims of an experiment that now ended in an error. All are sorted as in `order`,
-    unknown ones last.
-    """
-    known = {outcome.experiment: outcome for outcome in read_outcomes(path)}
-    for new in outcomes:
-        before = known.get(new.experiment, new)
-        claims = new.claims if new.error is None else before.claims
-        known[new.experiment] = dataclasses.replace(new, claims=claims)
-    rank = {name: place for place, name in enumerate(order)}
-    ordered = sorted(known.values(), key=lambda o: rank.get(o.experiment, len(rank)))
-    with atomic(path) as temporary:
-        entries = [outcome.as_json() for outcome in ordered]
-        text = json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+def also(quantity: str, found: Estimate | ArrayLike, criterion: Criterion) -> Criterion:
+    """Ask a criterion of something else that was measured, for use with ``&``."""
+    mean, error = _mean_and_error(found)
+    words = f"{quantity} {criterion.exact if error is None else criterion.words}"
+    return Criterion(words, words, lambda *_: bool(criterion.judge(mean, error)))
 
 
-def adjusted(outcomes: Sequence[Outcome]) -> list[list[bool | None]]:
-    """Correct all verdicts for the number of tests, by `after_holm`; None for those without one."""
-    tests = [claim.test for one in outcomes for claim in one.claims if claim.test is not None]
-    kept = iter(after_holm(tests))
-    return [[None if c.test is None else next(kept) for c in one.claims] for one in outcomes]
+def above(bound: float, errors: float = 2.0) -> Criterion:
+    """Exceed `bound` by more than so many standard errors."""
+    return _evidence(f"above {bound:.4g}", lambda mean: mean - bound, errors)
 
 
-def print_claims(outcomes: Sequence[Outcome], console: Console) -> None:
-    """Print all claims, a table per experiment: name, source, what is said, measured, holds."""
-    for outcome in outcomes:
-        console.print(_table(outcome))
+def below(bound: float, errors: float = 2.0) -> Criterion:
+    """Fall below `bound` by more than so many standard errors."""
+    return _evidence(f"below {bound:.4g}", lambda mean: bound - mean, errors)
 
 
-def format_measured(claim: Claim) -> str:
-    """The measured value, with its standard error where there is one.
-
-    The error has two significant digits, and the value ends at the same place. Without an error,
-    or with one below a millionth of it, the value has four.
-    """
-    value, error = float(claim.measured), claim.standard_error
-    if error is None:
-        return f"{value:.4g}"
-    if not error > 1e-6 * abs(value):
-        return f"{value:.4g} ± {error:.2g}"
-    return f"{ufloat(value, error):.2uP}".replace("±", " ± ")
+def beyond(bound: float, sign: float, errors: float = 2.0) -> Criterion:
+    """`above` if `sign` is positive, else `below`."""
+    return (above if sign > 0 else below)(bound, errors)
 
 
-def _table(outcome: Outcome) -> Table:
-    title = Text(outcome.experiment, style="bold")
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, leading=1, expand=True)
-    table.add_column("claim", ratio=4, overflow="fold")
-    table.add_column("source", ratio=3)
-    table.add_column("the paper says / the test", ratio=8)
-    table.add_column("measured ± SE", no_wrap=True, justify="right")
-    table.add_column("holds", width=5, justify="center")
-    if outcome.error is not None:
-        error = Text("error", style="bold red")
-        table.add_row("(did not finish)", "", Text(outcome.error), "", error)
-    above = None
-    for claim in outcome.claims:
-        table.add_row(*_cells(claim, above))
-        above = claim
-    return table
+def surely_within(bound: float, tolerance: float, errors: float = 2.0) -> Criterion:
+    """Be nearer to `bound` than `tolerance` by more than so many standard errors."""
+    words = f"within {tolerance:.4g} of {bound:.4g}"
+    return _evidence(words, lambda mean: tolerance - abs(mean - bound), errors)
 
 
-def _cells(claim: Claim, above: Claim | None) -> tuple[Text, ...]:
-    """Without the source, the statement and the test of the claim `above` it, if they are these."""
-
-    def unless_above(field: str, style: str = "") -> Text:
-        same = above is not None and getattr(above, field) == getattr(claim, field)
-        return Text("" if same else getattr(claim, field), style)
-
-    said = [unless_above("statement"), unless_above("criterion", "italic")]
-    verdict = Text("yes", style="green") if claim.holds else Text("NO", style="bold red")
-    return (
-        Text(claim.name),
-        unless_above("source"),
-        Text("\n").join(filter(None, said)),
-        Text(format_measured(claim)),
-        verdict,
-    )
+def at_most(bound: float, errors: float = 2.0) -> Criterion:
+    """Do not exceed `bound` by more than so many standard errors."""
+    words = f"not above {bound:.4g}{_by(errors)}"
+    return _no_evidence(words, f"at most {bound:.4g}", lambda mean: mean - bound, errors)
 
 
-def _claim_from_json(entry: Mapping[str, Any]) -> Claim:
-    test = entry.get("test")  # not in files of older versions
-    verdict = None if test is None else Verdict(holds=entry["holds"], **test)
-    return Claim(**{**entry, "measured": _nan_for_none(entry["measured"]), "test": verdict})
+def at_least(bound: float, errors: float = 2.0) -> Criterion:
+    """Do not fall below `bound` by more than so many standard errors."""
+    words = f"not below {bound:.4g}{_by(errors)}"
+    return _no_evidence(words, f"at least {bound:.4g}", lambda mean: bound - mean, errors)
 
 
-def _nan_for_none(value: float | None) -> float:
-    return math.nan if value is None else value
+def within(bound: float, errors: float = 3.0, tolerance: float = 0.0) -> Criterion:
+    """Be at most `tolerance` plus so many standard errors away from `bound`."""
+    margins = [f"{tolerance:.4g}"] * bool(tolerance) + [f"{errors:g} SE"] * bool(errors)
+    words, exact = (f"within {text} of {bound:.4g}" for text in (" + ".join(margins), margins[0]))
+    sides = 1 if tolerance else 2  # beyond an interval, the far end has no part in it
+    return _no_evidence(words, exact, lambda mean: abs(mean - bound) - tolerance, errors, sides)
 
 
-def _finite_or_none(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def within_either(bound: float, errors: float, tolerance: float) -> Criterion:
+    """Be within so many standard errors of `bound`, or within `tolerance`."""
+    near = within(bound, errors)
+
+    def judge(mean: float, error: float | None) -> Verdict | bool:
+        verdict, close = near.judge(mean, error), abs(mean - bound) <= tolerance
+        if close and isinstance(verdict, Verdict):
+            return dataclasses.replace(verdict, holds=True, p=1.0)
+        return close or verdict
+
+    words = f"within {errors:g} SE or {tolerance:.4g} of {bound:.4g}"
+    return Criterion(words, f"within {tolerance:.4g} of {bound:.4g}", judge)
+
+
+def _by(errors: float) -> str:
+    return f" by more than {errors:g} SE" if errors else ""
+
+
+def _evidence(words: str, excess: Callable[[float], float], errors: float) -> Criterion:
+    def judge(mean: float, error: float | None) -> Verdict | bool:
+        return excess(mean) > 0 if error is None else judged(excess(mean), error, errors, True)
+
+    return Criterion(words + _by(errors), words, judge)
+
+
+def _no_evidence(
+    words: str, exact: str, excess: Callable[[float], float], errors: float, sides: int = 1
+) -> Criterion:
+    def judge(mean: float, error: float | None) -> Verdict | bool:
+        return (
+            excess(mean) <= 0
+            if error is None
+            else judged(excess(mean), error, errors, False, sides)
+        )
+
+    return Criterion(words, exact, judge)
+
+
+def _mean_and_error(found: Estimate | ArrayLike) -> tuple[float, float | None]:
+    if isinstance(found, Estimate):
+        return float(found.mean), float(found.standard_error)
+    numbers = np.asarray(found, np.float64)
+    return (float(numbers), None) if numbers.ndim == 0 else _mean_and_error(estimate(numbers))

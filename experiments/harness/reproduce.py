@@ -11,14 +11,14 @@ from types import ModuleType
 from rich.console import Console
 
 from experiments.harness.attempt import Task, attempt, failed
-from experiments.harness.claim import Outcome, print_claims, write_claims
 from experiments.harness.command_line import Request, short_name
-from experiments.harness.progress import Progress, shown_on, silent
+from experiments.harness.outcomes import Outcome, print_claims, write_claims
 from experiments.harness.report.page import write_report
 from experiments.harness.side_by_side import side_by_side
 from nsh.cli.caching import programs_kept
 from nsh.cli.exits import directory, explained
 from nsh.cli.stopping import stoppable
+from nsh.study.progress import Progress, shown_on, silent
 
 
 def imported(modules: Sequence[str]) -> tuple[dict[str, ModuleType], list[Outcome]]:

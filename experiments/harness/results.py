@@ -11,18 +11,8 @@ from typing import Any
 
 import xarray as xr
 
-from nsh.study.files import atomic, save_figure
+from nsh.study.files import atomic
 from nsh.study.fingerprint import device, versions
-
-__all__ = [
-    "atomic",
-    "device",
-    "git_commit",
-    "provenance",
-    "save_dataset",
-    "save_figure",
-    "save_interactive",
-]
 
 ROOT = Path(__file__).resolve().parents[2]
 

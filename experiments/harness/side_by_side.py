@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from experiments.harness.progress import Advance, Progress
+from nsh.study.progress import Advance, Progress
 
 Function = Callable[[Any, Progress], Any]
 

@@ -1,4 +1,4 @@
-"""Means over seeds with their standard errors, and their tests, which say what chance can do.
+"""Tests of estimates, which say what chance can do.
 
 A test compares an estimate with a bound, in standard errors, and becomes a `Verdict`: whether the
 claim holds, and the chance that an estimate falls as far beyond the bound if the truth lies at it.
@@ -11,10 +11,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 TWO_ERRORS = math.erfc(2 / math.sqrt(2)) / 2
 """The chance that a normal estimate exceeds its mean by 2 standard errors."""
@@ -42,70 +40,25 @@ class Verdict:
         return self.holds == self.asks_for_evidence
 
 
-class Estimate(NamedTuple):
-    """A mean over seeds and its standard error."""
+def judged(
+    excess: float, error: float, errors: float, asks_for_evidence: bool, sides: int = 1
+) -> Verdict:
+    """Decide by how far an estimate with a standard error lies beyond its bound.
 
-    mean: float
-    error: float
-
-    def above(self, bound: float, errors: float = 2.0) -> Verdict:
-        """Whether the mean exceeds `bound` by more than so many standard errors."""
-        return self._evidence(self.mean - bound, errors)
-
-    def below(self, bound: float, errors: float = 2.0) -> Verdict:
-        """Whether the mean falls below `bound` by more than so many standard errors."""
-        return self._evidence(bound - self.mean, errors)
-
-    def beyond(self, bound: float, sign: float, errors: float = 2.0) -> Verdict:
-        """`above` if `sign` is positive, else `below`."""
-        return (self.above if sign > 0 else self.below)(bound, errors)
-
-    def surely_within(self, bound: float, tolerance: float, errors: float = 2.0) -> Verdict:
-        """Whether the mean is nearer to `bound` than `tolerance` by so many standard errors."""
-        return self._evidence(tolerance - abs(self.mean - bound), errors)
-
-    def at_most(self, bound: float, errors: float = 2.0) -> Verdict:
-        """Whether the mean does not exceed `bound` by more than so many standard errors."""
-        return self._no_evidence(self.mean - bound, errors)
-
-    def at_least(self, bound: float, errors: float = 2.0) -> Verdict:
-        """Whether the mean does not fall below `bound` by more than so many standard errors."""
-        return self._no_evidence(bound - self.mean, errors)
-
-    def within(self, bound: float, errors: float = 3.0, tolerance: float = 0.0) -> Verdict:
-        """Whether the mean is at most `tolerance` + so many standard errors away from `bound`."""
-        sides = 1 if tolerance else 2  # beyond an interval, the far end has no part in it
-        return self._no_evidence(abs(self.mean - bound) - tolerance, errors, sides)
-
-    def within_either(self, bound: float, errors: float, tolerance: float) -> Verdict:
-        """Whether the mean is within so many standard errors of `bound`, or within `tolerance`."""
-        found = self.within(bound, errors)
-        close = abs(self.mean - bound) <= tolerance
-        return dataclasses.replace(found, holds=True, p=1.0) if close else found
-
-    def _evidence(self, excess: float, errors: float) -> Verdict:
-        holds = bool(excess > errors * self.error)
-        return Verdict(holds, True, _tail(errors), self._p(excess, 1))
-
-    def _no_evidence(self, excess: float, errors: float, sides: int = 1) -> Verdict:
-        holds = bool(excess <= errors * self.error)
-        return Verdict(holds, False, min(sides * _tail(errors), 1.0), self._p(excess, sides))
-
-    def _p(self, excess: float, sides: int) -> float:
-        if self.error > 0:
-            return min(sides * _tail(excess / self.error), 1.0)
-        return math.nan if math.isnan(self.error) else float(not excess > 0)
+    It is found beyond where `excess` is more than so many `errors`; `sides` is 2 where the bound
+    is one number that the estimate may miss on both sides.
+    """
+    holds = excess > errors * error if asks_for_evidence else excess <= errors * error
+    level = min(sides * _tail(errors), 1.0)
+    if error > 0:
+        p = min(sides * _tail(excess / error), 1.0)
+    else:
+        p = math.nan if math.isnan(error) else float(not excess > 0)
+    return Verdict(bool(holds), asks_for_evidence, level, p)
 
 
 def _tail(errors: float) -> float:
     return math.erfc(errors / math.sqrt(2)) / 2
-
-
-def over_seeds(values: ArrayLike) -> Estimate:
-    """Mean of one number per seed, with standard error std / sqrt(seeds)."""
-    numbers = np.asarray(values, np.float64)
-    error = numbers.std(ddof=1) / np.sqrt(numbers.size) if numbers.size > 1 else np.nan
-    return Estimate(float(numbers.mean()), float(error))
 
 
 def expected_by_chance(verdicts: Sequence[Verdict]) -> float:

@@ -9,17 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from nsh.figures import (
-    curves,
-    draw_graph,
-    information_plane,
-    new_figure,
-    panel_label,
-    reference,
-    style,
-)
+from experiments.harness.figures import panels
+from nsh.figures import curves, draw_graph, information_plane, reference
 from nsh.figures.interactive import explore_graph
 from nsh.neurashed import feature_pathway, figure4
 
@@ -27,42 +19,43 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure as PlotlyFigure
 
 
-def figure(dataset: xr.Dataset) -> Figure:
+CAPTIONS = (
+    "Neurashed's graph; the area of a node is its final amplification.",
+    "Information of level 2 about input and label through training.",
+    "Neurashed's information plane, one curve for each level.",
+    "Information of the last hidden layer about the input, networks on the digits.",
+    "Information plane of networks with tanh.",
+    "Information plane of networks with ReLU.",
+)
+
+
+@panels(2, 3, CAPTIONS, height=2.3)
+def figure(dataset: xr.Dataset, ax: np.ndarray) -> None:
     """The graph, information against step, and the information planes."""
-    with style():
-        drawn, axes = new_figure(2, 3, width="double", height=4.6)
-        ax = axes.ravel()
-        shared = dataset.sel(reading="shared")
-        _graph_panel(ax[0], shared.log_amplification.values)
-        top = dataset.sel(level=2)
-        both = {
-            f"{what}, {reading} node 7": top[what].sel(reading=reading).values
-            for reading in dataset.reading.values
-            for what in ("input", "label")
-        }
-        curves(ax[1], dataset.step, both, ylabel="I(level 2; input or label) (bits)")
-        reference(ax[1], 1.0, "1 bit")
-        mean = shared[["input", "label"]].mean("seed")
-        information_plane(ax[2], mean.input, mean.label, dataset.step, log=True)
-        ax[2].set_title("neurashed, shared node 7")
-        last = dataset.network_input.sel(network_level=dataset.network_level[-1])
-        later = dataset.network_step.values > 0
-        steps = dataset.network_step[later]
-        names = [str(name) for name in dataset.activation.values]
-        groups = {name: last.sel(activation=name).values[:, later] for name in names}
-        curves(ax[3], steps, groups, ylabel="I(last hidden layer; input) (bits)", log=True)
-        for panel, name in zip(ax[4:], names, strict=True):
-            network = dataset.sel(activation=name)[["network_input", "network_label"]]
-            mean = network.mean("network_seed")
-            layers = [f"hidden layer {level}" for level in dataset.network_level.values]
-            information_plane(
-                panel, mean.network_input, mean.network_label, dataset.network_step,
-                levels=layers, log=True,
-            )  # fmt: skip
-            panel.set_title(f"{name} network, digits")
-        for panel, letter in zip(ax, "abcdef", strict=True):
-            panel_label(panel, letter)
-    return drawn
+    shared, top = dataset.sel(reading="shared"), dataset.sel(level=2)
+    _graph_panel(ax[0], shared.log_amplification.values)
+    both = {
+        f"{what}, {reading} node 7": top[what].sel(reading=reading).values
+        for reading in dataset.reading.values
+        for what in ("input", "label")
+    }
+    curves(ax[1], dataset.step, both, ylabel="I(level 2; input or label) (bits)")
+    reference(ax[1], 1.0, "1 bit")
+    mean = shared[["input", "label"]].mean("seed")
+    information_plane(ax[2], mean.input, mean.label, dataset.step, log=True)
+    ax[2].set_title("neurashed, shared node 7")
+    last, later = dataset.network_input.isel(network_level=-1), dataset.network_step.values > 0
+    names = [str(name) for name in dataset.activation.values]
+    groups = {name: last.sel(activation=name).values[:, later] for name in names}
+    steps, ylabel = dataset.network_step[later], "I(last hidden layer; input) (bits)"
+    curves(ax[3], steps, groups, ylabel=ylabel, log=True)
+    layers = [f"hidden layer {level}" for level in dataset.network_level.values]
+    for panel, name in zip(ax[4:], names, strict=True):
+        network = dataset.sel(activation=name)[["network_input", "network_label"]]
+        mean, steps = network.mean("network_seed"), dataset.network_step
+        bits = mean.network_input, mean.network_label
+        information_plane(panel, *bits, steps, levels=layers, log=True)
+        panel.set_title(f"{name} network, digits")
 
 
 def _graph_panel(ax: Axes, log_amplification: np.ndarray) -> None:

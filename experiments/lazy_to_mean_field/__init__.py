@@ -16,7 +16,6 @@ over these widths, that sum's is -0.40 (symmetric), and f - own linearisation's 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -26,14 +25,14 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.stats import norm, qmc
 
-from experiments.harness.progress import Progress
-from experiments.lazy_to_mean_field.claims import MEASURED, claims, slope_over
+from experiments.harness.dataset import dataset
+from experiments.lazy_to_mean_field.claims import MEASURED, claims
+from experiments.lazy_to_mean_field.config import FULL, TINY, Config
+from experiments.lazy_to_mean_field.figure import figure
 from nsh import TrainingProblem, train
-from nsh.figures import band, colour, new_figure, panel_label, style
+from nsh.study.progress import Progress
 from nsh.theory.effective.prediction.dynamics import mse_dynamics
 from nsh.theory.two_layer import Examples, FromArrays, Independent, Particles, TwoLayer
 from nsh.theory.two_layer.lazy.kernel import infinite_ntk, ntk
@@ -43,36 +42,7 @@ __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 INPUTS = 3
 REGIMES = ("symmetric", "independent", "mean field")
-RELATIVE = ("movement", "drift", "kernel")
 LANES = 8  # networks at once, so that they fit a processor's cache
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Sizes of the experiment."""
-
-    widths: tuple[int, ...] = (64, 256, 1024, 4096)
-    alphas: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 64)
-    """The dial, from a symmetric start."""
-    dial: int = 1024
-    """Which of the widths it is turned at."""
-    seeds: int = 32
-    train: int = 16
-    test: int = 32
-    """Inputs on which functions are compared (kernels and losses are those of the learned ones)."""
-    steps: int = 128
-    rate: float = 1.0
-    """Learning rate; descent with the infinite width's kernel diverges from 3.7 on."""
-    particles: int = 2**15
-    """Of the mean-field limit: a power of 2."""
-    seed: int = 0
-
-
-FULL = Config(widths=(64, 128, 256, 512, 1024, 2048, 4096, 8192), seeds=128, particles=2**17)
-"""An estimated three minutes on two cores."""
-TINY = Config(
-    widths=(8, 16), alphas=(2, 8), dial=8, seeds=3, train=5, test=4, steps=4, particles=16,
-)  # fmt: skip
 
 
 class Task(NamedTuple):
@@ -87,7 +57,7 @@ class Task(NamedTuple):
         return self.x[: len(self.y)]
 
 
-class Seen(NamedTuple):
+class Observed(NamedTuple):
     """Of networks at one time: f on all inputs, the NTK with those learned, u and theta."""
 
     f: Any
@@ -129,19 +99,22 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
                 into[name, width] = _distances(config, task, before, after, limit)
                 advance(config.seeds)
     values = {
-        name: (("regime", "width", "seed"),
-               [[found[regime, width][name] for width in config.widths] for regime in REGIMES])
+        name: [[found[regime, width][name] for width in config.widths] for regime in REGIMES]
         for name in MEASURED
-    } | {
-        f"dial_{name}": (("alpha", "seed"),
-                         [dial[alpha, config.dial][name] for alpha in config.alphas])
+    }
+    dialled = {
+        f"dial_{name}": [dial[alpha, config.dial][name] for alpha in config.alphas]
         for name in MEASURED
-    } | {"limit_error": ((), _rms(config, limits[0] - limits[1]) / 2)}  # fmt: skip
-    return xr.Dataset(
-        {name: (dims, np.asarray(value), {"units": "1"}) for name, (dims, value) in values.items()},
-        {"regime": list(REGIMES), "width": list(config.widths), "alpha": list(config.alphas)},
-        {"dial_width": config.dial},
-    )
+    }
+    table = f"""
+        {" ".join(values)}: regime width seed [1]
+        {" ".join(dialled)}: alpha seed [1]
+        limit_error: [1]
+    """
+    values |= dialled | {"limit_error": _rms(config, limits[0] - limits[1]) / 2}
+    axes = {"width": list(config.widths), "alpha": list(config.alphas)}
+    made = dataset(table, values, regime=list(REGIMES), **axes)
+    return made.assign_attrs(dial_width=config.dial)
 
 
 def _symmetric(normal: np.ndarray) -> np.ndarray:
@@ -151,10 +124,10 @@ def _symmetric(normal: np.ndarray) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _trained(config: Config, task: Task, starts: Array, alpha: Array) -> tuple[Seen, Seen]:
+def _trained(config: Config, task: Task, starts: Array, alpha: Array) -> tuple[Observed, Observed]:
     """Before and after training, of each seed's particles starts[seed] = (u, theta)."""
 
-    def one(start: Array) -> tuple[Seen, Seen]:
+    def one(start: Array) -> tuple[Observed, Observed]:
         system = network(FromArrays(start[:, :1], start[:, 1:]))
         hyper = {"alpha": alpha, "learning_rate": config.rate}
         key = jax.random.key(0)  # of nothing: starts are given, batches are full
@@ -176,10 +149,10 @@ def _descended(config: Config, task: Task, system: TwoLayer, hyper: dict[str, An
     return train(problem, jax.random.key(0)).state
 
 
-def _look(task: Task, system: TwoLayer, state: Particles) -> Seen:
+def _look(task: Task, system: TwoLayer, state: Particles) -> Observed:
     f = jax.vmap(system.output, (None, 0))(state, task.x)[:, 0]
     place = jnp.concatenate([state.u, state.theta], axis=1)
-    return Seen(f, ntk(system, state, task.x, task.learned), place)
+    return Observed(f, ntk(system, state, task.x, task.learned), place)
 
 
 def _mean_field(config: Config, task: Task, number: int) -> np.ndarray:
@@ -198,7 +171,7 @@ def _mean_field(config: Config, task: Task, number: int) -> np.ndarray:
 
 
 def _distances(
-    config: Config, task: Task, before: Seen, after: Seen, limit: np.ndarray
+    config: Config, task: Task, before: Observed, after: Observed, limit: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Everything `MEASURED`, for each seed."""
     exact = np.asarray(infinite_ntk(network(Independent(1)), task.x, task.learned))
@@ -245,51 +218,3 @@ def _rms(config: Config, values: np.ndarray) -> np.ndarray:
 def _cosine(config: Config, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     both = np.mean((a * b)[..., config.train :], axis=-1)
     return both / (_rms(config, a) * _rms(config, b))
-
-
-def figure(dataset: xr.Dataset) -> Figure:
-    """Distances against width in all regimes, and over the dial."""
-    panels = ("movement", "drift", "linearised", "lazy_limit", "field_limit")
-    with style():
-        drawn, axes = new_figure(2, 3, width="double", height=4.8)
-        ax = axes.ravel()
-        for panel, name in zip(ax, panels, strict=False):
-            _draw_widths(panel, dataset, name)
-        _draw_dial(ax[5], dataset, panels)
-        for panel, letter in zip(ax, "abcdef", strict=True):
-            panel_label(panel, letter)
-    return drawn
-
-
-def _draw_widths(ax: Axes, dataset: xr.Dataset, name: str) -> None:
-    ax.set(xscale="log", yscale="log", xlabel="width", title=MEASURED[name])
-    ax.set_ylabel("relative size" if name in RELATIVE else "r.m.s. on test inputs")
-    lines = [(name, regime, regime) for regime in REGIMES]
-    if name == "lazy_limit":
-        lines.insert(1, ("between", "symmetric", "its linearisation"))
-    if name == "field_limit":
-        lines = lines[2:]
-    for measured, regime, label in lines:
-        values = dataset[measured].sel(regime=regime)
-        slope = slope_over(values, "width")
-        mean = round(slope.mean, 2) + 0.0  # no negative zero
-        text = f"{label}: {mean:.2f} ± {2 * slope.error:.2f}".replace("-", "−")
-        place = 3 if measured == "between" else REGIMES.index(regime)
-        band(ax, dataset.width.values, values.values.T, label=text, colour=colour(place))
-    shown = dataset.width.values[:: 1 + len(dataset.width) // 5]
-    ax.set_xticks(shown, [str(width) for width in shown])
-    ax.minorticks_off()
-    ax.margins(x=0)
-    ax.set_ylim(bottom=ax.get_ylim()[0] / 100, top=ax.get_ylim()[1] * 2)
-    ax.legend(loc="lower left", title="exponent ± 2 SE", title_fontsize=7)
-
-
-def _draw_dial(ax: Axes, dataset: xr.Dataset, names: tuple[str, ...]) -> None:
-    ax.set(xscale="log", yscale="log", xlabel="α", ylabel="relative size, or r.m.s.")
-    ax.set_title(f"over the dial, width {dataset.attrs['dial_width']}")
-    for place, name in enumerate(names):
-        values = dataset[f"dial_{name}"].values.T
-        band(ax, dataset.alpha.values, values, label=MEASURED[name], colour=colour(place))
-    ax.margins(x=0)
-    ax.set_ylim(bottom=ax.get_ylim()[0] / 200)
-    ax.legend(loc="lower left")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import xarray as xr
 
-from experiments.harness.claim import Claim
-from experiments.harness.statistics import Estimate, over_seeds
+from experiments.harness.claim import Claim, below, claim, within
+from nsh.measure import Estimate, estimate
 
 LAZY = "arXiv 2012.13982, NTK view; arXiv 1812.07956"
 FIELD = "arXiv 2012.13982, mean-field view"
@@ -49,43 +51,41 @@ DIAL = (
 )
 
 
-def claims(dataset: xr.Dataset) -> list[Claim]:
+def claims(dataset: xr.Dataset) -> Iterator[Claim]:
     """Exponents in width and on the dial, and whether the mean-field limit is known."""
-    found = []
     for name, regime, expected, tolerance, statement in EXPONENTS:
         slope = slope_over(dataset[name].sel(regime=regime), "width")
-        found.append(Claim(
-            f"{MEASURED[name]} ({regime}): width^({expected:g})",
-            FIELD if regime == "mean field" else LAZY, statement,
-            f"log-log slope over all widths {expected:g} within {tolerance} + 2 SE",
-            *slope, slope.within(expected, 2, tolerance),
-        ))  # fmt: skip
+        source = FIELD if regime == "mean field" else LAZY
+        yield (
+            claim(f"{MEASURED[name]} ({regime}): width^({expected:g})", source)
+            .says(statement)
+            .test("log-log slope over all widths", slope, within(expected, 2, tolerance))
+        )
     for name, expected, tolerance, last, statement in DIAL:
         slope = slope_over(dataset[f"dial_{name}"].isel(alpha=slice(-last, None)), "alpha")
-        found.append(Claim(
-            f"{MEASURED[name]}: alpha^({expected:g})", LAZY, statement,
-            f"log-log slope over the {last} largest alphas {expected:g} within {tolerance} + 2 SE",
-            *slope, slope.within(expected, 2, tolerance),
-        ))  # fmt: skip
-    narrow = over_seeds(dataset.alignment.sel(regime="symmetric").isel(width=0))
-    found.append(Claim(
-        "both parts of f − infinite NTK's descent partly cancel at small widths", LAZY,
-        "(ours, found after seeing exponents above -0.5: a slow initial NTK grows more)",
-        "symmetric, narrowest: cosine of f - own linearisation with the rest below 0 by 2 SE",
-        *narrow, narrow.below(0),
-    ))  # fmt: skip
-    gap = over_seeds(dataset.field_limit.sel(regime="mean field").isel(width=-1))
-    share = float(dataset.limit_error) / gap.mean
-    found.append(Claim(
-        "the mean-field limit is known well enough", FIELD,
-        "(a check of ours: it is computed with finitely many quasi-random particles)",
-        "its error, from two such computations, below 1/4 of the widest network's distance to it",
-        share, None, share < 0.25,
-    ))  # fmt: skip
-    return found
+        quantity = f"log-log slope over the {last} largest alphas"
+        yield (
+            claim(f"{MEASURED[name]}: alpha^({expected:g})", LAZY)
+            .says(statement)
+            .test(quantity, slope, within(expected, 2, tolerance))
+        )
+    cosine = "symmetric, narrowest: cosine of f - own linearisation with the rest"
+    narrow = dataset.alignment.sel(regime="symmetric").isel(width=0)
+    yield (
+        claim("both parts of f − infinite NTK's descent partly cancel at small widths", LAZY)
+        .says("(ours, found after seeing exponents above -0.5: a slow initial NTK grows more)")
+        .test(cosine, narrow, below(0))
+    )
+    gap = estimate(dataset.field_limit.sel(regime="mean field").isel(width=-1))
+    share = dataset.limit_error.item() / gap.mean
+    yield (
+        claim("the mean-field limit is known well enough", FIELD)
+        .says("(a check of ours: it is computed with finitely many quasi-random particles)")
+        .test("its error over the widest network's distance to it", share, below(0.25))
+    )
 
 
 def slope_over(values: xr.DataArray, axis: str) -> Estimate:
     """Log-log slope of values[axis, seed] by least squares: the mean over seeds."""
     logs = np.log(values.transpose(axis, "seed").values)
-    return over_seeds(np.polyfit(np.log(values[axis].values), logs, 1)[0])
+    return estimate(np.polyfit(np.log(values[axis].values), logs, 1)[0])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import xarray as xr
 
-from experiments.harness.claim import Claim
-from experiments.harness.statistics import Estimate, over_seeds
+from experiments.harness.claim import Claim, above, claim, surely_within, within
+from nsh.measure import Estimate, estimate
 
 OUTLOOK = "arXiv 2112.09741, Section 4"
 FRANKLE_CARBIN = "arXiv 1803.03635, Section 2"
@@ -15,123 +17,86 @@ NULLS = {
     "new start, rescaled": ("so it does with each layer's scale that of the ticket", "nsh"),
     "random mask": ("a part chosen at random does worse", FRANKLE_CARBIN),
 }
+START = (
+    "a factor grows by its node's firing alone, whatever it is, so a ticket needs no start of its "
+    "own, unlike one of Frankle and Carbin's"
+)
+OVER_SIZES = "test accuracy, mean over batch sizes"
+RETRAINED = (
+    "pruned by magnitude and set back to its start, a network trains to the accuracy of the whole"
+)
 
 
-def all_claims(dataset: xr.Dataset) -> list[Claim]:
+def claims(dataset: xr.Dataset) -> Iterator[Claim]:
     """Survivors against their law, and tickets against the whole and against their nulls."""
-    sizes, shares = dataset.batch.values, dataset.kept.values
+    for size in dataset.batch.values:
+        yield from _of_survivors(dataset.sel(batch=size))
+    yield from _over_batch_sizes(dataset)
+    for share in dataset.kept.values:
+        yield from _of_pruned(dataset.sel(kept=share))
+
+
+def _of_survivors(at: xr.Dataset) -> list[Claim]:
+    size, expected = f"batch size {at.batch.item()}", at.survivors_by_law.mean().item()
+    excess = estimate(at.survivors - at.survivors_by_law)
+    # one seed's worth of count is the least that can be resolved
+    excess = Estimate(excess.mean, max(excess.standard_error, 1 / excess.count), excess.count)
+    part = _by_part(at, "survivors")
+    loss = part["ticket"] - part["whole"]
+    gain = part["ticket, new start"] - part["random part"]
     return [
-        *(_law(dataset.sel(batch=size)) for size in sizes),
-        _rising(dataset),
-        *(_whole(dataset.sel(batch=size)) for size in sizes),
-        *(_random(dataset.sel(batch=size)) for size in sizes),
-        _start(dataset),
-        *_largest_half(dataset),
-        *(claim for share in shares for claim in _pruned(dataset.sel(kept=share))),
+        claim(f"survivors, {size}", f"{OUTLOOK}; exact binomial law")
+        .says(f"{expected:.1f} of {at.nodes.item()} nodes are expected to survive")
+        .test("simulated minus expected count", excess, within(0)),
+        claim(f"survivors as good as the whole, {size}", OUTLOOK)
+        .says("the sparse part of neurashed that survives does as well as the whole")
+        .test("test accuracy, survivors alone minus whole", loss, above(-AS_GOOD)),
+        claim(f"survivors better than a random part, {size}", "nsh")
+        .says("it is survivors that matter, not how many nodes of each level are left")
+        .test("test accuracy, survivors minus random part, both newly started", gain, above(0)),
     ]
 
 
-def _law(at: xr.Dataset) -> Claim:
-    excess = over_seeds(at.survivors - at.survivors_by_law)
-    # one seed's worth of count is the least that can be resolved
-    excess = Estimate(excess.mean, max(excess.error, 1 / at.sizes["seed"]))
-    expected = at.survivors_by_law.mean().item()
-    return Claim(
-        f"survivors, batch size {at.batch.item()}", OUTLOOK + "; exact binomial law",
-        f"{expected:.1f} of {at.nodes.item()} nodes are expected to survive",
-        "simulated minus expected count within 3 standard errors of 0",
-        *excess, excess.within(0),
-    )  # fmt: skip
-
-
-def _rising(dataset: xr.Dataset) -> Claim:
-    rises = [over_seeds(rise) for rise in dataset.survivors.diff("batch")]
+def _over_batch_sizes(dataset: xr.Dataset) -> list[Claim]:
+    rises = [estimate(rise) for rise in dataset.survivors.diff("batch")]
     least = min(rises, key=lambda rise: rise.mean)
-    return Claim(
-        "small batches leave fewer survivors", OUTLOOK,
-        "the smaller the mini-batch, the sparser the part that survives",
-        "each larger batch has more surviving nodes, by more than 2 SE (least rise shown)",
-        *least, least.above(0),
-    )  # fmt: skip
-
-
-def _whole(at: xr.Dataset) -> Claim:
-    results = at.accuracy.sel(selection="survivors")
-    change = over_seeds(results.sel(part="ticket") - results.sel(part="whole"))
-    return Claim(
-        f"survivors as good as the whole, batch size {at.batch.item()}", OUTLOOK,
-        "the sparse part of neurashed that survives does as well as the whole",
-        f"test accuracy, survivors alone minus whole: above -{AS_GOOD} by more than 2 SE",
-        *change, change.above(-AS_GOOD),
-    )  # fmt: skip
-
-
-def _random(at: xr.Dataset) -> Claim:
-    results = at.accuracy.sel(selection="survivors")
-    change = over_seeds(results.sel(part="ticket, new start") - results.sel(part="random part"))
-    return Claim(
-        f"survivors better than a random part, batch size {at.batch.item()}", "nsh",
-        "it is survivors that matter, not how many nodes of each level are left",
-        "test accuracy, survivors minus as many random nodes of each level, both from a new "
-        "start: above 0 by more than 2 SE",
-        *change, change.above(0),
-    )  # fmt: skip
-
-
-def _start(dataset: xr.Dataset) -> Claim:
-    results = dataset.accuracy.sel(selection="survivors").mean("batch")
-    change = over_seeds(results.sel(part="ticket") - results.sel(part="ticket, new start"))
-    return Claim(
-        "neurashed: the start does not matter", "nsh",
-        "a factor grows by its node's firing alone, whatever it is, so a ticket needs no start of "
-        "its own, unlike one of Frankle and Carbin's",
-        f"test accuracy, old start minus new one, mean over batch sizes: within {AS_GOOD} of 0 by "
-        "more than 2 SE",
-        *change, change.surely_within(0, AS_GOOD),
-    )  # fmt: skip
-
-
-def _largest_half(dataset: xr.Dataset) -> list[Claim]:
-    results = dataset.accuracy.sel(selection="largest half").mean("batch")
-    ticket, new = results.sel(part="ticket"), results.sel(part="ticket, new start")
-    whole = over_seeds(ticket - results.sel(part="whole"))
-    other = over_seeds(new - results.sel(part="random part"))
+    survivors, half = (_by_part(dataset, name).mean("batch") for name in dataset.selection.values)
+    change = survivors["ticket"] - survivors["ticket, new start"]
+    loss = half["ticket"] - half["whole"]
+    gain = half["ticket, new start"] - half["random part"]
     return [
-        Claim(
-            "most amplified half as good as the whole", OUTLOOK,
-            "the half of each level that is amplified most does as well as the whole",
-            f"test accuracy, half minus whole, mean over batch sizes: above -{AS_GOOD} by more "
-            "than 2 SE",
-            *whole, whole.above(-AS_GOOD),
-        ),
-        Claim(
-            "most amplified half better than a random half", "nsh",
-            "amplification tells which nodes matter",
-            "test accuracy, most amplified minus random half, both from a new start, mean over "
-            "batch sizes: above 0 by more than 2 SE",
-            *other, other.above(0),
-        ),
-    ]  # fmt: skip
+        claim("small batches leave fewer survivors", OUTLOOK)
+        .says("the smaller the mini-batch, the sparser the part that survives")
+        .test("surviving nodes, larger batch minus next smaller (least rise)", least, above(0)),
+        claim("neurashed: the start does not matter", "nsh")
+        .says(START)
+        .test(f"{OVER_SIZES}, old start minus new one", change, surely_within(0, AS_GOOD)),
+        claim("most amplified half as good as the whole", OUTLOOK)
+        .says("the half of each level that is amplified most does as well as the whole")
+        .test(f"{OVER_SIZES}, half minus whole", loss, above(-AS_GOOD)),
+        claim("most amplified half better than a random half", "nsh")
+        .says("amplification tells which nodes matter")
+        .test(f"{OVER_SIZES}, half minus random half, both newly started", gain, above(0)),
+    ]
 
 
-def _pruned(at: xr.Dataset) -> list[Claim]:
-    kept = f"{at.kept.item():.0%} of weights"
-    ticket = at.network_accuracy.sel(kind="ticket")
-    whole = over_seeds(ticket - at.dense_accuracy)
-    found = [
-        Claim(
-            f"digits, {kept}: ticket as good as the whole", FRANKLE_CARBIN,
-            "pruned by magnitude and set back to its start, a network trains to the accuracy of "
-            "the whole",
-            f"test accuracy, ticket minus whole: above -{AS_GOOD} by more than 2 SE",
-            *whole, whole.above(-AS_GOOD),
-        )
-    ]  # fmt: skip
+def _of_pruned(at: xr.Dataset) -> Iterator[Claim]:
+    digits = f"digits, {at.kept.item():.0%} of weights"
+    accuracy = at.network_accuracy.to_dataset("kind")
+    loss = accuracy.ticket - at.dense_accuracy
+    yield (
+        claim(f"{digits}: ticket as good as the whole", FRANKLE_CARBIN)
+        .says(RETRAINED)
+        .test("test accuracy, ticket minus whole", loss, above(-AS_GOOD))
+    )
     for kind, (statement, source) in NULLS.items():
-        change = over_seeds(ticket - at.network_accuracy.sel(kind=kind))
-        found.append(Claim(
-            f"digits, {kept}: ticket better than {kind}", source, statement,
-            f"test accuracy, ticket minus {kind}: above 0 by more than 2 SE",
-            *change, change.above(0),
-        ))  # fmt: skip
-    return found
+        yield (
+            claim(f"{digits}: ticket better than {kind}", source)
+            .says(statement)
+            .test(f"test accuracy, ticket minus {kind}", accuracy.ticket - accuracy[kind], above(0))
+        )
+
+
+def _by_part(at: xr.Dataset, selection: str) -> xr.Dataset:
+    """Test accuracy of each part."""
+    return at.accuracy.sel(selection=selection).to_dataset("part")

@@ -5,31 +5,35 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from nsh.figures import grouped_points, new_figure, panel_label, reference, style
+from experiments.harness.figures import panels
+from nsh.figures import grouped_points, reference
+
+CAPTIONS = (
+    "Neurashed: share of nodes that survive, over batch sizes.",
+    "Neurashed: test accuracy of parts of the graph, the survivors of training.",
+    "Neurashed: test accuracy of parts of the graph, the largest half.",
+    "Neurashed: test loss of the survivors.",
+    "Pruned networks: test accuracy over the share of weights kept.",
+    "Pruned networks: test loss.",
+)
 
 
-def draw(dataset: xr.Dataset) -> Figure:
+@panels(2, 3, CAPTIONS, height=2.3)
+def figure(dataset: xr.Dataset, ax: np.ndarray) -> None:
     """Survivors by batch size, test results of all parts, and pruned networks."""
-    with style():
-        drawn, axes = new_figure(2, 3, width="double", height=4.6)
-        ax = axes.ravel()
-        _survivors(ax[0], dataset)
-        for panel, selection in zip(ax[1:3], dataset.selection.values, strict=True):
-            _parts(panel, dataset.accuracy.sel(selection=selection), "test accuracy (share right)")
-            panel.set_title(f"neurashed, {selection}")
-        _parts(ax[3], dataset.loss.sel(selection="survivors"), "test loss (Brier score)")
-        ax[3].set_title("neurashed, survivors")
-        _pruned(ax[4], dataset.network_accuracy, "test accuracy (share right)")
-        reference(ax[4], dataset.dense_accuracy.mean().item(), "whole")
-        _pruned(ax[5], dataset.network_loss, "test loss (nats)")
-        reference(ax[5], dataset.dense_loss.mean().item(), "whole")
-        for panel in ax[[2, 3, 5]]:
-            panel.get_legend().remove()  # its neighbour's serves for both
-        for panel, letter in zip(ax, "abcdef", strict=True):
-            panel_label(panel, letter)
-    return drawn
+    _survivors(ax[0], dataset)
+    for panel, selection in zip(ax[1:3], dataset.selection.values, strict=True):
+        _parts(panel, dataset.accuracy.sel(selection=selection), "test accuracy (share right)")
+        panel.set_title(f"neurashed, {selection}")
+    _parts(ax[3], dataset.loss.sel(selection="survivors"), "test loss (Brier score)")
+    ax[3].set_title("neurashed, survivors")
+    _pruned(ax[4], dataset.network_accuracy, "test accuracy (share right)")
+    reference(ax[4], dataset.dense_accuracy.mean().item(), "whole")
+    _pruned(ax[5], dataset.network_loss, "test loss (nats)")
+    reference(ax[5], dataset.dense_loss.mean().item(), "whole")
+    for panel in ax[[2, 3, 5]]:
+        panel.get_legend().remove()  # its neighbour's serves for both
 
 
 def _survivors(ax: Axes, dataset: xr.Dataset) -> None:

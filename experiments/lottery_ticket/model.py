@@ -11,19 +11,15 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from experiments.harness.progress import Progress
+from experiments.batches import FirstOf
+from experiments.harness.dataset import dataset
+from experiments.lottery_ticket.config import Config
 from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement
 from nsh.measure import accuracy, brier_score, observe
-from nsh.neurashed import (
-    Graph,
-    Initializer,
-    Inputs,
-    Prototypes,
-    exact,
-    random_hierarchy,
-)
+from nsh.neurashed import Graph, Initializer, Inputs, Prototypes, exact, random_hierarchy
 from nsh.neurashed.prepared import Pathways, class_ends, pathways_of
 from nsh.neurashed.subgraph import silenced
+from nsh.study.progress import Progress
 from nsh.training import train
 
 PARTS = ("whole", "ticket", "ticket, new start", "random part")
@@ -44,24 +40,6 @@ class Given(Initializer):
     def log_sample(self, key: Key[Array, ""], count: int) -> Float[Array, " count"]:  # noqa: ARG002
         """See `Initializer.log_sample`."""
         return self.logs
-
-
-class FirstOf(WithReplacement):
-    """Mini-batches of only the first `used` samples of `size`: one program for all batch sizes.
-
-    The others repeat the first sample, which changes nothing: what fires in a batch depends on
-    which samples it holds, not on how often.
-    """
-
-    used: Int[Array, ""] = eqx.field(kw_only=True)
-
-    def draw(
-        self, carried: Any, first: Int[Array, ""], count: int, key: Key[Array, ""], samples: int
-    ) -> tuple[Int[Array, "count batch"], Any]:
-        """See `Sampler.draw`."""
-        drawn, carried = super().draw(carried, first, count, key, samples)
-        place = jnp.arange(self.size, dtype=jnp.int32)[None]
-        return jnp.where(place < self.used, drawn, drawn[:, :1]), carried
 
 
 class Logs(NamedTuple):
@@ -111,20 +89,20 @@ def _trial(graph: Graph, inputs: Prototypes, key: Key[Array, ""]) -> Trial:
 
 
 @eqx.filter_jit
-def fitted(
+def train_parts(
     trial: Trial, keys: Key[Array, " seeds"], keep: Bool[Array, "seeds nodes"], start: Logs,
-    rules: Rules, steps: int, largest: int, used: Int[Array, ""],
+    rules: Rules, steps: int, largest: int, size: Int[Array, ""],
 ) -> Trained:  # fmt: skip
     """The part `keep` of each seed's graph, trained alone from a start on the seed's batches."""
 
-    def one(given: tuple[Trial, Array, Array, Logs]) -> Trained:
-        trial, key, keep, start = given
+    def one(member: tuple[Trial, Array, Array, Logs]) -> Trained:
+        trial, key, keep, start = member
         graph = silenced(trial.graph, keep)
         system = Neurashed(graph, Given(start.nodes), Given(start.edges), edge_firing="sample")
         x = trial.inputs.x & keep[None, : graph.widths[0]]
         prepared = pathways_of(graph, class_ends(graph), x, trial.inputs.y, "sample")
         examples, test = Pathways(prepared.words[:TRAIN]), Pathways(prepared.words[TRAIN:])
-        sampler = FirstOf(largest, used=used)
+        sampler = FirstOf(WithReplacement(largest), size)
         problem = TrainingProblem(system, examples, rules, steps=steps, sampler=sampler)
         state = train(problem, key).state
         logits, labels = observe(system, state, test).logits, trial.inputs.y[TRAIN:]
@@ -142,8 +120,8 @@ def _chosen(
 ) -> tuple[Bool[Array, "seeds selections nodes"], Bool[Array, "seeds selections nodes"]]:
     """For each of `SELECTIONS`, the nodes it keeps, and as many of each level at random."""
 
-    def one(given: tuple[Trial, Array]) -> tuple[Array, Array]:
-        trial, log_factors = given
+    def one(member: tuple[Trial, Array]) -> tuple[Array, Array]:
+        trial, log_factors = member
         graph, half, order = trial.graph, [], []
         levels = [graph.node_slice(level) for level in range(1, len(graph.widths) + 1)]
         for nodes in levels:
@@ -170,52 +148,54 @@ def _law(p: Float[Array, "seeds nodes"], rates: Array, steps: Array, size: Array
     )
 
 
-def run_model(config: Any, progress: Progress) -> xr.Dataset:
+def run_model(config: Config, progress: Progress) -> xr.Dataset:
     """Survivors at all batch sizes against their law, and the test results of all parts."""
     keys = jax.random.split(jax.random.key(config.seed), 2 * config.seeds)
     keys, trial = keys[config.seeds :], trials(keys[: config.seeds])
-    found = []
+    parts = []
     with progress("tickets, neurashed", len(config.batch_sizes)) as advance:
         for size in config.batch_sizes:
-            found.append(_at_batch_size(config, trial, keys, size))
+            parts.append(_at_batch_size(config, trial, keys, size))
             advance(1)
     sizes = xr.Variable("batch", list(config.batch_sizes), {"units": "samples"})
-    joined = xr.concat(found, sizes, data_vars="all", coords="minimal", compat="equals")
+    joined = xr.concat(parts, sizes, data_vars="all", coords="minimal", compat="equals")
     return cast(xr.Dataset, joined)
 
 
-def _at_batch_size(config: Any, trial: Trial, keys: Key[Array, " seeds"], size: int) -> xr.Dataset:
+TABLE = """
+    accuracy loss: selection part seed [1]
+    survivors survivors_by_law: seed [nodes]
+    unchanged: seed [1] share of survivors that retraining leaves as it was
+    nodes: [nodes]
+"""
+
+
+def _at_batch_size(
+    config: Config, trial: Trial, keys: Key[Array, " seeds"], size: int
+) -> xr.Dataset:
     rules = Rules(Geometric(config.growth), Geometric(config.decay))
 
     def fit(keep: Any, start: Logs) -> Trained:
         used, most = jnp.asarray(size, jnp.int32), max(config.batch_sizes)
-        return fitted(trial, keys, keep, start, rules, config.steps, most, used)
+        return train_parts(trial, keys, keep, start, rules, config.steps, most, used)
 
     whole = fit(jnp.ones(trial.order.shape, bool), trial.start)
     kept, others = _chosen(trial, whole.log_factors)
     results = []
-    for place in range(len(SELECTIONS)):
-        keep, other = kept[:, place], others[:, place]
+    for index in range(len(SELECTIONS)):
+        keep, other = kept[:, index], others[:, index]
         parts = [(keep, trial.start), (keep, trial.new_start), (other, trial.new_start)]
         results.append([whole, *(fit(*part) for part in parts)])
     rates = jnp.asarray([config.growth, config.decay])
     steps, at = jnp.asarray(float(config.steps)), jnp.asarray(float(size))
-    law = _law(whole.firing_fractions, rates, steps, at)
     survive = np.asarray(kept[:, SELECTIONS.index("survivors")])
     change = np.abs(np.asarray(results[0][1].log_factors - whole.log_factors))
-    unchanged = survive & (change < SAME)
-    dims, share = ("selection", "part", "seed"), {"units": "1"}
-    return xr.Dataset(
-        {
-            "accuracy": (dims, [[np.asarray(p.accuracy) for p in r] for r in results], share),
-            "loss": (dims, [[np.asarray(p.loss) for p in r] for r in results], share),
-            "survivors": ("seed", survive.sum(1), {"units": "nodes"}),
-            "survivors_by_law": ("seed", np.asarray(law.sum(1)), {"units": "nodes"}),
-            "unchanged": (
-                "seed", unchanged.sum(1) / survive.sum(1),
-                {"units": "1", "long_name": "share of survivors that retraining leaves as it was"},
-            ),
-            "nodes": ((), survive.shape[1], {"units": "nodes"}),
-        },
-        {"selection": list(SELECTIONS), "part": list(PARTS)},
-    )  # fmt: skip
+    values = {
+        "accuracy": [[np.asarray(part.accuracy) for part in row] for row in results],
+        "loss": [[np.asarray(part.loss) for part in row] for row in results],
+        "survivors": survive.sum(1),
+        "survivors_by_law": _law(whole.firing_fractions, rates, steps, at).sum(1),
+        "unchanged": (survive & (change < SAME)).sum(1) / survive.sum(1),
+        "nodes": survive.shape[1],
+    }
+    return dataset(TABLE, values, selection=list(SELECTIONS), part=list(PARTS))

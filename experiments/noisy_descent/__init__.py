@@ -14,7 +14,6 @@ has a bias, of which the Q of the equation is free.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,10 +24,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from experiments.harness.progress import Progress
+from experiments.harness.dataset import dataset
 from experiments.noisy_descent.claims import MOMENTS, claims
+from experiments.noisy_descent.config import FULL, TINY, Config
 from experiments.noisy_descent.figure import figure
 from nsh import TrainingProblem
+from nsh.study.progress import Progress
 from nsh.theory.two_layer import Examples, Independent, Particles, TwoLayer
 from nsh.theory.two_layer.mean_field.entropy import entropy
 from nsh.theory.two_layer.mean_field.fokker_planck import fokker_planck
@@ -42,48 +43,20 @@ __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 REACH = (7.5, 5.0)  # of the grid, in u and in theta
 SHARES = np.linspace(0, 1, 11)  # along interpolations
-COURSE = ("rate", "seed", "time")
-DIMS = {
-    **dict.fromkeys(("u_square", "theta_square", "amplitude"), COURSE),
-    **dict.fromkeys(("end_u", "end_theta"), ("seed", "particle")),
-    **dict.fromkeys(("gibbs_output", "target"), "point"),
-    **dict.fromkeys(("gibbs_mass", "start_mass"), ("u", "theta")),
-    **dict.fromkeys(("mixture_loss", "path_loss"), ("pair", "share")),
-    **{f"gibbs_{name}": () for name in (*MOMENTS, "free_energy", "residual", "edge")},
-    "output": (*COURSE, "point"),
-    "free_energy": ("seed", "time"),
-    "equation": "time",
-    "mixture_free_energy": "share",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Sizes of the experiment."""
-
-    particles: int = 4000
-    seeds: int = 8
-    rates: tuple[float, float] = (0.1, 0.05)
-    """Learning rates, the second half of the first."""
-    steps: int = 400
-    records: int = 20
-    """Of the way there; divides `steps`."""
-    sample: int = 2000
-    """Particles of a network from which its entropy is estimated."""
-    points: int = 10
-    """Examples learned."""
-    height: float = 4.0
-    """Of the wave learned."""
-    temperature: float = 0.5
-    """Decays are the same, so that without data the law would stay N(0, 1), where it starts."""
-    cells: tuple[int, int] = (60, 80)
-    """Of the grid over u and theta."""
-    seed: int = 0
-
-
-FULL = Config(seeds=32, rates=(0.05, 0.025), steps=1000, records=50, cells=(120, 160))
-"""An estimated three minutes on two cores."""
-TINY = Config(particles=64, seeds=4, steps=8, records=4, sample=32, points=4, cells=(12, 16))
+TABLE = f"""
+    u_square theta_square amplitude: rate seed time [1]
+    output: rate seed time point [1]
+    end_u end_theta: seed particle [1]
+    gibbs_output target: point [1]
+    gibbs_mass start_mass: u theta [1]
+    mixture_loss path_loss: pair share [1]
+    {" ".join(f"gibbs_{name}" for name in MOMENTS)}: [1]
+    gibbs_free_energy gibbs_residual gibbs_edge: [1]
+    free_energy: seed time [1]
+    equation: time [1]
+    mixture_free_energy: share [1]
+    time: time [steps x the smaller learning rate]
+"""
 
 
 class Task(NamedTuple):
@@ -119,14 +92,14 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
             hypers,
             steps=config.steps,
             sampler=FullBatch(),
-            save=SaveAt(Seen(task.network, task.examples, config.sample), every=every),
+            save=SaveAt(Record(task.network, task.examples, config.sample), every=every),
             grid_ndim=1,
         )
         trained = ensemble(
             problem, jax.random.key(config.seed), seeds=config.seeds, vmap_size=4, callback=advance
         )
     seen, end = trained.saved, jax.tree.map(lambda leaf: leaf[1], trained.state)
-    found = jax.jit(lambda seen, end: _measured(task, seen, end))(seen, end)
+    measured = jax.jit(lambda seen, end: _measured(task, seen, end))(seen, end)
     goal = theory["gibbs_output"]
     values = {
         "u_square": seen["u_square"],
@@ -137,18 +110,13 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
         "end_theta": end.theta[..., 0],
         "target": task.examples.y[:, 0],
         **theory,
-        **found,
+        **measured,
     }
     time = config.rates[1] * np.arange(0, config.steps + 1, every)
-    return xr.Dataset(
-        {name: (DIMS[name], np.asarray(v), {"units": "1"}) for name, v in values.items()},
-        {
-            "rate": list(config.rates),
-            "time": ("time", time, {"units": "steps x the smaller learning rate"}),
-            "x": ("point", np.asarray(task.examples.x[:, 0])),
-            "u": task.grid.centres(0), "theta": task.grid.centres(1), "share": SHARES,
-        },
-    )  # fmt: skip
+    axes = {"rate": list(config.rates), "time": time, "share": SHARES}
+    grid = {"u": task.grid.centres(0), "theta": task.grid.centres(1)}
+    made = dataset(TABLE, values, **axes, **grid)
+    return made.assign_coords(x=("point", np.asarray(task.examples.x[:, 0])))
 
 
 def _theory(task: Task, config: Config) -> dict[str, Array]:
@@ -180,7 +148,7 @@ def _theory(task: Task, config: Config) -> dict[str, Array]:
     }
 
 
-class Seen(eqx.Module):
+class Record(eqx.Module):
     """What is recorded of the particles."""
 
     network: TwoLayer

@@ -5,38 +5,43 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from experiments.harness.figures import panels
 from experiments.noisy_descent.claims import MOMENTS, by_rate, edges, extrapolated, settled
-from nsh.figures import PALETTE, band, colour, new_figure, panel_label, style
+from nsh.figures import PALETTE, band, colour
+from nsh.measure import estimate
 
 SHOWN = 300  # particles drawn
 
 
-def figure(dataset: xr.Dataset) -> Figure:
+CAPTIONS = (
+    "What is learned: examples, particles and the Gibbs law.",
+    "The Gibbs law of both weights of a unit, and particles.",
+    "Its density over the input weight.",
+    "Moments: difference from the Gibbs law, over the learning rate.",
+    "Free energy through training: particles, Fokker–Planck equation, least value.",
+    "Free energy and losses between two laws: mixtures and moved particles.",
+)
+
+
+@panels(2, 3, CAPTIONS, height=2.3)
+def figure(dataset: xr.Dataset, ax: np.ndarray) -> None:
     """What is learned, the law at rest, its marginals, moments, free energy and convexity."""
-    with style():
-        drawn, axes = new_figure(2, 3, width="double", height=4.6)
-        ax = axes.ravel()
-        _draw_outputs(ax[0], dataset)
-        _draw_law(ax[1], dataset)
-        _draw_marginals(ax[2], dataset)
-        _draw_moments(ax[3], dataset)
-        _draw_free_energy(ax[4], dataset)
-        _draw_convexity(ax[5], dataset)
-        for panel, letter in zip(ax, "abcdef", strict=True):
-            panel_label(panel, letter)
-    return drawn
+    _draw_outputs(ax[0], dataset)
+    _draw_law(ax[1], dataset)
+    _draw_marginals(ax[2], dataset)
+    _draw_moments(ax[3], dataset)
+    _draw_free_energy(ax[4], dataset)
+    _draw_convexity(ax[5], dataset)
 
 
 def _draw_outputs(ax: Axes, dataset: xr.Dataset) -> None:
     x = dataset.x.values
     ax.plot(x, dataset.target, "o", color=PALETTE["black"], label="examples")
     ax.plot(x, dataset.gibbs_output, color=colour(1), label="Gibbs law")
-    found = settled(dataset.output).isel(rate=1)
-    ax.errorbar(x, found.mean("seed"), 3 * found.std("seed", ddof=1) / _root_seeds(dataset),
-                fmt="D", color=colour(0), capsize=2, markersize=3,
-                label="particles ± 3 SE")  # fmt: skip
+    found = estimate(settled(dataset.output).isel(rate=1).transpose("seed", "point"), 0)
+    looks = {"fmt": "D", "color": colour(0), "capsize": 2, "markersize": 3}
+    ax.errorbar(x, found.mean, 3 * found.standard_error, label="particles ± 3 SE", **looks)
     ax.set(xlabel="x", ylabel="output f(x)")
     ax.set_ylim(top=2 * float(dataset.target.max()))
     ax.legend(loc="upper left")
@@ -44,8 +49,8 @@ def _draw_outputs(ax: Axes, dataset: xr.Dataset) -> None:
 
 def _draw_law(ax: Axes, dataset: xr.Dataset) -> None:
     mass = dataset.gibbs_mass.values
-    ax.contourf(dataset.theta, dataset.u, mass / mass.max(), levels=np.linspace(0.04, 1, 9),
-                cmap="Oranges")  # fmt: skip
+    levels = np.linspace(0.04, 1, 9)
+    ax.contourf(dataset.theta, dataset.u, mass / mass.max(), levels=levels, cmap="Oranges")
     some = dataset.isel(seed=0, particle=slice(SHOWN))
     ax.plot(some.end_theta, some.end_u, ".", color=colour(0), markersize=1.5)
     ax.set(xlim=(-4.5, 4.5), ylim=(-7, 7), xlabel="input weight θ", ylabel="readout weight u")
@@ -58,8 +63,8 @@ def _draw_marginals(ax: Axes, dataset: xr.Dataset) -> None:
     density, _ = np.histogram(dataset.end_theta, edges(theta), density=True)
     ax.stairs(density, edges(theta), fill=True, color=colour(0), alpha=0.35, label="particles")
     ax.plot(theta, dataset.gibbs_mass.sum("u") / spacing, color=colour(1), label="Gibbs law")
-    ax.plot(theta, dataset.start_mass.sum("u") / spacing, ":", color=PALETTE["black"],
-            label="start; law without data")  # fmt: skip
+    start, label = dataset.start_mass.sum("u") / spacing, "start; law without data"
+    ax.plot(theta, start, ":", color=PALETTE["black"], label=label)
     ax.set(xlim=(-4, 4), xlabel="input weight θ", ylabel="density")
     ax.margins(y=0.35)
     ax.legend()
@@ -69,12 +74,12 @@ def _draw_moments(ax: Axes, dataset: xr.Dataset) -> None:
     rates = dataset.rate.values
     for place, (name, label) in enumerate(MOMENTS.items()):
         exact = float(dataset[f"gibbs_{name}"])
-        estimates = [*by_rate(dataset, name), extrapolated(dataset, name)]
+        estimates = by_rate(dataset, name), extrapolated(dataset, name)
         at = np.append(rates, 0.0) + (place - 1) * rates[1] / 12  # side by side
-        means = np.array([e.mean for e in estimates])
-        errors = np.array([e.error for e in estimates])
-        ax.errorbar(at, 100 * (means / exact - 1), 300 * errors / exact, fmt="osD"[place],
-                    color=colour(place), capsize=2, label=label)  # fmt: skip
+        means = np.hstack([e.mean for e in estimates])
+        errors = np.hstack([e.standard_error for e in estimates])
+        looks = {"fmt": "osD"[place], "color": colour(place), "capsize": 2, "label": label}
+        ax.errorbar(at, 100 * (means / exact - 1), 300 * errors / exact, **looks)
     ax.axhline(0, color=colour(1), linewidth=0.8, zorder=1)
     ax.set_xticks([0, *rates], ["0 (limit)", *map(str, rates)])
     ax.set(xlabel="learning rate", ylabel="difference from Gibbs (%)")
@@ -102,7 +107,3 @@ def _draw_convexity(ax: Axes, dataset: xr.Dataset) -> None:
     ax.set(xlabel="share s of the second", ylabel="free energy Q or loss L")
     ax.margins(y=0.4)
     ax.legend(loc="upper center")
-
-
-def _root_seeds(dataset: xr.Dataset) -> float:
-    return float(np.sqrt(dataset.sizes["seed"]))

@@ -12,8 +12,7 @@ jitter up to 0.2 left alternation worse than plain training, and no decay about 
 
 from __future__ import annotations
 
-import dataclasses
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +20,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Key
 
-from experiments.harness.progress import Progress
+from experiments.harness.dataset import dataset
 from experiments.repopulation.claims import claims
+from experiments.repopulation.config import FULL, TINY, Config
 from experiments.repopulation.figure import figure
-from experiments.repopulation.generalisation_gap import Sizes, generalisation_gap
+from experiments.repopulation.generalisation_gap import generalisation_gap
 from experiments.repopulation.taught_networks import Silent, outputs, taught, teacher
 from nsh import SaveAt, TrainingProblem, ensemble
+from nsh.study.progress import Progress
 from nsh.theory.two_layer import (
     Repopulating,
     approximation_bound,
@@ -42,49 +43,15 @@ from nsh.training import FullBatch, Snapshot
 
 __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
-WAYS = ("plain, no decay", "plain", "alternating, no jitter", "alternating")
+SAMPLED = """
+    square: draw law unit [1]
+    exact: law [1]
+    exact_bound: [1]
+    sample_error: draw drawn unit [1]
+    source_error: [1]
+"""
+VARIANTS = ("plain, no decay", "plain", "alternating, no jitter", "alternating")
 UNITS = (10, 30, 100, 300, 1000)
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Sizes of the experiment."""
-
-    inputs: int = 10
-    samples: int = 128
-    test: int = 200
-    widths: tuple[int, ...] = (64,)
-    """Of the networks trained; samples are drawn from the last."""
-    seeds: int = 32
-    """Starts of each network; the task is the same for all."""
-    steps: int = 600
-    every: int = 20
-    """Steps from one repopulation to the next."""
-    record: int = 40
-    """Steps from recording to recording."""
-    learning_rate: float = 0.2
-    decay: float = 0.01
-    jitter: float = 0.5
-    kept: float = 0.1
-    draws: int = 256
-    """Samples of each number of units."""
-    gap_samples: tuple[int, ...] = (16, 64, 256)
-    """Training samples in the task of the bounds; each divides the last."""
-    gap_seeds: int = 32
-    """Data sets of each size."""
-    gap_width: int = 16
-    gap_steps: int = 200
-    gap_test: int = 1024
-    seed: int = 0
-
-
-FULL = Config(widths=(16, 64, 256), seeds=128, samples=256, test=1024, steps=2000, draws=2000,
-              gap_samples=(32, 128, 512, 2048), gap_seeds=128)  # fmt: skip
-"""An estimated ten minutes on two cores."""
-TINY = Config(
-    inputs=3, samples=8, test=6, widths=(4,), seeds=2, steps=8, every=2, record=4, draws=4,
-    gap_samples=(4, 8), gap_seeds=8, gap_width=4, gap_steps=4, gap_test=16,
-)  # fmt: skip
 
 
 class Task(NamedTuple):
@@ -103,7 +70,7 @@ def make_task(config: Config) -> Task:
     return Task(x, taught(teacher(of_teacher, config.inputs), x), config.samples)
 
 
-class Course(NamedTuple):
+class Record(NamedTuple):
     """What is recorded: errors as shares of the target's mean square, and variances of samples."""
 
     task: Task
@@ -115,43 +82,38 @@ class Course(NamedTuple):
         x, n = self.task.x, self.task.train
         error = (outputs(network, particles, x) - self.task.y) ** 2
         law = optimal_distribution(network, particles, x[:n])
-        found = {
+        numbers = {
             "train": jnp.mean(error[:n]),
             "test": jnp.mean(error[n:]),
             "variance": sampling_variance(network, particles, x[n:]),
             "optimal": sampling_variance(network, particles, x[n:], law),
         }
-        return jax.tree.map(lambda number: number / jnp.mean(self.task.y[n:] ** 2), found)
+        return jax.tree.map(lambda number: number / jnp.mean(self.task.y[n:] ** 2), numbers)
 
 
 def run(config: Config, progress: Progress) -> xr.Dataset:
     """All three parts."""
     task = make_task(config)
-    by_width = []
-    for width in config.widths:
-        found, particles = _trained(config, task, "u", width, progress)
-        by_width.append(found)
+    runs = [_trained(config, task, "u", width, progress) for width in config.widths]
     features = TwoLayer(config.inputs, Silent(config.widths[-1]), trained="u")
-    gap = Sizes(
-        config.gap_samples, config.gap_seeds, config.gap_width, config.gap_steps, config.gap_test
-    )
-    return xr.merge([
-        xr.concat(by_width, "width", data_vars="all").assign_coords(width=list(config.widths)),
+    parts = [
+        xr.concat([errors for errors, _ in runs], "width", data_vars="all"),
         _trained(config, task, "both", config.widths[-1], progress)[0],
-        _samples(config, task, features, particles),
-        generalisation_gap(gap, jax.random.key(config.seed + 3)),
-    ])  # fmt: skip
+        _samples(config, task, features, runs[-1][1]),
+        generalisation_gap(config),
+    ]
+    return cast(xr.Dataset, xr.merge(parts).assign_coords(width=list(config.widths)))
 
 
 def _trained(
     config: Config, task: Task, trained: Trained, width: int, progress: Progress
 ) -> tuple[xr.Dataset, Particles]:
-    """Four ways to train, and the first seed's particles after plain training with decay.
+    """Four variants of training, and the first seed's particles after plain training with decay.
 
     Plain training is alternation with kept = 1: one program for all four.
     """
     network = TwoLayer(config.inputs, Silent(width), trained=trained)
-    one = jnp.ones(len(WAYS))
+    one = jnp.ones(len(VARIANTS))
     hyper = {
         "alpha": one,
         "learning_rate": config.learning_rate * one,
@@ -159,25 +121,23 @@ def _trained(
         "kept": jnp.array([1.0, 1.0, config.kept, config.kept]),
         "jitter": jnp.array([0.0, 0.0, 0.0, config.jitter]),
     }
-    with progress(f"{trained} trained, width {width}", len(WAYS) * config.seeds) as advance:
+    with progress(f"{trained} trained, width {width}", len(VARIANTS) * config.seeds) as advance:
         problem = TrainingProblem(
             Repopulating(network, config.every),
             network.prepare(task.x[: task.train], task.y[: task.train]),
             hyper,
             steps=config.steps,
             sampler=FullBatch(),
-            save=SaveAt(Course(task), every=config.record),
+            save=SaveAt(Record(task), every=config.record),
             grid_ndim=1,
         )
         ran = ensemble(
             problem, jax.random.key(config.seed + 1), seeds=config.seeds, callback=advance
         )
-    dims, plain = ("way", "seed", "step"), {"units": "1"}
-    found = xr.Dataset(
-        {f"{trained}_{name}": (dims, np.asarray(v), plain) for name, v in ran.saved.items()},
-        {"way": list(WAYS), "step": ("step", np.asarray(ran.times), {"units": "steps"})},
-    )
-    return found, jax.tree.map(lambda leaf: leaf[1, 0], ran.state.particles)
+    values = {f"{trained}_{name}": numbers for name, numbers in ran.saved.items()}
+    table = f"{' '.join(values)}: way seed step [1]\nstep: step [steps]"
+    errors = dataset(table, values, way=list(VARIANTS), step=ran.times)
+    return errors, jax.tree.map(lambda leaf: leaf[1, 0], ran.state.particles)
 
 
 def _samples(config: Config, task: Task, network: TwoLayer, particles: Particles) -> xr.Dataset:
@@ -209,19 +169,17 @@ def _samples(config: Config, task: Task, network: TwoLayer, particles: Particles
         exact = [sampling_variance(network, particles, x, law) for law in laws]
         exact.append(initial_variance(fresh, x, 1.0))
         bound = approximation_bound(network, particles, x)
-        found = (square, error, jnp.stack(exact), jnp.mean((f - y) ** 2), bound)
-        return tuple(number / jnp.mean(y**2) for number in found)
+        results = (square, error, jnp.stack(exact), jnp.mean((f - y) ** 2), bound)
+        return tuple(number / jnp.mean(y**2) for number in results)
 
     keys = jax.random.split(jax.random.key(config.seed + 2), config.draws)
     square, error, exact, end, bound = map(np.asarray, everything(keys))
-    plain = {"units": "1"}
-    return xr.Dataset(
-        {
-            "square": (("draw", "law", "unit"), square, plain),
-            "exact": ("law", exact, plain),
-            "exact_bound": ((), bound, plain),
-            "sample_error": (("draw", "drawn", "unit"), error, plain),
-            "source_error": ((), end, plain),
-        },
-        {"law": ["own", "optimal", "start"], "drawn": ["own", "optimal"], "unit": list(UNITS)},
-    )
+    values = {
+        "square": square,
+        "exact": exact,
+        "exact_bound": bound,
+        "sample_error": error,
+        "source_error": end,
+    }
+    names = {"law": ["own", "optimal", "start"], "drawn": ["own", "optimal"]}
+    return dataset(SAMPLED, values, **names, unit=list(UNITS))

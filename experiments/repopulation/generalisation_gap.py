@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 import xarray as xr
 from jaxtyping import Array, Key
 
+from experiments.harness.dataset import dataset
+from experiments.repopulation.config import Config
 from experiments.repopulation.taught_networks import Silent, outputs, taught, teacher
 from nsh import TrainingProblem, train
 from nsh.theory.two_layer import (
@@ -27,24 +26,20 @@ NOISE = 0.5  # standard deviation of the noise in the targets
 CIRCLE = 512  # directions in the plane
 
 
-class Sizes(NamedTuple):
-    """Of the data sets, the networks and the training."""
-
-    samples: tuple[int, ...]
-    seeds: int
-    width: int
-    steps: int
-    test: int
+TABLE = """
+    gap train_loss path_norm rademacher rademacher_bound deviation: data n [1]
+    gap_bound_signs gap_bound: data n [1]
+"""
 
 
-def generalisation_gap(sizes: Sizes, key: Key[Array, ""]) -> xr.Dataset:
+def generalisation_gap(config: Config) -> xr.Dataset:
     """Clipped losses of networks trained on data sets of several sizes, and bounds on the gap.
 
     Inputs are normal in the plane, where the directions of the Rademacher complexity are a circle.
     A small data set is repeated to the size of the largest, which changes no mean over it.
     """
-    most = sizes.samples[-1]
-    network = TwoLayer(2, Silent(sizes.width))
+    key, most = jax.random.key(config.seed + 3), config.gap_samples[-1]
+    network = TwoLayer(2, Silent(config.gap_width))
     hyper = {"alpha": 1.0, "learning_rate": 0.5}
     angle = jnp.linspace(0, 2 * jnp.pi, CIRCLE, endpoint=False)
     circle = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
@@ -55,12 +50,14 @@ def generalisation_gap(sizes: Sizes, key: Key[Array, ""]) -> xr.Dataset:
         numbers = jax.random.normal(key, (3 * count,)).reshape(count, 3)
         return numbers[:, :2], taught(theta, numbers[:, :2]) + NOISE * numbers[:, 2]
 
-    test_x, test_y = data(of_test, sizes.test)
+    test_x, test_y = data(of_test, config.gap_test)
 
     def trained(key: Key[Array, ""], index: Array) -> tuple[Array, Array, Array]:
         x, y = data(key, most)
         examples = Examples(x[index], y[index][:, None])
-        problem = TrainingProblem(network, examples, hyper, steps=sizes.steps, sampler=FullBatch())
+        problem = TrainingProblem(
+            network, examples, hyper, steps=config.gap_steps, sampler=FullBatch()
+        )
         ran = train(problem, key)
 
         def loss(x: Array, y: Array) -> Array:
@@ -78,33 +75,37 @@ def generalisation_gap(sizes: Sizes, key: Key[Array, ""]) -> xr.Dataset:
         deviation = jnp.max(jnp.abs(mean * whole - 1 / jnp.sqrt(2 * jnp.pi)))
         return signed * whole, rademacher_bound(network, x) * whole, deviation
 
-    counts = jnp.array(sizes.samples)
-    keys = jax.random.split(of_data, sizes.seeds)
+    counts = jnp.array(config.gap_samples)
+    keys = jax.random.split(of_data, config.gap_seeds)
 
     def one(key: Key[Array, ""]) -> tuple[Array, ...]:
         indices = jnp.arange(most)[None] % counts[:, None]
         complexities = jax.vmap(complexity, (None, 0))(key, counts)
         return *jax.vmap(trained, (None, 0))(key, indices), *complexities
 
+    loss_range = {"largest": LARGEST, "lipschitz": (2 * LARGEST) ** 0.5}
+
     @jax.jit
     def everything(keys: Key[Array, " data"]) -> tuple[Array, ...]:
-        found = jax.lax.map(one, keys, batch_size=8)
-        *_, norm, signed, analytic, _ = found
+        results = jax.lax.map(one, keys, batch_size=8)
+        *_, norm, signed, analytic, _ = results
         for complexities in (signed, analytic):
-            found += (jnp.stack([
-                generalisation_bound(norm[:, i], complexities[:, i], size, largest=LARGEST,
-                                     lipschitz=(2 * LARGEST) ** 0.5)
-                for i, size in enumerate(sizes.samples)
-            ], axis=1),)  # fmt: skip
-        return found
+            bounds = [
+                generalisation_bound(norm[:, i], complexities[:, i], size, **loss_range)
+                for i, size in enumerate(config.gap_samples)
+            ]
+            results += (jnp.stack(bounds, axis=1),)
+        return results
 
     train_loss, test_loss, norm, signed, analytic, deviation, *bounds = everything(keys)
     values = {
-        "gap": test_loss - train_loss, "train_loss": train_loss, "path_norm": norm,
-        "rademacher": signed, "rademacher_bound": analytic, "deviation": deviation,
-        "gap_bound_signs": bounds[0], "gap_bound": bounds[1],
-    }  # fmt: skip
-    return xr.Dataset(
-        {name: (("data", "n"), np.asarray(v), {"units": "1"}) for name, v in values.items()},
-        {"n": list(sizes.samples)},
-    )
+        "gap": test_loss - train_loss,
+        "train_loss": train_loss,
+        "path_norm": norm,
+        "rademacher": signed,
+        "rademacher_bound": analytic,
+        "deviation": deviation,
+        "gap_bound_signs": bounds[0],
+        "gap_bound": bounds[1],
+    }
+    return dataset(TABLE, values, n=list(config.gap_samples))

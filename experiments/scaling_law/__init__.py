@@ -16,7 +16,6 @@ classes, as in Figure 4 of the paper. Every seed is a graph and a run of its own
 
 from __future__ import annotations
 
-import dataclasses
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -26,8 +25,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from experiments.harness.progress import Progress
+from experiments.harness.dataset import dataset
 from experiments.scaling_law.claims import claims
+from experiments.scaling_law.config import FULL, TINY, Config
 from experiments.scaling_law.figure import figure
 from experiments.scaling_law.measures import (
     CLASSES,
@@ -48,51 +48,26 @@ from experiments.scaling_law.theory import firing_tables, wide_limit
 from nsh import Geometric, Rules
 from nsh.measure import Noise
 from nsh.neurashed import Task, random_hierarchy
+from nsh.study.progress import Progress
 
 __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """What is varied, one thing at a time, and what it is otherwise."""
-
-    seeds: int = 64
-    """Graphs, each with a run of its own, for every condition."""
-    sizes: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
-    depths: tuple[int, ...] = (2, 3, 4, 5)
-    sharings: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
-    batch_sizes: tuple[int, ...] = (1, 2, 4, 16)
-    size: int = 1_000
-    """Feature nodes, where they are not varied."""
-    depth: int = 3
-    """Feature levels."""
-    sharing: float = 0.25
-    """Share of the nodes below the top level that all classes share."""
-    batch_size: int = 1
-    active: float = 0.5
-    """Chance that a level-1 node fires for a type of its class."""
-    growth: float = 1.05
-    """Factor of g+; with `decay` it makes features survive that fire in 38% of the steps."""
-    decay: float = 0.97
-    """Factor of g-."""
-    times: tuple[int, ...] = (10, 30, 100, 300, 1_000, 10_000)
-    """Steps after which a run is looked at; the last stands for the end of training."""
-    early: int = 100
-    """One of `times`: the middle of training."""
-    seed: int = 0
-
-
-FULL = Config(
-    seeds=256,
-    depths=(2, 3, 4, 5, 6),
-    sharings=(0.0, 0.125, 0.25, 0.375, 0.5, 0.75),
-    batch_sizes=(1, 2, 4, 8, 16, 32),
-    times=(3, 10, 20, 30, 50, 100, 200, 300, 1_000, 10_000),
-)
-TINY = Config(
-    seeds=6, sizes=(60, 120), depths=(3,), sharings=(0.0, 0.25), batch_sizes=(1, 2), size=60,
-    times=(5, 20, 40), early=20,
-)  # fmt: skip
+TABLE = """
+    always: condition seed [features]
+    own_second other_second within_second own_top other_top within_top: condition seed [1]
+    log_elasticity_early log_elasticity_final log_elasticity_typical: condition seed [1]
+    survivors survivors_exact log_growth log_growth_exact: condition seed time [1]
+    effective_number: condition seed time [features]
+    input label: condition seed time [bits]
+    input_typical label_typical: condition seed [bits]
+    survivors_limit: condition time [1]
+    always_limit: condition [features]
+    input_limit: condition [bits]
+    log_elasticity_limit own_top_limit other_top_limit within_second_limit: condition [1]
+    within_top_limit: condition [1]
+    time: time [steps]
+"""
 
 
 class Condition(NamedTuple):
@@ -244,18 +219,7 @@ def _dataset(config: Config, points: list[Condition], values: dict[str, np.ndarr
         )
         for point in points
     ]
-    dims = ("condition", "seed", "time")
-    units = {"input": "bits", "label": "bits", "always": "features", "effective": "features"}
-    data: dict[str, Any] = {
-        name: (dims[: array.ndim], array, {"units": units.get(name.split("_")[0], "1")})
-        for name, array in values.items()
-    }
-    for name in limits[0]:
-        array = np.array([limit[name] for limit in limits])
-        unit = units.get(name.split("_")[0], "1")
-        data[f"{name}_limit"] = ("condition", "time")[: array.ndim], array, {"units": unit}
-    axes = {
-        name: ("condition", [getattr(point, name) for point in points])
-        for name in Condition._fields
-    }
-    return xr.Dataset(data, {**axes, "time": ("time", list(config.times), {"units": "steps"})})
+    values |= {f"{name}_limit": np.array([one[name] for one in limits]) for name in limits[0]}
+    made = dataset(TABLE, values, time=list(config.times))
+    axes = zip(Condition._fields, zip(*points, strict=True), strict=True)
+    return made.assign_coords({name: ("condition", list(entries)) for name, entries in axes})

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from experiments.harness.figures import panels
 from experiments.scaling_law.claims import AXES, along, early
-from nsh.figures import curves, new_figure, panel_label, style
+from nsh.figures import curves
 
 LABELS = {
     "size": "size (nodes)",
@@ -24,37 +26,42 @@ ROWS = (
 )
 
 
-def figure(dataset: xr.Dataset) -> Figure:
+CAPTIONS = tuple(
+    f"{what}, over {over}."
+    for what in (
+        "Information of the top level",
+        "Log of elasticity within classes over that across",
+        "Share of features",
+    )
+    for over in ("the graph's size", "its depth", "the share of shared nodes", "the batch size")
+)
+
+
+@panels(len(ROWS), len(AXES), CAPTIONS, height=5.6 / 3, sharey="row")
+def figure(dataset: xr.Dataset, ax: np.ndarray) -> None:
     """A row for each phenomenon, a column for each thing that is varied.
 
     "Typical run": every batch comes up as often as expected. "Large graphs, endless": the limit of
     large graphs and of many steps.
     """
-    with style():
-        drawn, axes = new_figure(len(ROWS), len(AXES), width="double", height=5.6, sharey="row")
-        for column, axis in enumerate(AXES):
-            part = along(dataset, axis)
-            x = part[axis].values.astype(float)
-            for row, panels in enumerate((_information, _elasticity, _sparsity)):
-                ax = axes[row, column]
-                groups, theory = panels(part, early(dataset))
-                curves(
-                    ax, x, groups, log=axis in ("size", "batch"),
-                    xlabel=LABELS[axis] if row == len(ROWS) - 1 else "",
-                    ylabel=ROWS[row] if column == 0 else "",
-                )  # fmt: skip
-                for line, (label, values) in zip(("k--", "k:"), theory.items(), strict=False):
-                    ax.plot(x, values, line, linewidth=0.9, label=label, zorder=4)
-                _ticks(ax, axis, x)
-                handles, _ = ax.get_legend_handles_labels()
-                ax.get_legend().remove()
-                panel_label(ax, "abcdefghijkl"[row * len(AXES) + column])
-                if column == len(AXES) - 1:  # one legend for a row, without the numbers of seeds
-                    ax.legend(
-                        handles, [*groups, *theory], loc="center left", bbox_to_anchor=(1, 0.5)
-                    )
-        axes[2, 0].set_yscale("log")
-    return drawn
+    bottom, last = len(ROWS) - 1, len(AXES) - 1
+    drawn = product(enumerate((_information, _elasticity, _sparsity)), enumerate(AXES))
+    for panel, ((row, measure), (column, axis)) in zip(ax, drawn, strict=True):
+        part = along(dataset, axis)
+        x = part[axis].values.astype(float)
+        groups, theory = measure(part, early(dataset))
+        xlabel = LABELS[axis] if row == bottom else ""
+        ylabel = ROWS[row] if column == 0 else ""
+        curves(panel, x, groups, log=axis in ("size", "batch"), xlabel=xlabel, ylabel=ylabel)
+        for line, (label, values) in zip(("k--", "k:"), theory.items(), strict=False):
+            panel.plot(x, values, line, linewidth=0.9, label=label, zorder=4)
+        _ticks(panel, axis, x)
+        handles, _ = panel.get_legend_handles_labels()
+        panel.get_legend().remove()
+        if column == last:  # one legend for a row, without the numbers of seeds
+            beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+            panel.legend(handles, [*groups, *theory], **beside)
+    ax[bottom * len(AXES)].set_yscale("log")
 
 
 def _information(part: xr.Dataset, step: int) -> tuple[dict, dict]:  # noqa: ARG001

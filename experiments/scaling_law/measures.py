@@ -46,7 +46,7 @@ def layout(size: int, depth: int, sharing: float) -> Layout:
     Each node has two parents on average whatever the size. The top level is small at any size: two
     nodes of each class and none shared. Below it, a share `sharing` of each level is shared.
     """
-    low, high = 0.0, size / TOP
+    low, ratio, high = 0.0, 0.0, size / TOP
     for _ in range(60):  # bisection: the number of nodes rises with r
         ratio = (low + high) / 2
         enough = TOP * sum(ratio**level for level in range(depth)) > size
@@ -101,7 +101,7 @@ def visits(
     return np.concatenate(parts).astype(np.int32)
 
 
-class Seen(NamedTuple):
+class States(NamedTuple):
     """States, and the log scores of the top level for all types of input."""
 
     log_growth: Float[Array, "visits nodes"]
@@ -112,7 +112,7 @@ class Seen(NamedTuple):
 @eqx.filter_jit
 def see(
     graph: Graph, x: Array, members: Array, rules: Rules, counts: Array
-) -> tuple[Bool[Array, "types nodes"], Seen]:
+) -> tuple[Bool[Array, "types nodes"], States]:
     """What fires, and the states these counts lead to; one compilation for a shape of graph."""
     system = Neurashed(graph, Constant(START), Constant(START), edge_firing="sample")
     # as `prepare` does, but within this program
@@ -123,13 +123,13 @@ def see(
     start = system.init(jax.random.key(0), rules)
     top = graph.node_slice(len(graph.widths))
 
-    def one(count: Int[Array, " sets"]) -> Seen:
+    def one(count: Int[Array, " sets"]) -> States:
         state = system.state_from_counts(
             start, count @ events, jnp.sum(count, dtype=jnp.int32), rules
         )
         scores = jax.vmap(lambda example: system.log_scores(state, example)[top])(types)
         growth = state.log_amplification - start.log_amplification
-        return Seen(growth, state.log_weight, scores)
+        return States(growth, state.log_weight, scores)
 
     # a vmap compiles faster, a loop needs less memory and runs faster
     seen = jax.vmap(one)(counts) if graph.nodes < MANY else jax.lax.map(one, counts)
@@ -142,8 +142,8 @@ def top_information(
 ) -> Float[Array, "n 2"]:
     """I(top level; input) and I(top level; label) in bits, of many states."""
 
-    def one(given: tuple[Array, Array]) -> Float[Array, " 2"]:
-        logs, number = given
+    def one(row: tuple[Array, Array]) -> Float[Array, " 2"]:
+        logs, number = row
         unit = jnp.max(logs)
         unit = jnp.where(jnp.isfinite(unit), unit, 0)
         found = information(

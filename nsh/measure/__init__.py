@@ -1,5 +1,6 @@
 """Measurements of any `System`: information, elasticity, sparsity, collapse, prediction."""
 
+from nsh._estimate import Estimate, estimate
 from nsh.measure.binning import binned_information
 from nsh.measure.bounds import Bounds, information_bounds
 from nsh.measure.collapse import Collapse, neural_collapse, readout, system_collapse
@@ -32,6 +33,7 @@ __all__ = [
     "Bounds",
     "Collapse",
     "ElasticityContrast",
+    "Estimate",
     "Information",
     "Noise",
     "Observation",
@@ -47,6 +49,7 @@ __all__ = [
     "elasticity",
     "elasticity_contrast",
     "elasticity_matrix",
+    "estimate",
     "expected_calibration_error",
     "information",
     "information_bounds",

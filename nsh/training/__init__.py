@@ -17,7 +17,7 @@ from nsh.training.problem import (
     Snapshot,
     TrainingProblem,
 )
-from nsh.training.sensitivity import SeedMean, mean_over_seeds, sensitivity
+from nsh.training.sensitivity import mean_over_seeds, sensitivity
 from nsh.training.sequential import Sequential
 from nsh.training.train import start, train
 from nsh.training.tune import Tuned, tune
@@ -37,7 +37,6 @@ __all__ = [
     "RunStatus",
     "Sampler",
     "SaveAt",
-    "SeedMean",
     "Sequential",
     "Snapshot",
     "TrainingProblem",

@@ -5,23 +5,15 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from nsh._checks import require
-from nsh._shown import Shown
+from nsh._estimate import Estimate
 from nsh.training.hypergradient import Hypergradient
 from nsh.training.problem import as_arrays
 
 
-class SeedMean(Shown):
-    """Mean over seeds and its standard error, leaves [*grid, *leaf]; from `seeds` [*grid] seeds."""
-
-    mean: PyTree
-    standard_error: PyTree
-    seeds: Int[Array, "*grid"]
-
-
-def mean_over_seeds(numbers: PyTree, valid: Bool[Array, "*grid seeds"]) -> SeedMean:
+def mean_over_seeds(numbers: PyTree, valid: Bool[Array, "*grid seeds"]) -> Estimate:
     """Mean over the seeds that are `valid`, and ``sqrt(variance / seeds)``; others are left out.
 
     Leaves [*grid, seeds, *leaf]. The mean of no seed, and the error of one, are NaN.
@@ -41,13 +33,13 @@ def mean_over_seeds(numbers: PyTree, valid: Bool[Array, "*grid seeds"]) -> SeedM
     leaves, structure = jax.tree.flatten(numbers)
     pairs = [over_seeds(leaf) for leaf in leaves]
     mean, error = (structure.unflatten([pair[i] for pair in pairs]) for i in (0, 1))
-    return SeedMean(mean, error, count)
+    return Estimate(mean, error, count)
 
 
-def sensitivity(found: Hypergradient, *, relative_to: PyTree = None) -> SeedMean:
+def sensitivity(found: Hypergradient, *, relative_to: PyTree = None) -> Estimate:
     """``d E[objective] / d hyper``: mean of the gradients over seeds, with standard error.
 
-    Seeds that diverged, or whose value or gradient is not finite, are left out (`seeds` says how
+    Seeds that diverged, or whose value or gradient is not finite, are left out (`count` says how
     many are in). With ``relative_to=hyper``, derivatives by log hyper: what a relative change
     of each does. Leaves [*grid, *leaf], None where the gradient is. Differentiable.
     """
@@ -59,4 +51,4 @@ def sensitivity(found: Hypergradient, *, relative_to: PyTree = None) -> SeedMean
     require(shapes[0] == shapes[1], "relative_to", relative_to, f"like hyper, of {shapes[0]}")
     mean = jax.tree.map(jnp.multiply, result.mean, sizes)
     error = jax.tree.map(lambda e, s: e * jnp.abs(s), result.standard_error, sizes)
-    return SeedMean(mean, error, result.seeds)
+    return Estimate(mean, error, result.count)

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from experiments.harness import reproduce
-from experiments.harness.claim import Claim, Outcome
+from experiments.harness.claim import Claim
+from experiments.harness.outcomes import Outcome
 from nsh import cli
 from nsh.cli.exits import EXIT_CODES, Terminated
 

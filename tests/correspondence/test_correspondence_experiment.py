@@ -3,15 +3,12 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import pytest
 from scipy import stats
 from small_graphs import some_graph
 
 from experiments.correspondence.graphs import room_for, stacked
-from experiments.correspondence.measures import rank_correlation
-from experiments.correspondence.training import Repeated
+from experiments.rank_correlation import rank_correlation
 from nsh.neurashed import feature_pathway
 
 
@@ -40,19 +37,6 @@ def test_padding_changes_nothing_that_fires():
         np.testing.assert_array_equal(sources - room.lower, np.asarray(graph.class_sources) - first)
         added = np.asarray(one.class_sources)[graph.class_edges :]
         assert (added == room.lower + room.upper - 1).all()
-
-
-@pytest.mark.long
-def test_repeated_batches_hold_the_distinct_samples_equally_often():
-    key, first = jax.random.key(3), jnp.int32(5)
-    for distinct in (1, 2, 4):
-        sampler = Repeated(jnp.asarray(distinct, jnp.int32), 4)
-        drawn, _ = sampler.draw(None, first, 6, key, 1000)
-        whole, _ = Repeated(jnp.asarray(4, jnp.int32), 4).draw(None, first, 6, key, 1000)
-        for row, all_four in zip(np.asarray(drawn), np.asarray(whole), strict=True):
-            np.testing.assert_array_equal(
-                np.sort(row), np.sort(np.repeat(all_four[:distinct], 4 // distinct))
-            )
 
 
 def test_rank_correlation_is_spearmans_with_ties():

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from architecture import MAY_IMPORT
 
-from experiments.harness.claim import Claim, Outcome
-from experiments.harness.statistics import Estimate
+from experiments.harness.claim import above, below, claim, within
+from experiments.harness.outcomes import Outcome
+from nsh.measure import Estimate
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,12 +53,12 @@ def test_links_of_pages_that_stand_elsewhere(hook, added):
 
 @pytest.fixture
 def outcomes():
-    found = Estimate(2.5, 1.0)
+    found = Estimate(2.5, 1.0, 9)
     claims = [
-        Claim("a | b", "paper <1>", "it is so", "above 0 by 2 SE", *found, found.above(0)),
-        Claim("c", "paper", "so too", "above 1 by 2 SE", *found, found.above(1)),
-        Claim("d", "paper", "0", "0 within 2 SE", *found, found.within(0, 2)),
-        Claim("e", "paper", "one", "below 4", 3.0, None, True),
+        claim("a | b", "paper <1>").says("it is so").test("that", found, above(0)),
+        claim("c", "paper").says("so too").test("that", found, above(1)),
+        claim("d", "paper").says("0").test("that", found, within(0, 2)),
+        claim("e", "paper").says("one").test("that", 3.0, below(4)),
     ]
     return [Outcome("scaling_law", claims), Outcome("of_nobody", error="RuntimeError: no")]
 

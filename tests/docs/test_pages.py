@@ -76,7 +76,7 @@ def measures(names):
     assert names["found"]["information"].consistent
     assert names["found"]["elasticity ratio"] > 1
     assert names["over_seeds"].mean > 0.8
-    assert names["over_seeds"].seeds == 4
+    assert names["over_seeds"].count == 4
 
 
 def methods(names):

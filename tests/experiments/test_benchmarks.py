@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from experiments.harness.progress import silent
 
+from experiments.batches import FixedBatches
 from experiments.benchmarks import ensembles, harness, numpy_peers, report
 from experiments.benchmarks.__main__ import Config, cases, main
 from experiments.benchmarks.case import Case, Contender, Target
-from experiments.harness.progress import silent
 from experiments.harness.results import ROOT
-from experiments.written_batches import Written
 from nsh import Neurashed, TrainingProblem, train
 from nsh.neurashed import Constant
 
@@ -76,7 +76,7 @@ def test_numpy_and_nsh_train_to_the_same_state():
     system, examples, rules = ensembles.task(**sizes)
     known = Neurashed(system.graph, Constant(1.0), Constant(1.0))
     for seed in range(ensembles.CHECKED_SEEDS):
-        sampler = Written(jnp.asarray(indices[:, seed], jnp.int32))
+        sampler = FixedBatches(jnp.asarray(indices[:, seed], jnp.int32))
         problem = TrainingProblem(known, examples, rules, steps=len(indices), sampler=sampler)
         run = train(problem, jax.random.key(0))
         np.testing.assert_allclose(run.state.log_amplification, node[seed], rtol=1e-4, atol=1e-5)

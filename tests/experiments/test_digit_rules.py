@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.digit_rules import Found
+from experiments.digit_rules import Search
 from experiments.digit_rules.search import RANGE, Training, grid_points, judge
 from experiments.digit_rules.task import (
     LEVEL_RATES,
@@ -98,7 +98,7 @@ def test_grids_are_whole_and_tied():
 def test_best_so_far_and_what_it_was_found_at():
     losses = np.array([[3.0, 2.0, 2.5, 1.0], [1.0, 2.0, 0.5, 4.0]])
     points = np.arange(8.0).reshape(2, 4, 1)
-    search, descent = Found(points, losses, 1), Found(points, losses, 4)
+    search, descent = Search(points, losses, 1), Search(points, losses, 4)
     np.testing.assert_array_equal(search.best(), [[3.0], [6.0]])
     np.testing.assert_array_equal(search.course(np.array([2, 4])), [[2.0, 1.0], [1.0, 0.5]])
     np.testing.assert_array_equal(descent.course(np.array([4, 12])), [[3.0, 2.0], [1.0, 0.5]])

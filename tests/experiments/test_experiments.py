@@ -10,10 +10,9 @@ import pytest
 import xarray as xr
 
 from experiments import EXPERIMENTS
-from experiments.captions import CAPTIONS
-from experiments.harness.progress import silent
-from experiments.harness.results import save_dataset, save_figure
-from experiments.harness.statistics import over_seeds
+from experiments.harness.results import save_dataset
+from nsh.study.files import save_figure
+from nsh.study.progress import silent
 
 
 @functools.cache
@@ -41,10 +40,10 @@ QUICK = {"implicit_regularization", "information_bottleneck", "lazy_to_mean_fiel
 def test_runs_and_draws_and_claims(name, tmp_path):
     module, dataset = tiny(name)
     assert [str(v) for v in dataset.data_vars if "units" not in dataset[v].attrs] == []
-    claims = module.claims(dataset)
+    claims = list(module.claims(dataset))
     save_dataset(dataset, tmp_path, name)
     drawn = module.figure(dataset)
-    assert letters(drawn) == set(CAPTIONS[name])
+    assert letters(drawn) == set(module.figure.captions)
     save_figure(drawn, tmp_path)
     with xr.open_dataset(tmp_path / f"{name}.nc", engine="h5netcdf") as read:
         # claims can be drawn again from the data on disk, and are the same
@@ -89,15 +88,3 @@ def test_bottleneck_claims_tell_a_curve_that_compresses_from_one_that_does_not()
 def _verdicts(module, dataset, names):
     holds = {claim.name: claim.holds for claim in module.claims(dataset)}
     return [holds[f"{name} (shared 7th node)"] for name in names]
-
-
-@pytest.mark.core
-def test_estimate_over_seeds():
-    values = [1.0, 2.0, 4.0, 5.0]
-    found = over_seeds(values)
-    assert found.mean == 3.0
-    assert found.error == pytest.approx(np.sqrt(10 / 3) / 2)
-    assert found.above(1.0)
-    assert not found.above(1.5)
-    assert np.isnan(over_seeds([1.0]).error)
-    assert not over_seeds([1.0]).above(0.0)

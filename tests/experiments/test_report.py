@@ -12,12 +12,14 @@ from selenium import webdriver
 from selenium.webdriver import ActionChains
 from selenium.webdriver.support.wait import WebDriverWait
 
-from experiments.harness.claim import Claim, Outcome, write_claims
+from experiments.harness.claim import Claim, above, claim
+from experiments.harness.outcomes import Outcome, write_claims
 from experiments.harness.report.page import write_report
-from experiments.harness.results import save_dataset, save_figure, save_interactive
-from experiments.harness.statistics import Estimate
+from experiments.harness.results import save_dataset, save_interactive
 from nsh.figures.interactive import explore_graph
+from nsh.measure import Estimate
 from nsh.neurashed import Graph, Node
+from nsh.study.files import save_figure
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 STEPS = np.arange(0, 50, 10)
@@ -40,12 +42,14 @@ def explored():
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     results = tmp_path_factory.mktemp("results")
-    found = Estimate(1.25, 0.5)
+    left, right = (
+        claim("left <grows>", "a paper & more, Fig. 1"),
+        claim("right grows", "a paper, Fig. 2"),
+    )
     claims = [
-        Claim("left <grows>", "a paper & more, Fig. 1", "It is so.", "mean > 0", *found,
-              found.above(0)),
-        Claim("right grows", "a paper, Fig. 2", "It is so.", "mean > 0", float("nan"), None, False),
-    ]  # fmt: skip
+        left.says("It is so.").test("mean", Estimate(1.25, 0.5, 4), above(0)),
+        right.says("It is so.").test("mean", float("nan"), above(0)),
+    ]
     outcomes = [
         Outcome("moves", claims),
         Outcome("ends_badly", error="ValueError: <out of luck>"),

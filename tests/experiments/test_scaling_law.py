@@ -142,11 +142,11 @@ def test_fitted_exponent():
     x, random = np.array([10.0, 100.0, 1000.0]), np.random.default_rng(0)
     exact = fitted_exponent(x, np.repeat(3 * x[:, None] ** -0.7, 5, axis=1))
     assert exact.mean == pytest.approx(-0.7)
-    assert exact.error == pytest.approx(0, abs=1e-9)
+    assert exact.standard_error == pytest.approx(0, abs=1e-9)
     runs = [
         fitted_exponent(x, x[:, None] ** 0.5 * random.lognormal(sigma=0.3, size=(3, 40)))
         for _ in range(200)
     ]
-    slopes, errors = np.transpose(runs)
+    slopes, errors = np.transpose([(run.mean, run.standard_error) for run in runs])
     assert slopes.mean() == pytest.approx(0.5, abs=4 * slopes.std() / np.sqrt(200))
     assert errors.mean() == pytest.approx(slopes.std(), rel=0.2)

@@ -5,9 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from derivatives import check_three_ways, x64
+from scipy.stats import sem
 
 from nsh.measure import _tools as tools
-from nsh.measure import accuracy, brier_score, cross_entropy, expected_calibration_error
+from nsh.measure import (
+    accuracy,
+    brier_score,
+    cross_entropy,
+    estimate,
+    expected_calibration_error,
+)
 
 pytestmark = pytest.mark.core
 ALL = (cross_entropy, accuracy, expected_calibration_error, brier_score)
@@ -113,3 +120,18 @@ def test_labels_outside_the_classes_are_refused(function):
 def test_logits_of_an_ensemble_are_refused():
     with pytest.raises(ValueError, match=r"shape = \(5, 1, 3\): must be two axes, .*; for an ens"):
         tools.checked_predictions(jnp.zeros((5, 1, 3)), jnp.zeros(5, int))
+
+
+def test_an_estimate_is_a_mean_with_its_standard_error():
+    values = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    for axis in (0, 1, None):
+        found = estimate(values, axis)
+        exact = values.astype(np.float64)
+        np.testing.assert_allclose(found.mean, exact.mean(axis), rtol=1e-14)
+        np.testing.assert_allclose(found.standard_error, sem(exact, axis), rtol=1e-14)
+        assert found.count == (values.size if axis is None else values.shape[axis])
+    one = estimate(values[:1], 0)
+    np.testing.assert_array_equal(one.mean, values[0])
+    assert np.isnan(one.standard_error).all()
+    assert one.standard_error.shape == (3,)
+    assert np.isnan(estimate([2.0]).standard_error)

@@ -105,7 +105,7 @@ def test_mean_over_seeds_leaves_out_what_is_not_valid():
     valid = np.array([[True] * 5, [True, False, True, False, True]])
     spoilt = np.where(valid[..., None], numbers, np.nan)
     found = mean_over_seeds({"a": jnp.asarray(spoilt)}, jnp.asarray(valid))
-    np.testing.assert_array_equal(found.seeds, [5, 3])
+    np.testing.assert_array_equal(found.count, [5, 3])
     for point in (0, 1):
         used = numbers[point][valid[point]]
         error = used.std(axis=0, ddof=1) / np.sqrt(len(used))
@@ -113,7 +113,7 @@ def test_mean_over_seeds_leaves_out_what_is_not_valid():
         np.testing.assert_allclose(found.standard_error["a"][point], error, rtol=1e-5)
     none = mean_over_seeds(jnp.ones(4, jnp.float32), jnp.zeros(4, bool))
     assert np.isnan(none.mean)
-    assert none.seeds == 0
+    assert none.count == 0
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_slopes_of_mean_growth_are_those_of_the_exact_law():
         np.testing.assert_allclose(error, np.sqrt(steps * q * (1 - q) / 256), rtol=0.2)
         assert abs(mean - firings) < 4 * error
         np.testing.assert_allclose(getattr(plain.mean, name).factor, mean / factor, rtol=1e-6)
-    assert plain.seeds == 256
+    assert plain.count == 256
 
 
 def descended(objective=descent.loss, hyper=None, system=descent.SYSTEM, **options):
@@ -189,7 +189,7 @@ def test_a_seed_that_runs_away_harms_no_other():
     few = descended(hyper=descent.hyper(0.1, 1.5), seeds=1, first_seed=first, steps=40)
     np.testing.assert_array_equal(few.gradient["rate"][0], wild.gradient["rate"][~gone][0])
     summary = sensitivity(wild)
-    assert int(summary.seeds) == 32 - gone.sum()
+    assert int(summary.count) == 32 - gone.sum()
     np.testing.assert_allclose(
         summary.mean["rate"], np.mean(wild.gradient["rate"][~gone]), rtol=1e-5
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,15 +15,9 @@ import xarray as xr
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
-from experiments.captions import CAPTIONS
-from experiments.harness.claim import (
-    Claim,
-    Outcome,
-    adjusted,
-    format_measured,
-    read_outcomes,
-)
+from experiments.harness.claim import Claim
 from experiments.harness.command_line import docstring, short_name
+from experiments.harness.outcomes import Outcome, adjusted, format_measured, read_outcomes
 from nsh.study.files import atomic
 
 
@@ -90,11 +85,19 @@ def _section(
         claims=outcome.claims,
         adjusted=adjusted,
         figure=_data_uri(results / name / "figure.png"),
-        captions=CAPTIONS.get(name, {}),
+        captions=_captions(module),
         interactive=_interactive(results / name / "interactive.json"),
         provenance=provenance,
         configuration=configuration,
     )
+
+
+def _captions(module: str | None) -> Mapping[str, str]:
+    """What the figure of an experiment that can be imported declares of its panels."""
+    try:
+        return importlib.import_module(module).figure.captions if module else {}
+    except Exception:  # whoever could not import it, or run it, has said so before
+        return {}
 
 
 def _origin(path: Path) -> tuple[dict[str, str], dict[str, Any]]:

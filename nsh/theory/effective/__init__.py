@@ -69,7 +69,7 @@ from nsh.theory.effective.samples.empirical import (
     monte_carlo_ntk,
     ntk_vector_product,
 )
-from nsh.theory.effective.samples.estimates import Measured, estimates, extrapolate, widen
+from nsh.theory.effective.samples.estimates import estimates, extrapolate, widen
 from nsh.theory.effective.samples.forward_samples import ForwardSamples, forward_samples
 from nsh.theory.effective.samples.sampler import Samples, output_samples
 
@@ -85,7 +85,6 @@ __all__ = [
     "ForwardSamples",
     "KernelMean",
     "Kernels",
-    "Measured",
     "NearZeroExpansion",
     "NearlyGaussian",
     "NetworkSamples",

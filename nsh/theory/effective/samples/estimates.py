@@ -5,26 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import singledispatch
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from nsh._checks import require_integer
+from nsh._estimate import Estimate, estimate
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.samples.autodiff_sampler import NetworkSamples
 from nsh.theory.effective.samples.dntk_sampler import DntkSamples
 from nsh.theory.effective.samples.sampler import Samples
 
 
-class Measured(NamedTuple):
-    """A mean over networks and its standard error."""
-
-    value: float
-    error: float
-
-
 @singledispatch
-def estimates(samples: Any) -> dict[str, Measured]:
+def estimates(samples: Any) -> dict[str, Estimate]:
     """Estimate the tensors of `Fluctuations` from the samples, by their letters.
 
     Correlations as they are, of the order of 1/width. Each is a mean over networks of one number a
@@ -48,43 +42,43 @@ def estimates(samples: Any) -> dict[str, Measured]:
 
 
 @estimates.register
-def _(samples: Samples) -> dict[str, Measured]:
+def _(samples: Samples) -> dict[str, Estimate]:
     variance, ntk = _numbers(samples.variance), _numbers(samples.ntk)
     found = _of_ntk(ntk)
     away = variance - variance.mean()
     theta = np.diagonal(ntk, axis1=1, axis2=2).mean(1)
     return found | {
-        "K": _mean(variance),
-        "V": _mean(away**2),
-        "D": _mean(away * (theta - theta.mean())),
-        "F": _mean(_numbers(samples.mixed)),
+        "K": estimate(variance),
+        "V": estimate(away**2),
+        "D": estimate(away * (theta - theta.mean())),
+        "F": estimate(_numbers(samples.mixed)),
     }
 
 
 @estimates.register
-def _(samples: DntkSamples) -> dict[str, Measured]:
-    return {"P": _mean(_numbers(samples.P)), "Q": _mean(_numbers(samples.Q))}
+def _(samples: DntkSamples) -> dict[str, Estimate]:
+    return {"P": estimate(_numbers(samples.P)), "Q": estimate(_numbers(samples.Q))}
 
 
 @estimates.register
-def _(samples: NetworkSamples) -> dict[str, Measured]:
+def _(samples: NetworkSamples) -> dict[str, Estimate]:
     z, ntk, dntk = _numbers(samples.outputs), _numbers(samples.ntk), _numbers(samples.dntk)
     square, theta = z**2, np.diagonal(ntk, axis1=1, axis2=2)
     away, moved = square - square.mean(), theta - theta.mean()
     a, b = np.nonzero(~np.eye(z.shape[1], dtype=bool))
     return _of_ntk(ntk) | {
-        "K": _mean(square.mean(1)),
-        "V": _mean((away[:, a] * away[:, b]).mean(1)),
-        "D": _mean((away[:, a] * moved[:, b]).mean(1)),
-        "F": _mean((z[:, a] * z[:, b] * ntk[:, a, b]).mean(1)),
-        "P": _mean((dntk[:, a, b, b] * z[:, a]).mean(1)),
-        "Q": _mean((dntk[:, a, a, b] * z[:, b]).mean(1)),
+        "K": estimate(square.mean(1)),
+        "V": estimate((away[:, a] * away[:, b]).mean(1)),
+        "D": estimate((away[:, a] * moved[:, b]).mean(1)),
+        "F": estimate((z[:, a] * z[:, b] * ntk[:, a, b]).mean(1)),
+        "P": estimate((dntk[:, a, b, b] * z[:, a]).mean(1)),
+        "Q": estimate((dntk[:, a, a, b] * z[:, b]).mean(1)),
     }
 
 
 def extrapolate(
-    narrow: Mapping[str, Measured], wide: Mapping[str, Measured]
-) -> dict[str, Measured]:
+    narrow: Mapping[str, Estimate], wide: Mapping[str, Estimate]
+) -> dict[str, Estimate]:
     """First-order correlations at the narrow widths, from estimates at these and at twice these.
 
     ``4 wide - narrow``: of a correlation c1 / n + c2 / n^2 + ..., c1 / n, up to order 1 / n^3.
@@ -98,9 +92,10 @@ def extrapolate(
         0.5
     """
     return {
-        name: Measured(
-            4 * wide[name].value - narrow[name].value,
-            float(np.hypot(4 * wide[name].error, narrow[name].error)),
+        name: Estimate(
+            4 * wide[name].mean - narrow[name].mean,
+            np.hypot(4 * wide[name].standard_error, narrow[name].standard_error),
+            min(wide[name].count, narrow[name].count),
         )
         for name in narrow
         if name not in ("K", "Theta")
@@ -120,7 +115,7 @@ def widen(architecture: Architecture, factor: int = 2) -> Architecture:
     return dataclasses.replace(architecture, widths=widths)
 
 
-def _of_ntk(ntk: np.ndarray) -> dict[str, Measured]:
+def _of_ntk(ntk: np.ndarray) -> dict[str, Estimate]:
     """Theta, A and B. Subtracting the sample's own mean biases by 1 / seeds, far below errors."""
     theta = np.diagonal(ntk, axis1=1, axis2=2)
     outputs = theta.shape[1]
@@ -128,15 +123,11 @@ def _of_ntk(ntk: np.ndarray) -> dict[str, Measured]:
     away = theta - theta.mean()
     squares = np.sum(ntk**2, axis=(1, 2)) - np.sum(theta**2, axis=1)
     return {
-        "Theta": _mean(theta.mean(1)),
-        "A": _mean((away.sum(1) ** 2 - np.sum(away**2, axis=1)) / pairs),
-        "B": _mean(squares / pairs),
+        "Theta": estimate(theta.mean(1)),
+        "A": estimate((away.sum(1) ** 2 - np.sum(away**2, axis=1)) / pairs),
+        "B": estimate(squares / pairs),
     }
 
 
 def _numbers(leaf: Any) -> np.ndarray:
     return np.asarray(leaf, np.float64)
-
-
-def _mean(values: np.ndarray) -> Measured:
-    return Measured(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))

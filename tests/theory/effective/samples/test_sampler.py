@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from derivatives import check_three_ways
 
+from nsh.measure import Estimate
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.samples.autodiff_sampler import NetworkSamples, network_samples
 from nsh.theory.effective.samples.dntk_sampler import dntk_samples
-from nsh.theory.effective.samples.estimates import Measured, estimates, extrapolate, widen
+from nsh.theory.effective.samples.estimates import estimates, extrapolate, widen
 from nsh.theory.effective.samples.sampler import output_samples
 
 KEY = jax.random.key(0)
@@ -29,8 +30,12 @@ def exact():
 
 def agree(a, b, errors=4.0):
     for name in a.keys() & b.keys():
-        off = abs(a[name].value - b[name].value)
-        assert off < errors * np.hypot(a[name].error, b[name].error), (name, a[name], b[name])
+        off = abs(a[name].mean - b[name].mean)
+        assert off < errors * np.hypot(a[name].standard_error, b[name].standard_error), (
+            name,
+            a[name],
+            b[name],
+        )
 
 
 @pytest.mark.long
@@ -78,13 +83,13 @@ def test_reference_values_of_relu():
     ]
     for width, found in zip((48, 96), pair, strict=True):
         exactly = (1 + 5 / width) ** 4 - 1  # to all orders
-        assert abs(found["V"].value - exactly) < 4 * found["V"].error
+        assert abs(found["V"].mean - exactly) < 4 * found["V"].standard_error
         # heavy tails: with as few seeds as here, V comes out low more often than high
-        assert found["V"].error < 0.06 * exactly
-        assert abs(found["K"].value - 1) < 4 * found["K"].error
-        assert found["Theta"].value == pytest.approx(5, rel=0.01)
+        assert found["V"].standard_error < 0.06 * exactly
+        assert abs(found["K"].mean - 1) < 4 * found["K"].standard_error
+        assert found["Theta"].mean == pytest.approx(5, rel=0.01)
     expected = {"V": 20, "A": 87.5, "B": 60, "D": 35, "F": 20}
-    agree(extrapolate(*pair), {name: Measured(v / 48, 0.0) for name, v in expected.items()}, 3.5)
+    agree(extrapolate(*pair), {name: Estimate(v / 48, 0.0, 2) for name, v in expected.items()}, 3.5)
 
 
 def test_a_seed_is_the_same_in_any_ensemble():
@@ -135,18 +140,20 @@ def test_estimates_from_the_definitions():
     for name, value in values.items():
         each = np.mean(value, axis=0)
         expected = each.mean(), each.std(ddof=1) / np.sqrt(6)
-        np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            (found[name].mean, found[name].standard_error), expected, 1e-4, 1e-6, err_msg=name
+        )
 
 
 @pytest.mark.core
 def test_extrapolation_removes_the_second_order():
     def at(n):
-        return {"V": Measured(3 / n + 5 / n**2, 0.1), "K": Measured(1.0, 0.1)}
+        return {"V": Estimate(3 / n + 5 / n**2, 0.1, 2), "K": Estimate(1.0, 0.1, 2)}
 
     found = extrapolate(at(10), at(20))
     assert found.keys() == {"V"}
-    assert found["V"].value == pytest.approx(0.3)
-    assert found["V"].error == pytest.approx(0.1 * np.sqrt(17))
+    assert found["V"].mean == pytest.approx(0.3)
+    assert found["V"].standard_error == pytest.approx(0.1 * np.sqrt(17))
     assert widen(UNEVEN).widths == (10, 14, 6)
 
 
