@@ -86,15 +86,15 @@ every = 2
 what = ["accuracy", "test_accuracy"]
 """
     study = read_study(write(tmp_path, text))
-    assert isinstance(study.sampler, FullBatch)
-    assert isinstance(study.system, Neurashed)
-    assert isinstance(study.hyper.growth, PerLevel)
-    assert isinstance(study.hyper.growth.rule, Geometric)
-    np.testing.assert_allclose(study.hyper.growth.rule.factor, [1.1, 1.2, 1.3], rtol=1e-6)
-    assert isinstance(study.hyper.decay, Geometric)
-    assert isinstance(study.hyper.weight_growth, Saturating)
-    assert isinstance(study.system.amplification_init, Constant)
-    assert study.examples.words.shape[0] == 6
+    assert isinstance(study.problem.sampler, FullBatch)
+    assert isinstance(study.problem.system, Neurashed)
+    assert isinstance(study.problem.hyper.growth, PerLevel)
+    assert isinstance(study.problem.hyper.growth.rule, Geometric)
+    np.testing.assert_allclose(study.problem.hyper.growth.rule.factor, [1.1, 1.2, 1.3], rtol=1e-6)
+    assert isinstance(study.problem.hyper.decay, Geometric)
+    assert isinstance(study.problem.hyper.weight_growth, Saturating)
+    assert isinstance(study.problem.system.amplification_init, Constant)
+    assert study.problem.examples.words.shape[0] == 6
 
 
 def test_paper_rates_are_the_default(tmp_path):

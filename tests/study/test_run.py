@@ -33,11 +33,11 @@ def test_store_holds_what_ensemble_gives(finished):
 
     data = open_study(finished)
     problem = TrainingProblem(
-        STUDY.system,
-        STUDY.examples,
+        STUDY.problem.system,
+        STUDY.problem.examples,
         hyper_grid(rules, growth=GRID["growth.factor"]),
         steps=8,
-        save=STUDY.save,
+        save=STUDY.problem.save,
         grid_ndim=1,
     )
     run = ensemble(problem, jax.random.key(3), seeds=5)

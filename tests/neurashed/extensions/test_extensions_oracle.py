@@ -26,7 +26,7 @@ from nsh.neurashed.extensions import (
     SoftFiringHyper,
     model_state,
 )
-from nsh.training import ClosedForm, ParallelInTime
+from nsh.training import ClosedForm, ParallelInTime, Sequential
 
 UP, DOWN, W_UP, W_DOWN = 1.3, 0.8, 1.2, 0.9
 RULES = Rules(Geometric(UP), Geometric(DOWN), Geometric(W_UP), Geometric(W_DOWN))
@@ -113,7 +113,7 @@ def test_edges_that_fire(reading, relative_tolerance, key):
 def test_edges_that_fire_can_be_counted_and_composed(key, relative_tolerance):
     system = EdgeFiring(to_nsh(GRAPH))
     examples = system.prepare(X, np.array(LABELS))
-    ways = (None, ClosedForm(), ParallelInTime())
+    ways = (Sequential(), ClosedForm(), ParallelInTime())
     runs = [
         train(
             TrainingProblem(system, examples, RULES, steps=9, sampler=WithReplacement(2)),
