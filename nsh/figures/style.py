@@ -12,7 +12,6 @@ import matplotlib as mpl
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
@@ -102,7 +101,8 @@ def style() -> AbstractContextManager[None]:
 class StyledFigure(Figure):
     """A figure that is drawn and saved in our style whenever that happens; a notebook shows it."""
 
-    def draw(self, renderer: RendererBase) -> None:
+    # Any: the renderer of PDF files is no RendererBase
+    def draw(self, renderer: Any) -> None:
         """Draw in the style: ticks are made only now."""
         with style():
             super().draw(renderer)
