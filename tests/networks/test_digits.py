@@ -84,5 +84,5 @@ def test_bad_input_is_named(call, message):
 
 def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match=r"nsh\[data\]"):
+    with pytest.raises(ImportError, match=r"neurashed\[data\]"):
         digits()

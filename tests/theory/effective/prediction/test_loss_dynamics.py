@@ -130,5 +130,5 @@ def test_bad_input_is_named(monkeypatch):
         with pytest.raises(ValueError, match=pattern):
             run(**options)
     monkeypatch.setitem(sys.modules, "diffrax", None)
-    with pytest.raises(ImportError, match=r"nsh\[theory\]"):
+    with pytest.raises(ImportError, match=r"neurashed\[theory\]"):
         run()

@@ -232,5 +232,5 @@ def test_bad_requests_are_refused_by_name(monkeypatch):
     with pytest.raises(ValueError, match="trained = 'u'"):
         gibbs_density(of_u, solved(HYPER)[0], EXAMPLES, HYPER, BOTH)
     monkeypatch.setitem(sys.modules, "optimistix", None)
-    with pytest.raises(ImportError, match=r"nsh\[theory\]"):
+    with pytest.raises(ImportError, match=r"neurashed\[theory\]"):
         gibbs(NETWORK, EXAMPLES, HYPER, THETA)
