@@ -13,6 +13,11 @@ class Estimate(Shown):
     """A mean and its standard error, leaves [*grid, *leaf], of `count` [*grid] values.
 
     `standard_error` = sample standard deviation / sqrt(`count`); NaN below two values.
+
+    Example:
+        >>> from nsh.measure import Estimate
+        >>> Estimate(mean=0.25, standard_error=0.125, count=16)
+        Estimate(mean=0.25, standard_error=0.125, count=16)
     """
 
     mean: PyTree
@@ -25,6 +30,12 @@ def estimate(values: ArrayLike, axis: int | None = None) -> Estimate:
 
     Give one value for each seed: the standard error takes values to be independent. Within
     compiled code, `nsh.training.mean_over_seeds` does the same.
+
+    Example:
+        >>> from nsh.measure import estimate
+        >>> found = estimate([1.0, 2.0, 4.0, 5.0])
+        >>> print(f"{found.mean:.3f} +- {found.standard_error:.3f} of {found.count}")
+        3.000 +- 0.913 of 4
     """
     numbers = np.asarray(values, np.float64)
     count = numbers.size if axis is None else numbers.shape[axis]
