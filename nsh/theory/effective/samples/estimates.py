@@ -35,7 +35,7 @@ def estimates(samples: Any) -> dict[str, Estimate]:
         >>> from nsh.theory.effective import Architecture, estimates, output_samples
         >>> network = Architecture("relu", depth=2, widths=8, C_W=2.0)
         >>> K = estimates(output_samples(network, 1.0, jax.random.key(0), seeds=400))["K"]
-        >>> abs(K.value - 2.0) < 4 * K.error
+        >>> bool(abs(K.mean - 2.0) < 4 * K.standard_error)
         True
     """
     raise TypeError(f"samples = {samples!r}: must be of output_samples, dntk_ or network_samples")
@@ -86,9 +86,10 @@ def extrapolate(
     limits are not 0: those are left out.
 
     Example:
-        >>> from nsh.theory.effective import Measured, extrapolate
-        >>> narrow, wide = {"V": Measured(0.5, 0.0)}, {"V": Measured(0.25, 0.0)}
-        >>> extrapolate(narrow, wide)["V"].value
+        >>> from nsh.measure import Estimate
+        >>> from nsh.theory.effective import extrapolate
+        >>> narrow, wide = {"V": Estimate(0.5, 0.0, 100)}, {"V": Estimate(0.25, 0.0, 100)}
+        >>> extrapolate(narrow, wide)["V"].mean
         0.5
     """
     return {
