@@ -45,6 +45,10 @@ class Scaled(Shown):
     has the slopes of its own number.
 
     Shapes: `value` any, `log_scale` any prefix of it (a scalar for one example).
+
+    Example:
+        >>> nsh.Scaled(jnp.array([1.0, 2.0]), jnp.array(1000.0))
+        Scaled(value=[1., 2.], log_scale=1000.)
     """
 
     value: Float[Array, "..."]
@@ -55,6 +59,18 @@ class Transition(eqx.Module):
     """Steps as maps of the state that can be composed before they are applied to one.
 
     Composition must be associative, as that of affine maps is: then T steps have depth log T.
+
+    Example:
+        The map of two steps in which everything fires, so that g+(x) = x + 1 is applied twice:
+
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> system = nsh.Neurashed(graph, nsh.Constant(1.0))
+        >>> rules = nsh.Rules(nsh.Additive(1.0), nsh.Additive(-1.0))
+        >>> batch, key = system.prepare(inputs.x, inputs.y), jax.random.key(0)
+        >>> step = system.transition(batch, rules, jnp.int32(0), key)
+        >>> twice = step.then(step)(system.init(key, rules))
+        >>> round(float(jnp.exp(twice.log_amplification[0])), 3)
+        3.0
     """
 
     @abc.abstractmethod
@@ -203,6 +219,11 @@ def in_common_unit(
     Plain arrays keep the unit 1 (log_unit 0). For `Scaled` ones the largest scale is the unit, so
     values stay finite and the smallest may underflow to 0. Differentiable; where several scales
     are the largest, the slope of the unit is the mean of theirs.
+
+    Example:
+        >>> values, unit = nsh.in_common_unit(nsh.Scaled(jnp.ones(2), jnp.array([0.0, 1000.0])))
+        >>> values.tolist(), float(unit)
+        ([0.0, 1.0], 1000.0)
     """
     if not isinstance(numbers, Scaled):
         return numbers, jnp.zeros((), numbers.dtype)
@@ -217,6 +238,10 @@ def finite_logits(logits: Float[Array, "*n classes"] | Scaled) -> Float[Array, "
 
     A scale beyond ``max_float ** (1/3)`` is cut to that size: there, softmax is 0 or 1 already, up
     to differences that floating point cannot hold. Differentiable (zero slope in a cut scale).
+
+    Example:
+        >>> nsh.finite_logits(nsh.Scaled(jnp.array([1.0, 3.0]), jnp.array(0.0))).tolist()
+        [1.0, 3.0]
     """
     if not isinstance(logits, Scaled):
         return logits
@@ -227,5 +252,10 @@ def finite_logits(logits: Float[Array, "*n classes"] | Scaled) -> Float[Array, "
 def log_probabilities(
     logits: Float[Array, "*n classes"] | Scaled,
 ) -> Float[Array, "*n classes"]:
-    """log softmax of the logits, finite whatever their size (`finite_logits`). Differentiable."""
+    """log softmax of the logits, finite whatever their size (`finite_logits`). Differentiable.
+
+    Example:
+        >>> round(float(nsh.log_probabilities(jnp.zeros(2))[0]), 4)  # log 1/2
+        -0.6931
+    """
     return jax.nn.log_softmax(finite_logits(logits))

@@ -107,6 +107,11 @@ def measurement(name: str | Callable[..., Any]) -> Measurement:
     """A measurement with its default options: by its name in `MEASUREMENTS`, or of a measure.
 
     The measure is one that `nsh.measure.recorded` decorates.
+
+    Example:
+        >>> from nsh.study import measurement
+        >>> list(measurement("test_accuracy").named())
+        ['test_accuracy']
     """
     if callable(name):
         known = ATTRIBUTE in getattr(name, "__dict__", {})
@@ -218,7 +223,13 @@ MEASUREMENTS: dict[str, Callable[..., Measurement]] = {
     for function in _MEASURES
     if inspect.isfunction(function) and ATTRIBUTE in vars(function)
 } | {make.__name__: make for make in (information, elasticity, log_amplification)}
-"""Makers of the measurements that study files know by name; their options are arguments."""
+"""Makers of the measurements that study files know by name; their options are arguments.
+
+Example:
+    >>> from nsh.study import MEASUREMENTS
+    >>> list(MEASUREMENTS["accuracy"]().variables)
+    ['accuracy']
+"""
 
 
 class Measurements(eqx.Module):
@@ -269,6 +280,14 @@ def measurements(
     only the first so many of each set. `key`: of the Monte Carlo draws. Raises `ValueError` for a
     name that is not there, test data that are not, and measurements that do not fit the system.
     Where `y` are real targets, measurements that need classes raise it as they are recorded.
+
+    Example:
+        >>> from nsh.study import measurements
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> system = nsh.Neurashed(graph)
+        >>> what = measurements(["accuracy", "cross_entropy"], system, inputs.x, inputs.y)
+        >>> sorted(what.variables())
+        ['accuracy', 'cross_entropy']
     """
     chosen = tuple(one if isinstance(one, Measurement) else measurement(one) for one in what)
     names = [name for one in chosen for name in one.named()]

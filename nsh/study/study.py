@@ -32,6 +32,11 @@ class Tune:
     `optimiser`: of Optax; `iterations`: its steps. `per_seed`: each seed is tuned for itself,
     instead of the mean over seeds. `bounds`: open intervals (low, high) to keep parameters in, by
     name, where they are to be others than the system's own; ``(0, inf)`` is tuned as a logarithm.
+
+    Example:
+        >>> from nsh.study import Tune
+        >>> Tune("cross_entropy", ("growth.factor",), optax.sgd(0.1), iterations=10).parameters
+        ('growth.factor',)
     """
 
     objective: str
@@ -64,6 +69,16 @@ class Study:
     results. It changes no number, only the store's layout.
 
     Raises `ValueError` on anything that cannot be run, for every point of the grid.
+
+    Example:
+        >>> from nsh.study import Study, measurements
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> system, rules = nsh.Neurashed(graph), nsh.Rules(nsh.Geometric(1.1), nsh.Geometric(0.9))
+        >>> save = nsh.SaveAt(measurements(["accuracy"], system, inputs.x, inputs.y), every=2)
+        >>> examples = system.prepare(inputs.x, inputs.y)
+        >>> problem = nsh.TrainingProblem(system, examples, rules, steps=4, save=save)
+        >>> Study(problem, seeds=2, grid={"growth.factor": [1.05, 1.1]}).grid
+        {'growth.factor': (1.05, 1.1)}
     """
 
     problem: TrainingProblem
@@ -220,7 +235,13 @@ class Blocks:
 
 
 def hyper_names(hyper: PyTree) -> list[str]:
-    """The names of hyperparameters: ``growth.factor``, ``learning_rate``, ..."""
+    """The names of hyperparameters: ``growth.factor``, ``learning_rate``, ...
+
+    Example:
+        >>> from nsh.study import hyper_names
+        >>> hyper_names(nsh.Rules(nsh.Geometric(1.1), nsh.Geometric(0.9)))
+        ['growth.factor', 'decay.factor']
+    """
     leaves = jax.tree_util.tree_flatten_with_path(hyper)[0]
     return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
 

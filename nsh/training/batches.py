@@ -65,6 +65,13 @@ class WithReplacement(Sampler):
 
     Sample j has probability 1/n up to 2^-32, which is the resolution of the 32 random bits spent
     on each.
+
+    Example:
+        Three mini-batches of two of eight examples:
+
+        >>> indices, _ = nsh.WithReplacement(2).draw(None, jnp.int32(0), 3, jax.random.key(0), 8)
+        >>> indices.shape
+        (3, 2)
     """
 
     size: int = eqx.field(static=True, default=1, converter=plain_integer)
@@ -108,6 +115,14 @@ class Epochs(Sampler):
 
     The ``n % size`` examples left over at the end of an epoch's order are skipped in that
     epoch.
+
+    Example:
+        Two mini-batches of two are an epoch of four examples:
+
+        >>> sampler, key = nsh.Epochs(2), jax.random.key(0)
+        >>> indices, _ = sampler.draw(sampler.init(key, 4), jnp.int32(0), 2, key, 4)
+        >>> sorted(indices.ravel().tolist())
+        [0, 1, 2, 3]
     """
 
     size: int = eqx.field(static=True, converter=plain_integer)
@@ -148,7 +163,15 @@ class Epochs(Sampler):
 
 
 class FullBatch(Sampler):
-    """Every example at every step."""
+    """Every example at every step.
+
+    Example:
+        No indices stand for all examples:
+
+        >>> indices, _ = nsh.FullBatch().draw(None, jnp.int32(0), 3, jax.random.key(0), 8)
+        >>> indices.shape
+        (3, 0)
+    """
 
     def init(self, key: Key[Array, ""], num_examples: int) -> None:
         """Nothing is carried."""

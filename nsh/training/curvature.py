@@ -56,6 +56,20 @@ def hessian(
     `hypergradient`, `seeds` among them. Mean over seeds with standard error:
     ``mean_over_seeds(found.second, found.valid)``. Differentiable; raises `ValueError` on bad
     input.
+
+    Example:
+        The second derivative of 4 log a at a = 2 is -1:
+
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> system = nsh.Neurashed(graph, nsh.Constant(1.0))
+        >>> rules = nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5))
+        >>> examples = system.prepare(inputs.x, inputs.y)
+        >>> problem = nsh.TrainingProblem(system, examples, rules, steps=4, sampler=nsh.FullBatch())
+        >>> def objective(run):
+        ...     return run.state.log_amplification[0]
+        >>> found = nsh.hessian(objective, problem, jax.random.key(0), seeds=1)
+        >>> found.second.shape, round(float(found.second[0, 0, 0]), 3)
+        ((1, 2, 2), -1.0)
     """
     require_key(key)
     ensemble = differentiable(objective, problem, **options)
@@ -73,6 +87,20 @@ def hessian_vector_product(
 
     `vector`: like the hyperparameters, grid axes included. Options, mean and errors as in
     `hessian`. A Hessian is never formed, so that the hyperparameters may be many.
+
+    Example:
+        >>> from nsh.training import hessian_vector_product
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> system = nsh.Neurashed(graph, nsh.Constant(1.0))
+        >>> rules = nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5))
+        >>> examples = system.prepare(inputs.x, inputs.y)
+        >>> problem = nsh.TrainingProblem(system, examples, rules, steps=4, sampler=nsh.FullBatch())
+        >>> def objective(run):
+        ...     return run.state.log_amplification[0]
+        >>> vector = jax.tree.map(jnp.ones_like, rules)
+        >>> found = hessian_vector_product(objective, problem, vector, jax.random.key(0), seeds=1)
+        >>> found.second.growth.factor.round(3).tolist()
+        [-1.0]
     """
     require_key(key)
     ensemble = differentiable(objective, problem, **options)

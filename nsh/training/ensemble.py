@@ -64,6 +64,16 @@ def ensemble(
     chunk, for progress bars.
 
     Raises `ValueError` on bad input, before compiling.
+
+    Example:
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> system = nsh.Neurashed(graph, nsh.Constant(1.0))
+        >>> rules = nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5))
+        >>> examples = system.prepare(inputs.x, inputs.y)
+        >>> problem = nsh.TrainingProblem(system, examples, rules, steps=4, sampler=nsh.FullBatch())
+        >>> run = nsh.ensemble(problem, jax.random.key(0), seeds=3)
+        >>> jnp.exp(run.state.log_amplification[:, 0]).round(2).tolist()
+        [16.0, 16.0, 16.0]
     """
     require_key(key)
     point = problem.first_point
@@ -94,6 +104,12 @@ def hyper_grid(make: Callable[..., PyTree], **axes: Any) -> PyTree:
 
     ``hyper_grid(lambda a, b: Rules(Geometric(a), Geometric(b)), a=[1.05, 1.1], b=[0.9, 0.99])``
     has two grid axes; give ``grid_ndim=2`` to `TrainingProblem`, which checks every point.
+
+    Example:
+        >>> def make(a, b):
+        ...     return nsh.Rules(nsh.Geometric(a), nsh.Geometric(b))
+        >>> nsh.hyper_grid(make, a=[1.05, 1.1], b=[0.9, 0.95, 0.99]).growth.factor.shape
+        (2, 3)
     """
     for name, axis in axes.items():
         require(np.ndim(axis) == 1 and np.size(axis) > 0, name, axis, "a non-empty list of numbers")

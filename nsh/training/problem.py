@@ -63,7 +63,20 @@ class RunStatus(enum.IntEnum):
 
 
 class Snapshot(eqx.Module):
-    """The input of a recording function: the run as it stands after `step` steps."""
+    """The input of a recording function: the run as it stands after `step` steps.
+
+    Example:
+        A function of it says what to record:
+
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> system = nsh.Neurashed(graph, nsh.Constant(1.0))
+        >>> rules = nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5))
+        >>> examples = system.prepare(inputs.x, inputs.y)
+        >>> save = nsh.SaveAt(lambda now: now.step, every=2)
+        >>> problem = nsh.TrainingProblem(system, examples, rules, steps=4, save=save)
+        >>> nsh.train(problem, jax.random.key(0)).saved.tolist()
+        [0, 2, 4]
+    """
 
     system: System
     state: PyTree
@@ -91,6 +104,10 @@ class SaveAt(eqx.Module):
     for repeated calls: a new one is compiled anew. `every`: record after every so many steps, the
     start (step 0) included. `times`: record after exactly these numbers of steps, increasing; each
     change of spacing costs compile time. Give one of the two, or neither to record nothing.
+
+    Example:
+        >>> nsh.SaveAt(every=5).times_within(12)
+        (0, 5, 10)
     """
 
     fn: Callable[[Snapshot], PyTree] = eqx.field(default=_whole_state)
@@ -116,7 +133,13 @@ class SaveAt(eqx.Module):
 
 
 class Keys(NamedTuple):
-    """The randomness of one run, by what it is for."""
+    """The randomness of one run, by what it is for.
+
+    Example:
+        >>> from nsh.training import Keys
+        >>> Keys.of(jax.random.key(0))._fields
+        ('init', 'sampler', 'batches', 'steps')
+    """
 
     init: Key[Array, ""]
     sampler: Key[Array, ""]

@@ -18,6 +18,10 @@ def mean_over_seeds(numbers: PyTree, valid: Bool[Array, "*grid seeds"]) -> Estim
 
     Leaves [*grid, seeds, *leaf]. The mean of no seed, and the error of one, are NaN.
     Differentiable (the error where it is not 0).
+
+    Example:
+        >>> nsh.mean_over_seeds(jnp.array([1.0, 3.0]), jnp.array([True, True]))
+        SeedMean(mean=2., standard_error=1., seeds=2)
     """
     axis = valid.ndim - 1
     count = jnp.sum(valid, axis=-1, dtype=jnp.int32)
@@ -42,6 +46,18 @@ def sensitivity(found: Hypergradient, *, relative_to: PyTree = None) -> Estimate
     Seeds that diverged, or whose value or gradient is not finite, are left out (`count` says how
     many are in). With ``relative_to=hyper``, derivatives by log hyper: what a relative change
     of each does. Leaves [*grid, *leaf], None where the gradient is. Differentiable.
+
+    Example:
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> system = nsh.Neurashed(graph, nsh.Constant(1.0))
+        >>> rules = nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5))
+        >>> examples = system.prepare(inputs.x, inputs.y)
+        >>> problem = nsh.TrainingProblem(system, examples, rules, steps=4, sampler=nsh.FullBatch())
+        >>> def objective(run):
+        ...     return run.state.log_amplification[0]
+        >>> found = nsh.hypergradient(objective, problem, jax.random.key(0), seeds=2)
+        >>> round(float(nsh.sensitivity(found).mean.growth.factor), 3)
+        2.0
     """
     result = mean_over_seeds(found.gradient, found.valid)
     if relative_to is None:

@@ -27,6 +27,16 @@ class Sequential(Method):
     `checkpoint`: what reverse mode keeps. ``"step"`` (default): the state of every step, the rest
     of a step being computed again: memory O(T). ``"sqrt"``: about 2 sqrt(T) states, for one more
     forward computation. Forward mode keeps nothing.
+
+    Example:
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> system = nsh.Neurashed(graph, nsh.Constant(1.0))
+        >>> rules = nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5))
+        >>> examples = system.prepare(inputs.x, inputs.y)
+        >>> problem = nsh.TrainingProblem(system, examples, rules, steps=4, sampler=nsh.FullBatch())
+        >>> run = nsh.train(problem, jax.random.key(0), method=nsh.Sequential())
+        >>> round(float(jnp.exp(run.state.log_amplification[0])), 3)
+        16.0
     """
 
     checkpoint: Literal["step", "sqrt"] = eqx.field(static=True, default="step")

@@ -98,6 +98,19 @@ def tune(
 
     One program for all iterations. Raises `ValueError` on bad input, before compiling, such as a
     start on the end of its interval, or an optimiser that needs more than gradient and value.
+
+    Example:
+        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> system = nsh.Neurashed(graph, nsh.Constant(1.0))
+        >>> rules = nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5))
+        >>> examples = system.prepare(inputs.x, inputs.y)
+        >>> problem = nsh.TrainingProblem(system, examples, rules, steps=4, sampler=nsh.FullBatch())
+        >>> def objective(run):
+        ...     return run.state.log_amplification[0]
+        >>> key, sgd = jax.random.key(0), optax.sgd(0.1)
+        >>> tuned = nsh.tune(objective, problem, key, seeds=1, optimiser=sgd, iterations=2)
+        >>> bool(tuned.values[-1] < tuned.values[0])
+        True
     """
     require(hasattr(optimiser, "update"), "optimiser", optimiser, "an optax.GradientTransformation")
     require_key(key)
