@@ -21,7 +21,7 @@ def mean_over_seeds(numbers: PyTree, valid: Bool[Array, "*grid seeds"]) -> Estim
 
     Example:
         >>> nsh.mean_over_seeds(jnp.array([1.0, 3.0]), jnp.array([True, True]))
-        SeedMean(mean=2., standard_error=1., seeds=2)
+        Estimate(mean=2., standard_error=1., count=2)
     """
     axis = valid.ndim - 1
     count = jnp.sum(valid, axis=-1, dtype=jnp.int32)
