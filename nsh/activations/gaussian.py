@@ -75,7 +75,7 @@ def standard_nodes(
     breaks: Float[Array, " breaks"], count: int
 ) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"]]:
     """Nodes u and weights of N(0, 1): `count` on each piece between the breaks, which ascend."""
-    place, share = (jnp.asarray(part, breaks.dtype) for part in crowded(count))
+    place, share = (jnp.asarray(part, breaks.dtype) for part in clustered_nodes(count))
     low, high, length = breaks[:-1, None], breaks[1:, None], jnp.diff(breaks)[:, None]
     # from the nearer end, where nodes lie closer than rounding of the farther one would tell
     below, above = low + length * place[None], high - length * place[None, ::-1]
@@ -85,7 +85,7 @@ def standard_nodes(
 
 
 @functools.cache
-def crowded(count: int) -> tuple[np.ndarray, np.ndarray]:
+def clustered_nodes(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights on [0, 1], crowded at both ends; in 64 bits whatever the run's own."""
     node, weight = np.polynomial.legendre.leggauss(count)
     t, weight = (node + 1) / 2, weight / 2

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nsh._checks import require
-from nsh.activations.gaussian import NODES, TAIL, crowded
+from nsh.activations.gaussian import NODES, TAIL, clustered_nodes
 from nsh.activations.program import Program, with_derivatives
 
 WIDEST = 20.0  # value and slope must be finite up to here
@@ -252,7 +252,7 @@ def _warning(
     name: str, look: Look, kinks: tuple[float, ...], slope2: float, near: _Sample
 ) -> str | None:
     """Where <s'^2> at K = 1 by the nodes of `gaussian` is not that of the fine grid."""
-    place, share = crowded(NODES)
+    place, share = clustered_nodes(NODES)
     breaks = sorted({-TAIL, 0.0, TAIL, *(kink for kink in kinks if abs(kink) < TAIL)})
     ends = [(low, high - low) for low, high in pairwise(breaks)]
     z = np.concatenate([low + length * place for low, length in ends])

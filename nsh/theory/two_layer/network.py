@@ -53,7 +53,7 @@ class Examples(Shown):
     y: Array
 
 
-class Pull(eqx.Module):
+class PotentialGradient(eqx.Module):
     """At each particle, the gradient of ``V = mean_i loss'(f(x_i)) . u s(theta . x_i)``."""
 
     u: Float[Array, "width outputs"]
@@ -194,35 +194,37 @@ class TwoLayer(System):
         hidden = self.activation(particles.theta @ x)
         return particles.alpha * mean_over(particles, hidden[:, None] * particles.u)
 
-    def signal(self, outputs: Float[Array, "n outputs"], y: Array) -> Float[Array, "n outputs"]:
+    def output_gradient(
+        self, outputs: Float[Array, "n outputs"], y: Array
+    ) -> Float[Array, "n outputs"]:
         """``d(mean loss)/df(x_i)`` times the number of samples."""
         return jax.vmap(jax.grad(self.loss))(outputs, y)
 
-    def pull(
+    def potential_gradient(
         self,
         particles: Particles,
         x: Float[Array, "n inputs"],
-        signal: Float[Array, "n outputs"],
-    ) -> Pull:
+        output_gradient: Float[Array, "n outputs"],
+    ) -> PotentialGradient:
         """The gradient of the potential V at each particle. Differentiable."""
 
-        def potential(place: Pull) -> Array:
+        def potential(place: PotentialGradient) -> Array:
             hidden = self.activation(place.theta @ x.T)  # [width, n]
-            return jnp.sum(hidden * (place.u @ signal.T)) / len(x)
+            return jnp.sum(hidden * (place.u @ output_gradient.T)) / len(x)
 
-        return jax.grad(potential)(Pull(particles.u, particles.theta))
+        return jax.grad(potential)(PotentialGradient(particles.u, particles.theta))
 
-    def moved(
-        self, particles: Particles, pull: Pull, hyper: Hyper, key: Key[Array, ""]
+    def updated(
+        self, particles: Particles, gradient: PotentialGradient, hyper: Hyper, key: Key[Array, ""]
     ) -> Particles:
-        """The particles after a step with this pull."""
+        """The particles after a step along this gradient."""
         dtype = particles.u.dtype
         number = {name: jnp.asarray(value, dtype) for name, value in hyper.items()}
         eta = number["learning_rate"]
         changed = {}
         for place, name in enumerate(self.trained_parts):
             part = getattr(particles, name)
-            slope = getattr(pull, name) / particles.alpha
+            slope = getattr(gradient, name) / particles.alpha
             if f"decay_{name}" in number:
                 slope += number[f"decay_{name}"] * part
             part -= eta * slope
@@ -238,8 +240,8 @@ class TwoLayer(System):
     ) -> Particles:
         """One step of (noisy) gradient descent on the batch's mean loss; see the class."""
         outputs = jax.vmap(self.output, (None, 0))(state, batch.x)
-        pull = self.pull(state, batch.x, self.signal(outputs, batch.y))
-        return self.moved(state, pull, hyper, key)
+        gradient = self.potential_gradient(state, batch.x, self.output_gradient(outputs, batch.y))
+        return self.updated(state, gradient, hyper, key)
 
     def logits(self, state: Particles, example: Examples) -> Float[Array, " outputs"]:
         """The output f(x)."""

@@ -16,7 +16,7 @@ from nsh._types import DTypeLike
 from nsh.activations import Activation
 from nsh.activations.arccos import safe_sqrt
 from nsh.activations.closed_duals import relative_gap
-from nsh.activations.gaussian import TAIL, crowded, gaussian
+from nsh.activations.gaussian import TAIL, clustered_nodes, gaussian
 from nsh.activations.pairs import Dual, InputMoments, PairMoments
 from nsh.theory.effective.infinite_width.orthant import Ramps
 from nsh.theory.effective.infinite_width.smoothed_ramps import SmoothedRamps
@@ -131,7 +131,7 @@ def _basis(count: int, terms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     The functions, h_k(u) sqrt(weight) [terms, nodes], are orthonormal, and bounded, unlike the
     polynomials, however many there are.
     """
-    place, share = crowded(count)
+    place, share = clustered_nodes(count)
     u, root = TAIL * place, np.sqrt(TAIL * share)
     u, root = np.concatenate([u, -u]), np.concatenate([root, root])
     now = root * np.exp(-(u**2) / 4) / (2 * np.pi) ** 0.25

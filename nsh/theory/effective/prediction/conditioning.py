@@ -70,41 +70,41 @@ class Factor(eqx.Module):
 def factorise(matrix: Float[Array, "n n"]) -> Factor:
     """Factor a symmetric positive semidefinite matrix with the smallest jitter that serves.
 
-    Jitter climbs a ladder, in units of the mean diagonal: 0, eps, 10 eps, 100 eps, ... up to 0.02
-    (eps: of the floating-point type). It stays on the first rung where Cholesky succeeds and a
-    random right-hand side b is solved up to ``|A x - b| <= eps^(1/4) |b|``. Compiled once for
-    all rungs. Differentiable: rung and condition count as constants, jitter goes with the mean
+    Jitter follows a schedule, in units of the mean diagonal: 0, eps, 10 eps, 100 eps, ... up to
+    0.02 (eps: of the floating-point type). It is the first amount with which Cholesky succeeds and
+    a random right-hand side b is solved up to ``|A x - b| <= eps^(1/4) |b|``. Compiled once for
+    all amounts. Differentiable: amount and condition count as constants, jitter goes with the mean
     diagonal. Matrices are not checked here; a hopeless one has status `NOT_POSITIVE`.
     """
     eps = float(jnp.finfo(matrix.dtype).eps)
     small = eps**0.25
-    rungs = jnp.asarray(ladder(eps), matrix.dtype)
+    amounts = jnp.asarray(jitter_schedule(eps), matrix.dtype)
     identity = jnp.eye(len(matrix), dtype=matrix.dtype)
     probe = jax.random.normal(jax.random.key(0), matrix.shape[:1], matrix.dtype)
     fixed = jax.lax.stop_gradient(matrix)
 
-    def jittered(matrix: Array, rung: Array) -> tuple[Array, Array]:
-        jitter = rung * jnp.mean(jnp.diagonal(matrix))
+    def jittered(matrix: Array, amount: Array) -> tuple[Array, Array]:
+        jitter = amount * jnp.mean(jnp.diagonal(matrix))
         return matrix + jitter * identity, jitter
 
-    def residual(rung: Array) -> Array:
-        tried, _ = jittered(fixed, rung)
+    def residual(amount: Array) -> Array:
+        tried, _ = jittered(fixed, amount)
         x = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(tried), True), probe)
         left = jnp.matmul(tried, x, precision=MATMUL) - probe
         return jnp.linalg.norm(left) / jnp.linalg.norm(probe)
 
     def poor(found: tuple[Array, Array]) -> Array:
         place, error = found
-        return ~(error <= small) & (place < len(rungs) - 1)  # NaN is poor
+        return ~(error <= small) & (place < len(amounts) - 1)  # NaN is poor
 
     def climb(found: tuple[Array, Array]) -> tuple[Array, Array]:
         place = found[0] + 1
-        return place, residual(rungs[place])
+        return place, residual(amounts[place])
 
     start = jnp.full((), -1, jnp.int32), jnp.full((), jnp.inf, matrix.dtype)
     place, error = jax.lax.while_loop(poor, climb, start)
     solved = error <= small
-    used, jitter = jittered(matrix, rungs[place])
+    used, jitter = jittered(matrix, amounts[place])
     lower = jnp.where(solved, jnp.linalg.cholesky(used), jnp.nan)
     usable = jnp.where(place > 0, Status.REGULARISED, Status.SOLVED)
     status = jnp.where(solved, usable, Status.NOT_POSITIVE).astype(jnp.int32)
@@ -112,8 +112,8 @@ def factorise(matrix: Float[Array, "n n"]) -> Factor:
     return Factor(lower, jitter, condition, status)
 
 
-def ladder(eps: float) -> list[float]:
-    """The rungs of `factorise`, in units of the mean diagonal."""
+def jitter_schedule(eps: float) -> list[float]:
+    """The amounts of `factorise`, in units of the mean diagonal."""
     return [0.0, *(eps * 10.0**k for k in range(int(np.log10(LARGEST_JITTER / eps)) + 1))]
 
 

@@ -14,7 +14,6 @@ from nsh._shown import Shown
 from nsh._types import ArrayLike, DTypeLike
 from nsh.theory.effective.prediction.accuracy import Errors, KernelError, as_errors, judged
 from nsh.theory.effective.prediction.conditioning import Status
-from nsh.theory.effective.prediction.law import Descent, Flow, Law
 from nsh.theory.effective.prediction.linear_training import LinearTraining, after_training
 from nsh.theory.effective.prediction.matrices import (
     MATMUL,
@@ -25,6 +24,11 @@ from nsh.theory.effective.prediction.matrices import (
     as_test_kernel,
 )
 from nsh.theory.effective.prediction.prediction import nonnegative, worst
+from nsh.theory.effective.prediction.residual_decay import (
+    GradientDescent,
+    GradientFlow,
+    ResidualDecay,
+)
 
 
 class Trajectory(Shown):
@@ -110,9 +114,9 @@ def mse_dynamics(
             ("start_test", start_test, len(cross)),
         )
     ]
-    times, law = _schedule(times, learning_rate, dtype)
+    times, decay = _schedule(times, learning_rate, dtype)
     errors = as_errors(kernel_error, train, cross)
-    return _mse_dynamics(train, cross, y, times, law, *starts, errors, ended=_ended(times, law))
+    return _mse_dynamics(train, cross, y, times, decay, *starts, errors, ended=_ended(times, decay))
 
 
 def ensemble_dynamics(
@@ -152,27 +156,27 @@ def ensemble_dynamics(
     prior_cross = as_shaped("nngp_test_train", nngp_test_train, cross.shape, like, dtype)
     prior_test = as_test_kernel("nngp_test_test", nngp_test_test, len(cross), dtype)
     y = as_targets(y, n, dtype)
-    times, law = _schedule(times, learning_rate, dtype)
+    times, decay = _schedule(times, learning_rate, dtype)
     errors = as_errors(kernel_error, train, cross)
     return _ensemble_dynamics(
-        train, cross, prior, prior_cross, prior_test, y, times, law, errors,
-        ended=_ended(times, law),
+        train, cross, prior, prior_cross, prior_test, y, times, decay, errors,
+        ended=_ended(times, decay),
     )  # fmt: skip
 
 
-def _ended(times: Array, law: Law) -> bool:
+def _ended(times: Array, decay: ResidualDecay) -> bool:
     """Whether gradient flow is known to be over at all times."""
-    return isinstance(law, Flow) and is_concrete(times) and bool(np.all(np.isinf(times)))
+    return isinstance(decay, GradientFlow) and is_concrete(times) and bool(np.all(np.isinf(times)))
 
 
 def _schedule(
     times: ArrayLike, learning_rate: ArrayLike | None, dtype: DTypeLike
-) -> tuple[Array, Law]:
+) -> tuple[Array, ResidualDecay]:
     times = as_numbers("times", times, dtype)
     if is_concrete(times):
         require_all(np.asarray(times) >= 0, "times", times, ">= 0 (infinity is allowed)")
     if learning_rate is None:
-        return times, Flow()
+        return times, GradientFlow()
     rate = as_finite("learning_rate", learning_rate, dtype)
     require(rate.ndim == 0, "learning_rate.shape", rate.shape, "(), one number")
     if is_concrete(rate):
@@ -180,7 +184,7 @@ def _schedule(
     if is_concrete(times):
         steps = np.asarray(times)
         require_all(steps == np.floor(steps), "times", steps, "whole numbers of steps")
-    return times, Descent(rate)
+    return times, GradientDescent(rate)
 
 
 @partial(jax.jit, static_argnames="ended")
@@ -189,7 +193,7 @@ def _mse_dynamics(
     cross: Array,
     y: Array,
     times: Array,
-    law: Law,
+    decay: ResidualDecay,
     f_train: Array,
     f_test: Array,
     errors: Errors,
@@ -209,7 +213,7 @@ def _mse_dynamics(
         f_of_train, f_of_test = outputs(f_train, train), outputs(f_test, cross)
         return Trajectory(f_of_train, f_of_test, error, training.condition(), status)
 
-    return after_training(train, times, law, ended, course)
+    return after_training(train, times, decay, ended, course)
 
 
 @partial(jax.jit, static_argnames="ended")
@@ -221,7 +225,7 @@ def _ensemble_dynamics(
     prior_test: Array,
     y: Array,
     times: Array,
-    law: Law,
+    decay: ResidualDecay,
     errors: Errors,
     ended: bool,
 ) -> EnsembleTrajectory:
@@ -252,4 +256,4 @@ def _ensemble_dynamics(
             error.reshape(shape), training.condition(), status,
         )  # fmt: skip
 
-    return after_training(train, times, law, ended, course)
+    return after_training(train, times, decay, ended, course)

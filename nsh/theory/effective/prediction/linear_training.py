@@ -13,9 +13,9 @@ from jaxtyping import Array, Float, Int
 
 from nsh.theory.effective.prediction.accuracy import Errors, error_of_mean
 from nsh.theory.effective.prediction.conditioning import Factor, Status, factorise
-from nsh.theory.effective.prediction.law import Law
 from nsh.theory.effective.prediction.matrices import MATMUL
 from nsh.theory.effective.prediction.prediction import worst
+from nsh.theory.effective.prediction.residual_decay import ResidualDecay
 from nsh.theory.effective.prediction.spectral import UNRESOLVED, Spectrum, progress, spectrum
 
 T = TypeVar("T")
@@ -76,12 +76,12 @@ class BySpectrum(LinearTraining):
     """One eigendecomposition serves all times."""
 
     matrix: Float[Array, "n n"]
-    law: Law
+    decay: ResidualDecay
     found: Spectrum
 
     def at(self, time: Float[Array, ""], b: Float[Array, "n k"]) -> Float[Array, "n k"]:
         """See `progress`."""
-        return progress(self.matrix, b, time, self.law, self.found)
+        return progress(self.matrix, b, time, self.decay, self.found)
 
     def condition(self) -> Float[Array, ""]:
         """Of the spectrum."""
@@ -89,7 +89,7 @@ class BySpectrum(LinearTraining):
 
     def status(self) -> Int[Array, ""]:
         """Also whether training diverges."""
-        growing = self.law.diverges(self.found.values[-1], jnp.max(self.times, initial=0))
+        growing = self.decay.diverges(self.found.values[-1], jnp.max(self.times, initial=0))
         return worst(self.found.status, growing, Status.DIVERGED)
 
     def rounding(self) -> Float[Array, ""]:
@@ -103,7 +103,7 @@ class BySpectrum(LinearTraining):
         found = self.found
         largest = jnp.maximum(found.values[-1], jnp.finfo(b.dtype).tiny)
         smallest = UNRESOLVED * float(jnp.finfo(b.dtype).eps) * largest
-        share = jnp.where(found.values == 0, self.law.done(smallest, time) / smallest, 0)
+        share = jnp.where(found.values == 0, self.decay.done(smallest, time) / smallest, 0)
         inner = jnp.matmul(found.vectors.T, b, precision=MATMUL)
         return jnp.matmul(found.vectors, share[:, None] * inner, precision=MATMUL)
 
@@ -137,7 +137,7 @@ class ByFactor(LinearTraining):
 def after_training(
     train: Float[Array, "n n"],
     times: Float[Array, "*times"],
-    law: Law,
+    decay: ResidualDecay,
     ended: bool,
     use: Callable[[LinearTraining], T],
 ) -> T:
@@ -148,7 +148,7 @@ def after_training(
     train, times = (train + train.T) / 2, times.reshape(-1)
 
     def by_spectrum() -> T:
-        return use(BySpectrum(times, train, law, spectrum(train)))
+        return use(BySpectrum(times, train, decay, spectrum(train)))
 
     if not ended:
         return by_spectrum()

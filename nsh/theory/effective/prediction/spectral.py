@@ -15,8 +15,8 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
 from nsh.theory.effective.prediction.conditioning import Status
-from nsh.theory.effective.prediction.law import Law, table_of
 from nsh.theory.effective.prediction.matrices import MATMUL
+from nsh.theory.effective.prediction.residual_decay import ResidualDecay, table_of
 
 UNRESOLVED = 10  # eps of the largest eigenvalue: what is below cannot be told from 0
 
@@ -66,18 +66,18 @@ class Share(eqx.Module):
 class Done(Share):
     """``done(v, time) / v``."""
 
-    law: Law
+    decay: ResidualDecay
     time: Float[Array, ""]
 
     def value(self, node: Array, unit: Array) -> Array:
-        """By the law itself: a table, which derivatives need, takes seconds to compile."""
-        law, time = self.law.scaled(unit, self.time)
-        return law.done(node, time) / node
+        """By the decay itself: a table, which derivatives need, takes seconds to compile."""
+        decay, time = self.decay.scaled(unit, self.time)
+        return decay.done(node, time) / node
 
     def column(self, nodes: list[Array], unit: Array) -> list[Array]:
         """Of one more node, 0, at which nothing is done."""
-        law, time = self.law.scaled(unit, self.time)
-        table = table_of(law, [*nodes, jnp.zeros_like(nodes[0])], time)
+        decay, time = self.decay.scaled(unit, self.time)
+        table = table_of(decay, [*nodes, jnp.zeros_like(nodes[0])], time)
         return [-row[-1] for row in table[:-1]]
 
 
@@ -103,17 +103,17 @@ def progress(
     matrix: Float[Array, "n n"],
     b: Float[Array, "n k"],
     time: Float[Array, ""],
-    law: Law,
+    decay: ResidualDecay,
     found: Spectrum,
 ) -> Float[Array, "n k"]:
     """``matrix^-1 done(matrix, time) b``, with `found` the spectrum of the symmetric matrix.
 
     Directions of eigenvalue 0 do not move. Differentiable to any order and in any mode in matrix,
-    b, time and law, also where eigenvalues coincide (where derivatives of eigenvectors do not
+    b, time and decay, also where eigenvalues coincide (where derivatives of eigenvectors do not
     exist). The k-th derivative by the matrix takes time of order n^(k + 1), at least n^3, and
     memory n^k, at least n^2.
     """
-    return _applied(matrix, b, Done(law, time), found)
+    return _applied(matrix, b, Done(decay, time), found)
 
 
 @jax.custom_jvp

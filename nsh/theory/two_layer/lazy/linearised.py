@@ -86,8 +86,10 @@ class Linearised(System):
     def step(self, state: Tangent, batch: Examples, hyper: Hyper, key: Key[Array, ""]) -> Tangent:
         """One step of (noisy) gradient descent, with gradients of f taken at the start."""
         outputs = jax.vmap(self.output, (None, 0))(state, batch.x)
-        pull = self.network.pull(state.start, batch.x, self.network.signal(outputs, batch.y))
-        return Tangent(state.start, self.network.moved(state.now, pull, hyper, key))
+        gradient = self.network.potential_gradient(
+            state.start, batch.x, self.network.output_gradient(outputs, batch.y)
+        )
+        return Tangent(state.start, self.network.updated(state.now, gradient, hyper, key))
 
     def logits(self, state: Tangent, example: Examples) -> Float[Array, " outputs"]:
         """The output f_lin(x)."""

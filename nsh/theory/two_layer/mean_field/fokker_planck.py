@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from nsh._checks import MOST, require, require_integer
 from nsh.theory.two_layer.mean_field.coefficients import coefficients_of
 from nsh.theory.two_layer.mean_field.entropy import moved_axes
-from nsh.theory.two_layer.mean_field.free_energy import pull_potential, regulariser
+from nsh.theory.two_layer.mean_field.free_energy import loss_potential, regulariser
 from nsh.theory.two_layer.mean_field.grid import Density
 from nsh.theory.two_layer.network import Examples, Hyper, TwoLayer
 
@@ -65,7 +65,7 @@ def fokker_planck(
 
     def step(law: Density, _: None) -> tuple[Density, None]:
         particles = eqx.tree_at(lambda p: p.mass, nodes, law.mass.reshape(-1))
-        V = pull_potential(network, particles, hidden, examples)
+        V = loss_potential(network, particles, hidden, examples)
         drift, mass = (V / coefficients.alpha + rest).reshape(law.mass.shape), law.mass
         for axis in moved_axes(network):
             pace = eta * coefficients.temperature / law.grid.spacing[axis] ** 2

@@ -103,15 +103,15 @@ def potential(
     coefficients = coefficients_of(network, hyper, particles.u.dtype)
     hidden = network.activation(particles.theta @ examples.x.T)
     rest = regulariser(network, particles, coefficients)
-    return pull_potential(network, particles, hidden, examples) / coefficients.alpha + rest
+    return loss_potential(network, particles, hidden, examples) / coefficients.alpha + rest
 
 
-def pull_potential(
+def loss_potential(
     network: TwoLayer, particles: Particles, hidden: Float[Array, "width n"], examples: Examples
 ) -> Float[Array, " width"]:
     """V at each particle, from the hidden layer ``s(theta . x_i)`` at all examples."""
     outputs = particles.alpha * hidden.T @ (particles.mass[:, None] * particles.u)
-    pulled = hidden @ network.signal(outputs, examples.y) / len(hidden.T)
+    pulled = hidden @ network.output_gradient(outputs, examples.y) / len(hidden.T)
     return jnp.sum(particles.u * pulled, axis=1)
 
 

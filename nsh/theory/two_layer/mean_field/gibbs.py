@@ -29,14 +29,15 @@ MOST_STEPS = 64
 class Gibbs(Shown):
     """The law at rest, ``p* ~ exp(-(dL/dp / alpha^2 + r) / temperature)``, which minimises Q.
 
-    `output`: f(x_i), [n, outputs]; `signal`: loss' there, on which alone p* depends; `law`: p*
-    by the places of theta (see `StationaryDistribution`); `free_energy`: ``Q(p*)``; `residual`: the
-    largest difference between `output` and the output of the law that it makes; `converged`:
-    whether that is small. `law.edge`, the mass at the grid's faces, is to be looked at too.
+    `output`: f(x_i), [n, outputs]; `output_gradient`: loss' there, on which alone p* depends;
+    `law`: p* by the places of theta (see `StationaryDistribution`); `free_energy`: ``Q(p*)``;
+    `residual`: the largest difference between `output` and the output of the law that it makes;
+    `converged`: whether that is small. `law.edge`, the mass at the grid's faces, is to be looked
+    at too.
     """
 
     output: Float[Array, "n outputs"]
-    signal: Float[Array, "n outputs"]
+    output_gradient: Float[Array, "n outputs"]
     law: StationaryDistribution
     free_energy: Float[Array, ""]
     residual: Float[Array, ""]
@@ -91,7 +92,12 @@ def gibbs(
     def law_of(output: Array, given: tuple) -> StationaryDistribution:
         examples, coefficients, kept = given
         return stationary_distribution(
-            network, network.signal(output, examples.y), examples.x, coefficients, grid, kept
+            network,
+            network.output_gradient(output, examples.y),
+            examples.x,
+            coefficients,
+            grid,
+            kept,
         )
 
     def excess(output: Array, given: tuple) -> Array:
@@ -106,13 +112,18 @@ def gibbs(
     found = optimistix.root_find(excess, solver, start, given, max_steps=MOST_STEPS, throw=False)
     output, law = found.value, law_of(found.value, given)
     residual = jnp.max(jnp.abs(excess(output, given)))
-    signal = network.signal(output, examples.y)
+    output_gradient = network.output_gradient(output, examples.y)
     loss = jnp.mean(jax.vmap(network.loss)(output, examples.y))
-    pulled = jnp.sum(signal * output) / count
+    pulled = jnp.sum(output_gradient * output) / count
     scale = coefficients.alpha**2 * coefficients.temperature
     small = jnp.asarray(100 * tolerance, dtype) * (1 + jnp.max(jnp.abs(output)))
     return Gibbs(
-        output, signal, law, loss - pulled - scale * law.log_partition, residual, residual <= small
+        output,
+        output_gradient,
+        law,
+        loss - pulled - scale * law.log_partition,
+        residual,
+        residual <= small,
     )
 
 
@@ -141,7 +152,7 @@ def gibbs_density(
     coefficients = coefficients_of(network, hyper, examples.x.dtype, needed)
     nodes = Density.normal(grid).particles(network, coefficients.alpha)
     hidden = network.activation(nodes.theta @ examples.x.T)
-    V = jnp.sum(nodes.u * (hidden @ found.signal), axis=1) / len(examples.x)
+    V = jnp.sum(nodes.u * (hidden @ found.output_gradient), axis=1) / len(examples.x)
     drift = V / coefficients.alpha + regulariser(network, nodes, coefficients)
     return Density.from_log(grid, -drift / coefficients.temperature)
 

@@ -1,4 +1,4 @@
-"""Laws of particles at rest in the potential of a given signal; u is integrated exactly."""
+"""Particles at rest in the potential of a given output gradient; u is integrated exactly."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StationaryDistribution(Shown):
 
 def stationary_distribution(
     network: TwoLayer,
-    signal: Float[Array, "n outputs"],
+    output_gradient: Float[Array, "n outputs"],
     x: Float[Array, "n inputs"],
     coefficients: Coefficients,
     grid: Grid | None,
@@ -52,12 +52,14 @@ def stationary_distribution(
 ) -> StationaryDistribution:
     """The law ``~ exp(-(V / alpha + r) / temperature)`` of the trained coordinates.
 
-    ``V = u . g(theta)``, ``g = mean_i signal_i s(theta . x_i)``; u, where trained, is Gaussian
+    ``V = u . g(theta)``, ``g = mean_i loss'_i s(theta . x_i)``; u, where trained, is Gaussian
     given theta.
     """
 
     def slope_at(theta: Array) -> Array:
-        return network.activation(theta @ x.T) @ signal / len(x) / coefficients.alpha  # g / alpha
+        return (
+            network.activation(theta @ x.T) @ output_gradient / len(x) / coefficients.alpha
+        )  # g / alpha
 
     if grid is None:
         assert kept is not None

@@ -140,8 +140,8 @@ def test_learning_rates_too_large_diverge():
 def test_a_direction_learned_in_one_step_has_derivatives_before_it():
     def start(rate):
         one = jnp.eye(2)
-        law = {"learning_rate": rate}
-        return mse_dynamics(one, one, jnp.ones(2), jnp.asarray([0.0, 1, 2]), **law).test
+        decay = {"learning_rate": rate}
+        return mse_dynamics(one, one, jnp.ones(2), jnp.asarray([0.0, 1, 2]), **decay).test
 
     with x64(True):
         slope = jax.jacfwd(start)(jnp.asarray(1.0))
@@ -159,11 +159,11 @@ def test_derivatives_three_ways_also_where_eigenvalues_coincide(rate):
 
     def found(train, cross, y, start, rate):
         train = (train + train.T) / 2
-        law = {} if rate is None else {"learning_rate": rate}
+        decay = {} if rate is None else {"learning_rate": rate}
         course = mse_dynamics(train, cross, y, times, start_train=start,
-                              start_test=jnp.zeros((TESTS, CLASSES)), **law)  # fmt: skip
+                              start_test=jnp.zeros((TESTS, CLASSES)), **decay)  # fmt: skip
         prior = jnp.asarray(NNGP[:N, :N]), jnp.asarray(NNGP[N:, :N]), jnp.asarray(NNGP[N:, N:])
-        spread = ensemble_dynamics(train, cross, *prior, y, times, **law)
+        spread = ensemble_dynamics(train, cross, *prior, y, times, **decay)
         return course.test, course.train, spread.covariance
 
     check_three_ways(found, train, cross, Y, START[:N], rate, tolerance=1e-5)

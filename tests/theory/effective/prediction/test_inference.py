@@ -14,7 +14,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_ridge import KernelRidge
 
-from nsh.theory.effective.prediction.conditioning import Status, factorise, ladder
+from nsh.theory.effective.prediction.conditioning import Status, factorise, jitter_schedule
 from nsh.theory.effective.prediction.dynamics import mse_dynamics
 from nsh.theory.effective.prediction.prediction import gp_predict, kernel_regression
 
@@ -142,9 +142,9 @@ def test_duplicate_inputs_get_the_smallest_jitter_of_the_ladder():
     found = gp_predict(train, cross, test, y)
     assert found.status == Status.REGULARISED
     eps = float(np.finfo(np.float32).eps)
-    rungs = np.asarray(ladder(eps))  # the mean diagonal is 1
-    place = int(np.argmin(np.abs(rungs - float(found.jitter))))
-    np.testing.assert_allclose(found.jitter, rungs[place], rtol=1e-5)
+    amounts = np.asarray(jitter_schedule(eps))  # the mean diagonal is 1
+    place = int(np.argmin(np.abs(amounts - float(found.jitter))))
+    np.testing.assert_allclose(found.jitter, amounts[place], rtol=1e-5)
     assert 0 < place < 4
     # exactly duplicated inputs: the same prediction as of one input with the mean target
     merged = Y.copy()

@@ -63,7 +63,7 @@ def test_outputs_and_moments_are_those_of_a_plain_grid_solved_by_scipy():
         HYPER, lambda f: f - Y[:, None], np.sin(np.outer(X[:, 0], theta)), u[:, None], theta
     )
     np.testing.assert_allclose(found.output, f, rtol=2e-4, atol=2e-4)
-    np.testing.assert_allclose(found.signal, f - Y[:, None], rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(found.output_gradient, f - Y[:, None], rtol=2e-4, atol=2e-4)
     np.testing.assert_allclose(u_square, u2, rtol=3e-4)
     np.testing.assert_allclose(theta_square, [theta2], rtol=3e-4)
     assert abs(u2[0] / 0.75 - 1) > 0.5  # far from the law without data

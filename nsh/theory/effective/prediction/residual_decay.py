@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 Table = list[list[Array]]
 
 
-class Law(eqx.Module):
+class ResidualDecay(eqx.Module):
     """How a residual along an eigenvector of eigenvalue v decays with time."""
 
     @abc.abstractmethod
@@ -29,20 +29,22 @@ class Law(eqx.Module):
         """Whether the residual grows."""
 
     @abc.abstractmethod
-    def scaled(self, unit: Float[Array, ""], time: Float[Array, ""]) -> tuple[Law, Array]:
-        """Law and time for eigenvalues in this unit."""
+    def scaled(self, unit: Float[Array, ""], time: Float[Array, ""]) -> tuple[ResidualDecay, Array]:
+        """Decay and time for eigenvalues in this unit."""
 
     @abc.abstractmethod
     def table(self, nodes: list[Array], time: Float[Array, ""]) -> Table:
         """What `table_of` gives."""
 
     @abc.abstractmethod
-    def change(self, nodes: list[Array], time: Array, d_law: Law, d_time: Array) -> Table:
-        """The derivative of `table_of` by law and time."""
+    def change(
+        self, nodes: list[Array], time: Array, d_decay: ResidualDecay, d_time: Array
+    ) -> Table:
+        """The derivative of `table_of` by decay and time."""
 
 
 @jax.custom_jvp
-def table_of(law: Law, nodes: list[Array], time: Float[Array, ""]) -> Table:
+def table_of(decay: ResidualDecay, nodes: list[Array], time: Float[Array, ""]) -> Table:
     """Divided differences of `left` over all runs of consecutive nodes, of which the last is 0.
 
     ``table[i][j - i]`` is that over nodes i..j: entry (i, j) of ``left(B)``, where B has the nodes
@@ -50,21 +52,22 @@ def table_of(law: Law, nodes: list[Array], time: Float[Array, ""]) -> Table:
     minus the divided difference of ``done / v`` over the others. Powers of B come by squaring,
     and no difference of nodes divides, so that nodes may coincide.
 
-    Nodes: of one shape, in (0, 1]. Differentiable in law and time to any order, not in the nodes.
+    Nodes: of one shape, in (0, 1]. Differentiable in decay and time to any order, not in the nodes.
     """
-    return law.table(nodes, time)
+    return decay.table(nodes, time)
 
 
 @table_of.defjvp
 def _(
-    primals: tuple[Law, list[Array], Array], tangents: tuple[Law, list[Array], Array]
+    primals: tuple[ResidualDecay, list[Array], Array],
+    tangents: tuple[ResidualDecay, list[Array], Array],
 ) -> tuple[Table, Table]:
-    law, nodes, time = primals
-    d_law, _, d_time = tangents
-    return table_of(law, nodes, time), law.change(nodes, time, d_law, d_time)
+    decay, nodes, time = primals
+    d_decay, _, d_time = tangents
+    return table_of(decay, nodes, time), decay.change(nodes, time, d_decay, d_time)
 
 
-class Flow(Law):
+class GradientFlow(ResidualDecay):
     """Gradient flow: the residual is ``exp(-v t)``."""
 
     def left(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
@@ -79,7 +82,7 @@ class Flow(Law):
         """Never."""
         return jnp.zeros(v.shape, bool)
 
-    def scaled(self, unit: Float[Array, ""], time: Float[Array, ""]) -> tuple[Law, Array]:
+    def scaled(self, unit: Float[Array, ""], time: Float[Array, ""]) -> tuple[ResidualDecay, Array]:
         """Time in the inverse unit."""
         return self, time * unit
 
@@ -105,12 +108,15 @@ class Flow(Law):
         table = jax.lax.fori_loop(0, squarings, double, start)
         return jax.tree.map(lambda end, now: jnp.where(ended, end, now), _limit(nodes), table)
 
-    def change(self, nodes: list[Array], time: Array, d_law: Law, d_time: Array) -> Table:  # noqa: ARG002
+    def change(
+        self, nodes: list[Array], time: Array, d_decay: ResidualDecay, d_time: Array
+    ) -> Table:
         """``-left(B) B`` by time."""
+        del d_decay
         return jax.tree.map(lambda e: -d_time * e, _times(table_of(self, nodes, time), nodes))
 
 
-class Descent(Law):
+class GradientDescent(ResidualDecay):
     """Gradient descent: after t steps the residual is ``(1 - rate v)^t``."""
 
     rate: Float[Array, ""]
@@ -137,9 +143,9 @@ class Descent(Law):
         x = self.rate * v
         return (x > 2) | ((x == 2) & jnp.isinf(time))
 
-    def scaled(self, unit: Float[Array, ""], time: Float[Array, ""]) -> tuple[Law, Array]:
+    def scaled(self, unit: Float[Array, ""], time: Float[Array, ""]) -> tuple[ResidualDecay, Array]:
         """The rate in the inverse unit."""
-        return Descent(self.rate * unit), jax.lax.stop_gradient(time)  # whole numbers
+        return GradientDescent(self.rate * unit), jax.lax.stop_gradient(time)  # whole numbers
 
     def table(self, nodes: list[Array], time: Float[Array, ""]) -> Table:
         """By squaring, and a step more where the next binary digit of the time is 1."""
@@ -160,10 +166,13 @@ class Descent(Law):
         limit = _exact(self, nodes, time, _limit(nodes))
         return jax.tree.map(lambda end, now: jnp.where(ended, end, now), limit, table)
 
-    def change(self, nodes: list[Array], time: Array, d_law: Law, d_time: Array) -> Table:  # noqa: ARG002
+    def change(
+        self, nodes: list[Array], time: Array, d_decay: ResidualDecay, d_time: Array
+    ) -> Table:
         """``-t left(B) B`` by the rate, a step earlier."""
-        assert isinstance(d_law, Descent)
-        share = jnp.where(jnp.isinf(time), 0, time) * d_law.rate
+        del d_time
+        assert isinstance(d_decay, GradientDescent)
+        share = jnp.where(jnp.isinf(time), 0, time) * d_decay.rate
         earlier = table_of(self, nodes, jnp.maximum(time - 1, 0))
         return jax.tree.map(lambda e: -share * e, _times(earlier, nodes))
 
@@ -177,15 +186,15 @@ def _tabulated(count: int, entry: Callable[[int, int], Array]) -> Table:
     return [[entry(i, j) for j in range(i, count)] for i in range(count)]
 
 
-def _exact(law: Law, nodes: list[Array], time: Array, table: Table) -> Table:
+def _exact(decay: ResidualDecay, nodes: list[Array], time: Array, table: Table) -> Table:
     """With what is known without squaring: `left` at each node, and ``done / v`` at the last."""
     last = len(nodes) - 1
 
     def entry(i: int, j: int) -> Array:
         if i == j:
-            return jnp.ones_like(nodes[i]) if i == last else law.left(nodes[i], time)
+            return jnp.ones_like(nodes[i]) if i == last else decay.left(nodes[i], time)
         known = i == last - 1
-        return -law.done(nodes[i], time) / nodes[i] if known else table[i][j - i]
+        return -decay.done(nodes[i], time) / nodes[i] if known else table[i][j - i]
 
     return _tabulated(len(nodes), entry)
 
