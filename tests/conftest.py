@@ -11,6 +11,7 @@ import os
 
 import as_users
 import jax
+import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
 
@@ -70,6 +71,14 @@ def pytest_pyfunc_call(pyfuncitem):
 @pytest.fixture
 def key() -> jax.Array:
     return jax.random.key(0)
+
+
+@pytest.fixture
+def as_users_have_it():
+    """Without the tests' own checks of annotations, which would stop wrong types earlier."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import re
 
 import jax
-import jaxtyping
 import pytest
 from bad_input import data, graphs, measures, rules, runs
 from bad_input.good import X, Y, many, prepared, trained
@@ -22,14 +21,6 @@ CASES = [
     for part, cases in TABLES.items()
     for name, case in cases.items()
 ]
-
-
-@pytest.fixture
-def as_users_have_it():
-    """Without the tests' own checks of annotations, which would stop wrong types earlier."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize(("act", "place", "value", "allowed"), CASES)

@@ -14,7 +14,7 @@ README = ROOT / "README.md"
 def test_code_answers_its_question():
     assert len(blocks(README)) == 1
     ratio = names_of(README)["ratio"]
-    assert ratio.seeds == 16
+    assert ratio.count == 16
     # 1 is what the same movement within and across classes gives
     assert ratio.mean - 1 > 4 * ratio.standard_error > 0
 

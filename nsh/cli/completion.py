@@ -8,7 +8,7 @@ import importlib
 import io
 import typing
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -63,6 +63,6 @@ def completed() -> type:
     return one_of_names(dict.fromkeys(typing.get_args(Shell), Nothing))
 
 
-def _commands() -> type:
+def _commands() -> Any:
     modules = {name: importlib.import_module(f"nsh.cli.{name}") for name in COMMANDS}
     return one_of({name: module.completed() for name, module in modules.items()})

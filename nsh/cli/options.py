@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Union
+from typing import Annotated, Any, Union
 
 import tyro
 
@@ -19,10 +19,10 @@ def one_of_names(kinds: Mapping[str, object]) -> type:
     return dataclasses.make_dataclass("Choice", [("name", one_of(kinds))])
 
 
-def one_of(kinds: Mapping[str, object]) -> type:
+def one_of(kinds: Mapping[str, object]) -> Any:
     """Commands by name, and what belongs to each."""
     named = [
         Annotated[kind, tyro.conf.subcommand(name, prefix_name=False)]
         for name, kind in kinds.items()
     ]
-    return Union[tuple(named)]  # noqa: UP007  # pyright: ignore[reportReturnType]
+    return Union[tuple(named)]  # noqa: UP007

@@ -158,7 +158,7 @@ def _curve(go: ModuleType, steps: np.ndarray, place: int, name: str, curve: np.n
     )  # fmt: skip
 
 
-def _marker(go: ModuleType, step: float, values: Mapping[str, np.ndarray]) -> Any:
+def _marker(go: ModuleType, step: int | np.integer, values: Mapping[str, np.ndarray]) -> Any:
     together = np.concatenate([np.zeros(1), *values.values()])
     return go.Scatter(
         x=[step, step], y=[together.min(), together.max()], mode="lines", hoverinfo="skip",

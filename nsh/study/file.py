@@ -90,7 +90,7 @@ class RecordTable:
     def __post_init__(self):
         require(len(self.what) > 0, "what", [], "a list of measurements")
         one = (self.every is None) != (self.times is None)
-        require(one, "every", self.every, "given, or `times` in its field")
+        require(one, "every", self.every, "given, or `times` in its place")
         SaveAt(every=self.every, times=self.times)
 
 

@@ -152,6 +152,7 @@ def test_functions_are_taken_inside_a_trace_too():
         (lambda z: jnp.abs(z - 2 * jnp.round(z / 2)), "kinks of activation <lambda> = 199: must"),
     ],
 )
+@pytest.mark.usefixtures("as_users_have_it")
 def test_bad_activations(given, message):
     with pytest.raises(ValueError, match=message):
         as_activation(given)

@@ -88,6 +88,7 @@ def test_says_where_there_is_none(capsys):
         (f"{__name__}:takes_no_arrays", "must be an activation, but: "),
     ],
 )
+@pytest.mark.usefixtures("as_users_have_it")
 def test_bad_activations_take_one_line(name, said, capsys):
     assert cli.main(["criticality", name]) == 2
     (line,) = capsys.readouterr().err.splitlines()

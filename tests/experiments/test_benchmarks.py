@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from experiments.harness.progress import silent
 
 from experiments.batches import FixedBatches
 from experiments.benchmarks import ensembles, harness, numpy_peers, report
@@ -17,6 +16,7 @@ from experiments.benchmarks.case import Case, Contender, Target
 from experiments.harness.results import ROOT
 from nsh import Neurashed, TrainingProblem, train
 from nsh.neurashed import Constant
+from nsh.study.progress import silent
 
 
 @pytest.fixture(scope="module")

@@ -169,6 +169,7 @@ NOT_BY_NAME = {
     "effective_number": "of log strengths, not of a system",
     "elasticity_contrast": "`elasticity` in a study file, with `elasticity_matrix`",
     "elasticity_matrix": "a number for each pair of examples",
+    "estimate": "over seeds, not of one",
     "information_bounds": "bounds of `information`, of squared distances",
     "level_information": "`information` in a study file, of all levels",
     "neural_collapse": "`collapse` in a study file, of the top level",

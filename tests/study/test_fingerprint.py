@@ -245,7 +245,7 @@ def test_differences_are_named():
     now = fingerprint(small_study(hyper=Rules(Geometric(1.07), Geometric(0.99)), seeds=7))
     assert differences(before, before) == []
     found = differences(before, now)
-    assert found[0] == "hyper.growth.factor: 1.06 there, 1.07 here"
+    assert found[0] == "problem.hyper.growth.factor: 1.06 there, 1.07 here"
     assert found[1] == "seeds: 5 there, 7 here"
     assert len(found) == 2
 

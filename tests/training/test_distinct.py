@@ -48,6 +48,6 @@ def test_the_full_batch_is_one_and_epochs_have_no_law():
 
 @pytest.mark.parametrize(("samples", "size"), [(4097, 1), (13, 13), (100, 3)])
 def test_too_many(samples, size):
-    with pytest.raises(ValueError, match=f"of {size} of {samples} samples = .*at most 4096"):
+    with pytest.raises(ValueError, match=f"of {size} of {samples} examples = .*at most 4096"):
         WithReplacement(size).distribution(samples)
     assert len(WithReplacement(1).distribution(4096)[1]) == 4096

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -111,7 +111,7 @@ def _of_mean_one(spread: Array, normal: Array) -> Float[Array, " numbers"]:
 def _moving(state: PyTree) -> tuple[Float[Array, " numbers"], Callable[[Array], PyTree]]:
     """What a step adds to in all logarithms of a state, in a row; the state with others there."""
 
-    def rests(state: PyTree) -> tuple[Array, Array]:
+    def rests(state: PyTree) -> tuple[Any, Any]:  # `tree_at` puts marks there
         now = model_state(state)
         return now.amplification.rest, now.weight.rest
 

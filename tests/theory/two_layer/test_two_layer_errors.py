@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -234,14 +233,6 @@ BAD_HYPER = {
     "temperature": ({"alpha": 1.0, "learning_rate": 0.1, "temperature": -1.0}, "temperature.*>= 0"),
     "nan": ({"alpha": np.nan, "learning_rate": 0.1}, "alpha"),
 }
-
-
-@pytest.fixture
-def as_users_have_it():
-    """Without the tests' own checks of annotations, which would stop wrong types earlier."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize("case", BAD)

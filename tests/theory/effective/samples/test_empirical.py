@@ -178,6 +178,7 @@ def test_mean_over_random_networks():
 
 
 @pytest.mark.core
+@pytest.mark.usefixtures("as_users_have_it")
 def test_bad_input():
     module, x = mlp(), floats(X)
     for complaint, call in {
