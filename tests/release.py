@@ -45,7 +45,7 @@ assert packaged <= sources
 stray = re.compile(r"(^|/)(\.venv|results|site|__pycache__|\.git)(/|$)")
 assert [name for name in sources if stray.search(name)] == []
 
-page = found.get_payload()
+page = str(found.get_payload())
 assert page.startswith("# "), page[:80]
 links = re.findall(r"\]\(([^)]*)\)", page)
 assert [link for link in links if not link.startswith("https://")] == []

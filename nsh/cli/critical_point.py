@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from nsh._checks import nearest
 from nsh.activations import ACTIVATIONS, Activation, as_activation
+from nsh.activations.activation import ActivationLike
 from nsh.activations.gaussian import gaussian
 from nsh.figures import KernelProfile, criticality_figure
 from nsh.figures.style import StyledFigure
@@ -66,7 +68,7 @@ def named(name: str) -> Activation:
         with tables.handle_errors(f"{name} fails"):
             if callable(function):  # first, so that an error names its place in that file
                 jax.eval_shape(function, jnp.zeros(()))
-            return as_activation(function)
+            return as_activation(cast(ActivationLike, function))  # which refuses what is none
     except (ValueError, TypeError) as problem:
         raise UnknownActivation(_must(name, "an activation", problem)) from problem
 

@@ -210,7 +210,7 @@ class _Descent(eqx.Module):
             value = mean_over_seeds(found.value, valued).mean[:, None]
             means = mean_over_seeds(found.gradient, good)
             gradient = jax.tree.map(lambda leaf: leaf[:, None], means.mean)
-            some = (means.count > 0)[:, None]
+            some = (jnp.asarray(means.count) > 0)[:, None]
         gradient = jax.tree.map(lambda leaf: jnp.where(_over(some, leaf), leaf, 0), gradient)
         return value, gradient, status
 

@@ -128,7 +128,7 @@ def test_an_estimate_is_a_mean_with_its_standard_error():
         found = estimate(values, axis)
         exact = values.astype(np.float64)
         np.testing.assert_allclose(found.mean, exact.mean(axis), rtol=1e-14)
-        np.testing.assert_allclose(found.standard_error, sem(exact, axis), rtol=1e-14)
+        np.testing.assert_allclose(found.standard_error, sem(exact, axis), rtol=1e-14)  # pyright: ignore[reportArgumentType]
         assert found.count == (values.size if axis is None else values.shape[axis])
     one = estimate(values[:1], 0)
     np.testing.assert_array_equal(one.mean, values[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,13 @@ from nsh.activations import Activation, as_activation
 from nsh.activations.activation import ActivationLike
 
 Hyperparameter = Float[Array, " layers"]
+
+
+class LearningRates(TypedDict):
+    """Relative learning rates of biases and weights, as keywords of `Architecture`."""
+
+    lambda_b: Array
+    lambda_W: Array
 
 
 class Architecture(Shown):
@@ -77,7 +86,7 @@ class Architecture(Shown):
         return self.widths
 
 
-def standard_rates(inputs: int, widths: tuple[int, ...]) -> dict[str, ArrayLike]:
+def standard_rates(inputs: int, widths: tuple[int, ...]) -> LearningRates:
     """Learning rates of the standard parametrisation, as keywords of `Architecture`.
 
     One learning rate for every parameter means lambda_b = 1 and, in layer l, lambda_W = fan_in of
@@ -92,7 +101,7 @@ def standard_rates(inputs: int, widths: tuple[int, ...]) -> dict[str, ArrayLike]
     sizes = (inputs, *widths)
     for place, size in enumerate(sizes):
         require_integer("inputs" if place == 0 else f"widths[{place - 1}]", size, 1)
-    return {"lambda_b": 1.0, "lambda_W": jnp.asarray(sizes, float)}
+    return {"lambda_b": jnp.ones(()), "lambda_W": jnp.asarray(sizes, float)}
 
 
 def _widths(given: int | tuple[int, ...] | None, depth: int) -> tuple[int, ...] | None:

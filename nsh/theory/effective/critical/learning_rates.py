@@ -12,7 +12,7 @@ from nsh._checks import as_numbers, is_concrete, require, require_all, require_i
 from nsh._shown import Shown
 from nsh._types import ArrayLike
 from nsh.activations.gaussian import gaussian
-from nsh.theory.effective.architecture import Architecture
+from nsh.theory.effective.architecture import Architecture, LearningRates
 from nsh.theory.effective.critical.criticality import Criticality
 from nsh.theory.effective.means import first_layer, later_layers
 
@@ -66,7 +66,7 @@ def equal_rates(
     *,
     lambda_b: ArrayLike = 1.0,
     lambda_W: ArrayLike = 1.0,
-) -> dict[str, Array]:
+) -> LearningRates:
     """Learning rates, as keywords of `Architecture`, with which all layers contribute equally.
 
     Each layer's biases then add lambda_b / L to Theta^L and its weights lambda_W / L, so that
@@ -98,7 +98,7 @@ def equal_rates(
 
 def critical_rates(
     critical: Criticality, depth: int, *, lambda_b: ArrayLike = 1.0, lambda_W: ArrayLike = 1.0
-) -> dict[str, Array]:
+) -> LearningRates:
     """The law that `equal_rates` follow deep in a critical network, as keywords of `Architecture`.
 
     ``lambda_b,l = lambda_b l^-p L^(p-1)`` and ``lambda_W,l = lambda_W l^(p_K-p) L^(p-1)``, with

@@ -47,8 +47,8 @@ def test_equal_rates_make_them_equal():
 
 def test_critical_law_where_it_is_exact():
     critical = criticality("gelu")
-    initial = {"C_b": critical.C_b, "C_W": critical.C_W}
-    net = Architecture("gelu", 20, **initial, **critical_rates(critical, 20))
+    rates = critical_rates(critical, 20)
+    net = Architecture("gelu", 20, C_b=critical.C_b, C_W=critical.C_W, **rates)
     found = contributions(net, (critical.K - critical.C_b) / critical.C_W)
     np.testing.assert_allclose(found.biases, 1 / 20, rtol=1e-4)
     np.testing.assert_allclose(found.weights, found.weights[0], rtol=1e-4)

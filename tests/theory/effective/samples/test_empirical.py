@@ -1,5 +1,7 @@
 """The empirical NTK: its fast path, its blocks and its products against plain Jacobians."""
 
+from typing import Any, cast
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -182,7 +184,7 @@ def test_mean_over_random_networks():
 def test_bad_input():
     module, x = mlp(), floats(X)
     for complaint, call in {
-        "module = 3": lambda: empirical_ntk(3, x),
+        "module = 3": lambda: empirical_ntk(cast(Any, 3), x),
         r"x\.shape": lambda: empirical_ntk(module, x[:0]),
         "numbers in all": lambda: empirical_ntk(module, x[:, :3]),
         "block = 0": lambda: empirical_ntk(module, x, block=0),
