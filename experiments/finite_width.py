@@ -24,7 +24,7 @@ from experiments.harness.dataset import dataset
 from experiments.harness.figures import panels
 from nsh.activations.program import Elementwise
 from nsh.figures import colour_bar
-from nsh.figures.style import MARKERS, MID_GREY, colour
+from nsh.figures.styling import MARKERS, MID_GREY, colour
 from nsh.measure import Estimate
 from nsh.study.progress import Advance, Progress
 from nsh.theory.effective import Architecture

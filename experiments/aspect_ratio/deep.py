@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, Key
 from nsh.activations import as_activation
 from nsh.networks import Network, NetworkState
 from nsh.networks.for_digits import CLASSES, PIXELS
+from nsh.networks.optimisers import Hyper
 from nsh.theory.effective.samples.seeds import standard_normals
 
 C_W = {"relu": 2.0, "tanh": 1.0}  # critical; C_b = 0
@@ -58,7 +59,7 @@ class OfDepth(Network):
     def __init__(self, make: Callable[[Array], Deep]):
         super().__init__(make, _sgd)
 
-    def init(self, key: Key[Array, ""], hyper: dict) -> NetworkState:
+    def init(self, key: Key[Array, ""], hyper: Hyper) -> NetworkState:
         """As any network, then of this depth."""
         state = super().init(key, hyper)
         return eqx.tree_at(

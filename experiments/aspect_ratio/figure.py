@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
 from experiments.harness.figures import panels
 from nsh.figures import colour
-from nsh.figures.style import INK, MARKERS
+from nsh.figures.styling import INK, MARKERS
 from nsh.measure import Estimate, estimate
 
 CAPTIONS = (

@@ -17,7 +17,7 @@ from nsh.activations import ACTIVATIONS, Activation, as_activation
 from nsh.activations.activation import ActivationLike
 from nsh.activations.gaussian import gaussian
 from nsh.figures import KernelProfile, criticality_figure
-from nsh.figures.style import StyledFigure
+from nsh.figures.styling import StyledFigure
 from nsh.study import tables
 from nsh.study.files import save_figure
 from nsh.theory.effective.architecture import Architecture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -137,7 +137,7 @@ def _reader(
     return activations
 
 
-def _own_features(module: Callable, x: ArrayLike) -> Sequence[ArrayLike]:
+def _own_features(module: Any, x: ArrayLike) -> Sequence[ArrayLike]:
     return module.features(x)
 
 
@@ -160,8 +160,8 @@ def _partitions(
         known = isinstance(module, CNN | MLP)
         allowed = "'units', 'clusters' or partitions: filters are known of nsh's CNN and MLP alone"
         require(known, "nodes", nodes, allowed)
-        blocks = isinstance(module, CNN)
-        channels = [b.weight.shape[-1] for b in (module.blocks if blocks else module.hidden)]
+        layers = module.blocks if isinstance(module, CNN) else cast(MLP, module).hidden
+        channels = [layer.weight.shape[-1] for layer in layers]
         return filters(levels, channels)
     require(nodes == "clusters", "nodes", nodes, "'units', 'filters', 'clusters' or partitions")
     require(counts is not None, "clusters_per_level", counts, "a number for each level")

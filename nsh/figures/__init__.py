@@ -16,7 +16,7 @@ with extra("figures", "nsh.figures"):
     from nsh.figures.phase import Features, Phase, draw_phase_diagram
     from nsh.figures.plane import Plane, information_plane
     from nsh.figures.points import Points, grouped_points
-    from nsh.figures.style import PALETTE, colour, colour_bar, new_figure, panel_label, style
+    from nsh.figures.styling import PALETTE, colour, colour_bar, new_figure, panel_label, style
 
 __all__ = [
     "PALETTE",

@@ -15,7 +15,7 @@ from nsh._checks import require, require_numeric
 from nsh.figures._graph_layout import shares
 from nsh.figures.curves import curves as draw_curves
 from nsh.figures.drawing import draw_graph
-from nsh.figures.style import MID_GREY, new_figure
+from nsh.figures.styling import MID_GREY, new_figure
 from nsh.neurashed.graph import Graph
 
 

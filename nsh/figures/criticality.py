@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from nsh._checks import require, require_all, require_numeric
-from nsh.figures import style as looks
+from nsh.figures import styling
 
 NEAR_ONE = (0.4, 2.0)  # of K'/K, what is shown
 
@@ -39,7 +39,7 @@ def criticality_figure(
     *,
     K_star: float | None = None,
     title: str = "",
-) -> looks.StyledFigure:
+) -> styling.StyledFigure:
     """Three panels: chi against K, K'/K against K, and K against the layer.
 
     `K`: [kernels], increasing, above 0; `parallel`, `perpendicular`: chi_par and chi_perp there;
@@ -60,14 +60,14 @@ def criticality_figure(
     shown |= {f"mapped of {course.name!r}": course.mapped for course in courses}
     for field, values in shown.items():
         require(np.shape(values) == K.shape, f"{field}.shape", np.shape(values), f"{K.shape}")
-    figure, axes = looks.new_figure(1, 3, width="double", height=2.3)
-    with looks.style():
+    figure, axes = styling.new_figure(1, 3, width="double", height=2.3)
+    with styling.style():
         chi, step, depth = axes[0]
-        chi.plot(K, parallel, color=looks.colour(0), label="χ∥, norms")
-        chi.plot(K, perpendicular, color=looks.colour(1), linestyle="--", label="χ⊥, directions")
+        chi.plot(K, parallel, color=styling.colour(0), label="χ∥, norms")
+        chi.plot(K, perpendicular, color=styling.colour(1), linestyle="--", label="χ⊥, directions")
         chi.set(xscale="log", xlabel="kernel K", ylabel="susceptibility χ of a layer")
         for i, course in enumerate(courses):
-            look = {"color": looks.colour(i + 2), "label": course.name}
+            look = {"color": styling.colour(i + 2), "label": course.name}
             step.plot(K, np.asarray(course.mapped) / K, **look)
             layers = np.arange(1, len(course.kernels) + 1)
             kernels = np.asarray(course.kernels, float)
@@ -75,17 +75,17 @@ def criticality_figure(
         step.set(xscale="log", xlabel="kernel K", ylabel="next layer's kernel / K", ylim=NEAR_ONE)
         depth.set(xscale="log", yscale="log", xlabel="layer", ylabel="kernel K")
         for ax in (chi, step):
-            ax.axhline(1, color=looks.MID_GREY, linewidth=0.8, zorder=1)
+            ax.axhline(1, color=styling.MID_GREY, linewidth=0.8, zorder=1)
             if K_star is not None:
-                ax.axvline(K_star, color=looks.MID_GREY, linewidth=0.8, linestyle=":", zorder=1)
+                ax.axvline(K_star, color=styling.MID_GREY, linewidth=0.8, linestyle=":", zorder=1)
         if K_star is not None:
             chi.annotate(
                 "K*", (K_star, 0), xytext=(2, 2), xycoords=chi.get_xaxis_transform(),
-                textcoords="offset points", color=looks.TEXT_GREY,
+                textcoords="offset points", color=styling.TEXT_GREY,
             )  # fmt: skip
         chi.legend()
         depth.legend()
         for ax, letter in zip(axes[0], "abc", strict=True):
-            looks.panel_label(ax, letter)
+            styling.panel_label(ax, letter)
         figure.suptitle(title, fontsize=8)
     return figure

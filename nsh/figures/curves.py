@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from nsh._checks import require, require_all, require_numeric
-from nsh.figures import style as looks
+from nsh.figures import styling
 from nsh.figures._seeds import OverSeeds, over_seeds
 
 
@@ -49,7 +49,7 @@ def band(
     x = _increasing(x, ax.get_xscale())
     statistics = over_seeds(values, x.size, f"values of {label!r}")
     mean, error = statistics.mean, statistics.standard_error
-    with looks.style():
+    with styling.style():
         (line,) = ax.plot(x, mean, color=colour, label=statistics.labelled(label), zorder=3)
         shade = {"facecolor": colour, "linewidth": 0, "zorder": 2}
         inner = ax.fill_between(x, mean - error, mean + error, alpha=0.35, **shade)
@@ -65,7 +65,7 @@ def curves(
     groups: Mapping[str, ArrayLike],
     *,
     ylabel: str,
-    xlabel: str = looks.STEPS,
+    xlabel: str = styling.STEPS,
     log: bool = False,
     show_range: bool = False,
 ) -> dict[str, Band]:
@@ -86,12 +86,12 @@ def curves(
     if log:
         ax.set_xscale("log")
     drawn = {
-        label: band(ax, x, values, label=label, colour=looks.colour(i), show_range=show_range)
+        label: band(ax, x, values, label=label, colour=styling.colour(i), show_range=show_range)
         for i, (label, values) in enumerate(groups.items())
     }
     ax.margins(x=0)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    with looks.style():
+    with styling.style():
         ax.legend()
     return drawn
 
@@ -106,11 +106,12 @@ def reference(ax: Axes, y: float, label: str) -> Line2D:
         [1.0, 1.0]
     """
     require(np.isfinite(y), "y", y, "finite")
-    with looks.style():
-        line = ax.axhline(y, color=looks.MID_GREY, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
+    with styling.style():
+        line = ax.axhline(y, color=styling.MID_GREY, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
         ax.annotate(
             label, (1, y), xytext=(-2, 1.5), xycoords=ax.get_yaxis_transform(),
-            textcoords="offset points", ha="right", va="bottom", fontsize=7, color=looks.TEXT_GREY,
+            textcoords="offset points", ha="right", va="bottom", fontsize=7,
+            color=styling.TEXT_GREY,
         )  # fmt: skip
     return line
 

@@ -13,11 +13,11 @@ from matplotlib.text import Text
 from numpy.typing import ArrayLike
 
 from nsh._checks import require
-from nsh.figures import style as looks
+from nsh.figures import styling
 from nsh.figures._graph_layout import all_edges, all_widths, gap, layout, on_path, shares
 from nsh.neurashed.graph import Graph
 
-_FILL, _FIRED, _SILENT = looks.PALETTE["sky"], looks.PALETTE["orange"], looks.LIGHT_GREY
+_FILL, _FIRED, _SILENT = styling.PALETTE["sky"], styling.PALETTE["orange"], styling.LIGHT_GREY
 
 
 class Drawing(NamedTuple):
@@ -66,8 +66,8 @@ def draw_graph(
         require(len(names) == sum(widths), "number of names", len(names), allowed)
     centres, radii = layout(widths)
     fills = np.where(lit, _FIRED, _FILL if fired is None else _SILENT)
-    rims = np.where(lit | (fired is None), looks.INK, looks.MID_GREY)
-    with looks.style():
+    rims = np.where(lit | (fired is None), styling.INK, styling.MID_GREY)
+    with styling.style():
         edges, pathway = _edges(ax, graph, centres, lit)
         outlines, discs = [], []
         for i, (centre, radius) in enumerate(zip(centres, radii, strict=True)):
@@ -98,8 +98,10 @@ def _edges(
     sources, targets = all_edges(graph)
     dark = lit[sources] & lit[targets]
     segments = np.stack([centres[sources], centres[targets]], axis=1)
-    light = LineCollection(list(segments[~dark]), colors=looks.EDGE_GREY, linewidths=0.5, zorder=1)
-    strong = LineCollection(list(segments[dark]), colors=looks.INK, linewidths=0.9, zorder=2)
+    light = LineCollection(
+        list(segments[~dark]), colors=styling.EDGE_GREY, linewidths=0.5, zorder=1
+    )
+    strong = LineCollection(list(segments[dark]), colors=styling.INK, linewidths=0.9, zorder=2)
     ax.add_collection(light)
     ax.add_collection(strong)
     return light, strong

@@ -12,7 +12,7 @@ from matplotlib.patches import StepPatch
 from numpy.typing import ArrayLike
 
 from nsh._checks import require, require_all, require_numeric
-from nsh.figures import style as looks
+from nsh.figures import styling
 
 LOCAL_ELASTICITY = "local elasticity (ratio)"
 
@@ -50,13 +50,13 @@ def histograms(
     values = {label: _finite(f"values of {label!r}", group) for label, group in groups.items()}
     edges = _edges(bins, np.concatenate(list(values.values())))
     drawn = {}
-    with looks.style():
+    with styling.style():
         for i, (label, group) in enumerate(values.items()):
             inside = (group >= edges[0]) & (group <= edges[-1])
             allowed = f"within the edges of the bins, {edges[0]:g} to {edges[-1]:g}"
             require_all(inside, f"values of {label!r}", group, allowed)
             density, _ = np.histogram(group, edges, density=True)
-            colour = looks.colour(i)
+            colour = styling.colour(i)
             area = ax.stairs(density, edges, fill=True, color=colour, alpha=0.3, label=label)
             outline = ax.stairs(density, edges, color=colour, linewidth=1.0)
             drawn[label] = Histogram(area, outline, density, edges)

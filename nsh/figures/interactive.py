@@ -14,7 +14,7 @@ from nsh._checks import require, require_numeric
 from nsh._extras import extra
 from nsh.figures._graph_layout import all_edges, all_widths, layout, on_path, shares
 from nsh.figures.animation import checked_course
-from nsh.figures.style import EDGE_GREY, INK, LIGHT_GREY, MID_GREY, PALETTE, STEPS, colour
+from nsh.figures.styling import EDGE_GREY, INK, LIGHT_GREY, MID_GREY, PALETTE, STEPS, colour
 from nsh.neurashed.graph import Graph
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
 
 from nsh._checks import require, require_all, require_numeric
-from nsh.figures import style as looks
+from nsh.figures import styling
 
 _HALO = [withStroke(linewidth=2.5, foreground="white")]
 
@@ -81,12 +81,12 @@ def draw_phase_diagram(
     require_all(np.isfinite(exponent), "growth_exponent", exponent, "finite")
     critical = _probabilities("boundary", boundary, batch_sizes.size)
     x_edges, y_edges = _cell_edges(batch_sizes), _cell_edges(p)
-    with looks.style():
+    with styling.style():
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
         norm = _centred(exponent)
         mesh = ax.pcolormesh(x_edges, y_edges, exponent, cmap="RdBu", norm=norm, rasterized=True)
-        (line,) = ax.plot(batch_sizes, critical, color=looks.INK)
+        (line,) = ax.plot(batch_sizes, critical, color=styling.INK)
         _name_boundary(ax, batch_sizes, critical, y_edges[0], y_edges[-1])
         regions = [
             _name_region(ax, batch_sizes, p, mask, name)
@@ -104,7 +104,7 @@ def draw_phase_diagram(
                 loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2,
                 columnspacing=1, handletextpad=0.2,
             )  # fmt: skip
-    bar = looks.colour_bar(ax, mesh, "growth exponent (per step)")
+    bar = styling.colour_bar(ax, mesh, "growth exponent (per step)")
     ticks = _ticks(norm)
     bar.set_ticks(ticks, labels=[f"{tick:g}".replace("-", "\N{MINUS SIGN}") for tick in ticks])
     return Phase(mesh, line, tuple(regions), survived, faded, bar)
@@ -187,8 +187,8 @@ def _draw_features(ax: Axes, features: Features) -> tuple[PathCollection, PathCo
     survived = np.asarray(features.survived)
     require(survived.dtype == bool, "features.survived.dtype", str(survived.dtype), "bool")
     require(survived.shape == p.shape, "features.survived.shape", survived.shape, allowed)
-    look = {"s": 14, "edgecolors": looks.INK, "linewidths": 0.8, "zorder": 3}
+    look = {"s": 14, "edgecolors": styling.INK, "linewidths": 0.8, "zorder": 3}
     return (
-        ax.scatter(sizes[survived], p[survived], c=looks.INK, label="survived", **look),
+        ax.scatter(sizes[survived], p[survived], c=styling.INK, label="survived", **look),
         ax.scatter(sizes[~survived], p[~survived], c="white", label="faded", **look),
     )

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from nsh._checks import require, require_all, require_numeric
-from nsh.figures import style as looks
+from nsh.figures import styling
 
 
 class Plane(NamedTuple):
@@ -62,10 +62,10 @@ def information_plane(
     middles = (steps[1:] + steps[:-1]) / 2
     norm = LogNorm(middles[0], steps[-1]) if log else Normalize(steps[0], steps[-1])
     lines, starts, ends = [], [], []
-    with looks.style():
+    with styling.style():
         for i, level in enumerate(levels):
             points = np.stack([x[:, i], y[:, i]], axis=-1)
-            colour, marker = looks.colour(i), looks.MARKERS[i]
+            colour, marker = styling.colour(i), styling.MARKERS[i]
             ax.plot(*points.T, color=colour, linewidth=4, alpha=0.3, solid_capstyle="round")
             stretches = np.stack([points[:-1], points[1:]], axis=1)
             line = LineCollection(list(stretches), cmap="viridis", norm=norm, linewidths=1.4)
@@ -76,7 +76,7 @@ def information_plane(
             ends += ax.plot(*points[-1], markerfacecolor=colour, label=level, **look)
         ax.set(xlabel="I(level; input) (bits)", ylabel="I(level; label) (bits)")
         ax.legend()
-    bar = looks.colour_bar(ax, lines[0], looks.STEPS)
+    bar = styling.colour_bar(ax, lines[0], styling.STEPS)
     return Plane(tuple(lines), tuple(starts), tuple(ends), bar)
 
 

@@ -11,7 +11,7 @@ from matplotlib.container import ErrorbarContainer
 from numpy.typing import ArrayLike
 
 from nsh._checks import require
-from nsh.figures import style as looks
+from nsh.figures import styling
 from nsh.figures._seeds import OverSeeds, over_seeds
 
 _SPREAD = 0.5  # of the room of a condition, over which its groups stand side by side
@@ -43,13 +43,13 @@ def grouped_points(
     require(len(conditions) > 0, "conditions", list(conditions), "at least one")
     require(len(groups) > 0, "groups", dict(groups), "at least one")
     drawn = {}
-    with looks.style():
+    with styling.style():
         for i, (label, values) in enumerate(groups.items()):
             statistics = over_seeds(values, len(conditions), f"values of {label!r}")
             shift = _SPREAD * ((i + 0.5) / len(groups) - 0.5)
             container = ax.errorbar(
                 np.arange(len(conditions)) + shift, statistics.mean, statistics.standard_error,
-                fmt=looks.MARKERS[i], color=looks.colour(i), capsize=2, elinewidth=0.9,
+                fmt=styling.MARKERS[i], color=styling.colour(i), capsize=2, elinewidth=0.9,
                 label=statistics.labelled(label),
             )  # fmt: skip
             drawn[label] = Points(container, statistics)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nsh.figures import band, new_figure, style
-from nsh.figures.style import INK, WIDTHS, colour
+from nsh.figures.styling import INK, WIDTHS, colour
 from nsh.study.layout import OBJECTIVE, TUNED, TUNING_STATUS
 from nsh.study.measurements import STANDARD_ERROR
 from nsh.training import RunStatus

@@ -48,7 +48,7 @@ def descend(outputs, parameters, width):
         seen = outputs(jax.tree.unflatten(structure, leaves), X)
         return seen, [w - RATE * scale * slope for w, slope, scale in moved]
 
-    seen = []
+    seen, final = [], leaves
     for _ in range(STEPS + 1):
         final = leaves
         now, leaves = seen_and_moved(leaves)

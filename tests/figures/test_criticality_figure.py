@@ -19,10 +19,12 @@ def test_draws_what_it_is_given():
     chi, step, depth = figure.axes
     np.testing.assert_array_equal(chi.get_lines()[0].get_ydata(), K / 2)
     np.testing.assert_array_equal(chi.get_lines()[1].get_ydata(), K / 3)
-    np.testing.assert_allclose(step.get_lines()[0].get_ydata(), 0.5)
+    np.testing.assert_allclose(np.asarray(step.get_lines()[0].get_ydata(), float), 0.5)
     np.testing.assert_array_equal(depth.get_lines()[0].get_xdata(), [1, 2, 3])
     np.testing.assert_array_equal(depth.get_lines()[0].get_ydata(), [1, 0.5, np.nan])
-    assert [text.get_text() for text in depth.get_legend().get_texts()] == ["low", "critical"]
+    legend = depth.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["low", "critical"]
     marks = [line.get_xdata() for line in chi.get_lines()[2:]]
     assert [2.0, 2.0] in marks
     unmarked = criticality_figure(K, K, K, COURSES)

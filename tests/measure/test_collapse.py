@@ -124,7 +124,7 @@ def test_readout_is_of_least_norm_where_features_leave_it_open():
 class LastLayer(Linear):
     """A linear system that shows its input as its only, and so its top, level."""
 
-    def features(self, state, example):
+    def features(self, state, example):  # pyright: ignore[reportIncompatibleMethodOverride]
         return (example["x"],)
 
 

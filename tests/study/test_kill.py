@@ -83,15 +83,14 @@ def test_kills_at_random_moments(settings, uninterrupted, tmp_path):
     kills, runs = 0, 0
     while kills < KILLS:
         out, runs = tmp_path / str(runs), runs + 1
-        done = False
-        while not done:
+        while True:
             process = started(out)
             process.join(moments.uniform(0, seconds) if kills < KILLS else None)
-            done = process.exitcode is not None
-            if not done:
-                process.kill()
-                process.join()
-                kills += 1
+            if process.exitcode is not None:
+                break
+            process.kill()
+            process.join()
+            kills += 1
         assert process.exitcode == 0
         assert_finished_alike(out, expected)
 

@@ -262,8 +262,10 @@ def test_a_method_that_does_not_fit_names_one_that_does(method, rules, words):
 @pytest.mark.parametrize("method", [ParallelInTime(), ClosedForm()], ids=repr)
 def test_methods_refuse_systems_without_what_they_need(method):
     class Plain(LeastSquares):
-        def transition(self, *arguments):
-            return System.transition(self, *arguments)
+        def transition(  # pyright: ignore[reportIncompatibleMethodOverride]
+            self, batch, hyper, iteration, key
+        ):
+            return System.transition(self, batch, hyper, iteration, key)
 
     system = Plain()
     examples = system.prepare(np.ones((4, 3)), np.ones(4))

@@ -66,7 +66,7 @@ def _(primals: Arrays, tangents: Arrays) -> tuple[Array, Array]:
     some = jnp.where(inside, q, 0.5)
     slope = -value * law.from_mode(q) / (some * (1 - some))
     # at the ends by d/dq P(n' = count) = (trials - 1) (P(n'' = count - 1) - P(n'' = count))
-    at_0 = (law.count == 1).astype(q.dtype) - (law.count == 0).astype(q.dtype)
+    at_0 = (law.events == 1).astype(q.dtype) - (law.events == 0).astype(q.dtype)
     at_1 = (law.rest == 0).astype(q.dtype) - (law.rest == 1).astype(q.dtype)
     at_end = trials * law.others * jnp.where(q > 0, at_1, at_0)
     slope = jnp.where(inside, slope, jnp.where(law.rest < 0, 0, at_end))
@@ -74,13 +74,13 @@ def _(primals: Arrays, tangents: Arrays) -> tuple[Array, Array]:
 
 
 class _Beta(NamedTuple):
-    """The beta law of density ~ t^count (1-t)^rest; places are ``x = (count + rest) (t - mode)``.
+    """The beta law of density ~ t^events (1-t)^rest; places are ``x = (events + rest) (t - mode)``.
 
-    `others` = count + rest. `below` and `above`: how far from the mode the density is negligible.
+    `others` = events + rest. `below` and `above`: how far from the mode the density is negligible.
     """
 
     pairs: tuple[Pair, Pair]
-    count: Array
+    events: Array
     rest: Array
     others: Array
     below: Array
@@ -91,7 +91,7 @@ class _Beta(NamedTuple):
         return added(multiplied(others, single(t)), negative(count)).high
 
     def density(self, x: Array) -> Array:
-        return jnp.exp(-(deviance(self.count, -x) + deviance(jnp.maximum(self.rest, 0), x)))
+        return jnp.exp(-(deviance(self.events, -x) + deviance(jnp.maximum(self.rest, 0), x)))
 
     def integral(self, low: Array, high: Array) -> Array:
         half = (high - low) / 2

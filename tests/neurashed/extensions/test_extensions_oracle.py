@@ -138,6 +138,7 @@ def test_soft_firing(reading, relative_tolerance, key):
     weights = dict(zip(CLASS_EDGES, numbers(len(CLASS_EDGES), 4), strict=True))
     state = Extended(state_of(list(amplification.values()), list(weights.values())), None)
     step = jax.jit(lambda s: system.step(s, Pathways(examples.words[np.array(batch)]), hyper, key))
+    largest = {}
     for _ in range(2):
         state, strengths = step(state), []
         for i in batch:
