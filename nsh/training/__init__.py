@@ -5,6 +5,7 @@ from nsh.training.closed_form import ClosedForm
 from nsh.training.curvature import Curvature, hessian, hessian_vector_product
 from nsh.training.direct_sample import DirectSample
 from nsh.training.ensemble import ensemble, hyper_grid
+from nsh.training.explain import explain
 from nsh.training.hypergradient import Hypergradient, hypergradient
 from nsh.training.parallel_in_time import ParallelInTime
 from nsh.training.problem import (
@@ -43,6 +44,7 @@ __all__ = [
     "Tuned",
     "WithReplacement",
     "ensemble",
+    "explain",
     "hessian",
     "hessian_vector_product",
     "hyper_grid",

@@ -78,7 +78,7 @@ def _checkpointed(problem: TrainingProblem, vmap_size: int, memory: int, reason:
     size = sum(math.prod(s.shape) * s.dtype.itemsize for s in jax.tree.leaves(state))
     needed = problem.steps * vmap_size * size
     states = f"all {problem.steps} states of {vmap_size} member{'s' * (vmap_size > 1)}"
-    allowed = f"{_bytes(float(needed))} of the {_bytes(float(memory))} allowed"
+    allowed = f"{size_in_words(float(needed))} of the {size_in_words(float(memory))} allowed"
     if needed <= memory:
         why = f"reverse, a checkpoint every step: {reason}; {states} take {allowed}"
         return Choice("reverse", Sequential("step"), why)
@@ -94,7 +94,7 @@ def _fits(method: Method, problem: TrainingProblem) -> bool:
     return True
 
 
-def _bytes(count: float) -> str:
+def size_in_words(count: float | int) -> str:
     """A size in words, powers of 1000."""
     for unit in ("bytes", "KB", "MB"):
         if count < 1000:
