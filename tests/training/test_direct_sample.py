@@ -28,7 +28,7 @@ from nsh import (
     train,
 )
 from nsh.neurashed import Constant, exact, figure1, figure4, figure4_rules
-from nsh.training import DirectSample
+from nsh.training import DirectSample, Sequential
 
 DRAWS = 20_000
 
@@ -126,7 +126,7 @@ def test_agrees_in_law_with_stepping_and_with_the_moments(size, edge_firing):
     assert np.all(abs(np.cov(drawn.T) - covariance) <= 4 * np.sqrt(both / DRAWS) + 1e-4)
     if edge_firing == "sample":
         return
-    stepped = gains(system, examples, rules, size, steps, 2048, None, 2)
+    stepped = gains(system, examples, rules, size, steps, 2048, Sequential(), 2)
     edges = len(mean) - graph.nodes
     shrunk, jump = np.repeat(np.log([[0.8, 0.9], [1.3 / 0.8, 1.2 / 0.9]]), [graph.nodes, edges], 1)
     counts = [np.round((sample - steps * shrunk) / jump) for sample in (drawn, stepped)]
