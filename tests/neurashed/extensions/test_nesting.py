@@ -39,7 +39,7 @@ from nsh.neurashed.extensions import (
     model_state,
 )
 from nsh.system import log_probabilities
-from nsh.training import ClosedForm, DirectSample, ParallelInTime
+from nsh.training import ClosedForm, DirectSample, ParallelInTime, Sequential
 
 GRAPH, INPUTS = figure1()
 PLAIN = Neurashed(GRAPH, edge_firing="sample")
@@ -109,7 +109,7 @@ def test_thinned_steps_compose_and_are_the_same_in_parallel(key, relative_tolera
     examples, hyper = system.prepare(INPUTS.x, INPUTS.y), RandomPathwaysHyper(RULES, 0.4)
     runs = [
         train(TrainingProblem(system, examples, hyper, steps=9), key, method=method)
-        for method in (None, ParallelInTime())
+        for method in (Sequential(), ParallelInTime())
     ]
     states = [model_state(run.state) for run in runs]
     assert states[1].iteration == 9
