@@ -20,6 +20,7 @@ def page():
     return names_of(PAGE)
 
 
+@pytest.mark.long
 def test_trains_in_ensembles_and_is_measured(page):
     assert isinstance(page["system"], System)
     assert page["run"].status == 0

@@ -65,6 +65,7 @@ def test_points_are_judged_by_the_models_own_logits(task):
     np.testing.assert_allclose(same.loss[0, point], loss, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_rates_of_levels_are_rates_of_nodes(task):
     exponents = np.linspace(-1, 1, LEVEL_RATES)
     levels, nodes = per_level(exponents, 50), task.per_node(jnp.asarray(task.spread(exponents)), 50)

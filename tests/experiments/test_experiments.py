@@ -31,7 +31,7 @@ def letters(figure):
 
 NAMES = [name.removeprefix("experiments.") for name in EXPERIMENTS]
 # one of every theory, of those that compile fast, and those whose data other tests here use
-QUICK = {"implicit_regularization", "information_bottleneck", "lazy_to_mean_field"}
+QUICK = {"implicit_regularization", "lazy_to_mean_field"}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,7 @@ def test_a_run_again_is_the_same_to_the_bit():
     xr.testing.assert_equal(first, module.run(module.TINY, silent))
 
 
+@pytest.mark.long
 def test_bottleneck_claims_tell_a_curve_that_compresses_from_one_that_does_not():
     module, dataset = tiny("information_bottleneck")
     dataset = dataset.copy(deep=True)

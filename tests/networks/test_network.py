@@ -109,6 +109,7 @@ def test_values_and_equal_networks_do_not_recompile():
         assert len(traces) == compiles
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("optimiser", "hyper"),
     [

@@ -97,6 +97,7 @@ def test_pruning_in_rounds(params, scope):
         trained, before = masked(moved, mask), mask
 
 
+@pytest.mark.long
 def test_one_program_for_all_shares_and_seeds(params):
     keeps = jnp.array([0.2, 0.7])
 

@@ -36,6 +36,7 @@ def all_batches(graph, inputs, size, edge_firing):
     return np.array(fired, float)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("edge_firing", ["batch", "sample"])
 @pytest.mark.parametrize(
     ("figure", "size"),

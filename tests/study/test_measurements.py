@@ -70,6 +70,7 @@ def test_every_name_gives_the_variables_it_says(seen):
     assert variables["test_accuracy"].long_name == "accuracy, test set"
 
 
+@pytest.mark.long
 def test_numbers_are_those_of_measure(seen):
     _, _, found, expected = seen
     for name, value in expected.items():

@@ -131,6 +131,7 @@ def test_nothing_left_to_draw():
     assert figure.get_suptitle().endswith("nothing else was recorded")
 
 
+@pytest.mark.long
 def test_standard_errors_and_status_have_no_panel_and_one_legend_serves_all():
     attributes = {"long_name": "standard error of value", "units": "bits"}
     shape = ("seed", "step"), np.ones((4, 3))

@@ -109,6 +109,7 @@ def test_bounds_hold(tmp_path):
     assert data["tuned.rate"][-1] > data["tuned.rate"][0]
 
 
+@pytest.mark.long
 def test_figure_shows_objective_and_parameters_over_iterations(data):
     figure = draw(data)
     labels = [(ax.get_xlabel(), ax.get_ylabel()) for ax in figure.axes]

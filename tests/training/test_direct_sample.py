@@ -90,6 +90,7 @@ def test_the_full_batch():
     np.testing.assert_array_equal(tallies(4, FullBatch(), 77, seeds=5), 77)
 
 
+@pytest.mark.long
 def test_seeds_do_not_depend_on_how_many_there_are():
     steps = 2**31 - 1
     few, many = (tallies(4, WithReplacement(1), steps, seeds, lanes=8) for seeds in (3, 21))

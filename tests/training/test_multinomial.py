@@ -91,6 +91,7 @@ def test_another_n_in_each_lane(p, key):
     assert np.all(drawn[n == 0] == 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [50, 10**6])
 def test_equal_shares(n, key):
     draws, categories = 50_000, 8

@@ -111,6 +111,7 @@ FITS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", LOST)
 def test_moves_below_the_last_digit_add_up(case):
     """x as `value` and `rest` of log x, against the recursion in 64-bit floats."""
