@@ -104,8 +104,8 @@ class NetworkMeasures(eqx.Module):
             "effective_features": effective_features(seen.features[-1]),
             "survivors": surviving_fraction(seen.features[-1]),
             "nc1": collapse.nc1,
-            "test_accuracy": accuracy(tested.logits, self.test.y),
-            "train_accuracy": accuracy(seen.logits, self.train.y),
+            "test_accuracy": accuracy(tested.outputs, self.test.y),
+            "train_accuracy": accuracy(seen.outputs, self.train.y),
         }
 
 

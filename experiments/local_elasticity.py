@@ -87,7 +87,7 @@ class Elasticity(eqx.Module):
     def __call__(self, now: Snapshot) -> tuple[Array, Array]:
         """The matrix (row = updated example, column = probe) and the accuracy."""
         matrix = elasticity_matrix(now.system, now.state, now.hyper, self.probes, self.key)
-        logits = observe(now.system, now.state, self.test).logits
+        logits = observe(now.system, now.state, self.test).outputs
         return matrix, accuracy(logits, self.test_labels)
 
 

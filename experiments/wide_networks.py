@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from nsh import System
-from nsh.networks import MLP, LabelledExamples
+from nsh.networks import MLP, NetworkExamples
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.samples.empirical import empirical_ntk, mlp_rates
@@ -38,9 +38,9 @@ class Descent(System):
 
     widest: int = eqx.field(static=True)
 
-    def prepare(self, x: Any, y: Any) -> LabelledExamples:
+    def prepare(self, x: Any, y: Any) -> NetworkExamples:
         """Inputs and labels as arrays."""
-        return LabelledExamples(jnp.asarray(x), jnp.asarray(y))
+        return NetworkExamples(jnp.asarray(x), jnp.asarray(y))
 
     def init(self, key: Key[Array, ""], hyper: PyTree) -> Learner:
         """Weights ~ N(0, C_W / fan_in)."""
@@ -58,7 +58,7 @@ class Descent(System):
     def step(
         self,
         state: Learner,
-        batch: LabelledExamples,
+        batch: NetworkExamples,
         hyper: PyTree,
         key: Key[Array, ""],  # noqa: ARG002
     ) -> Learner:
@@ -73,12 +73,12 @@ class Descent(System):
         )  # fmt: skip
         return Learner(moved, state.start)
 
-    def logits(self, state: Learner, example: LabelledExamples) -> Float[Array, " classes"]:
+    def outputs(self, state: Learner, example: NetworkExamples) -> Float[Array, " classes"]:
         """The outputs."""
         return state.network(example.x)
 
     def features(
-        self, state: Learner, example: LabelledExamples
+        self, state: Learner, example: NetworkExamples
     ) -> tuple[Float[Array, " width"], ...]:
         """Each hidden layer's."""
         return state.network.features(example.x)

@@ -7,7 +7,7 @@ five pure functions, and everything else in nsh is written once for all Systems:
     prepare(x, y)                     data to examples, once and outside `jit`
     init(key, hyper)                  the state before training
     step(state, batch, hyper, key)    the state after one mini-batch
-    logits(state, example)            what it predicts
+    outputs(state, example)           what it predicts: a classifier's logits, real numbers, ...
     features(state, example)          what its levels make of an example
 
 Three decisions follow. A System sees one seed and one example: `vmap` adds all other axes. Its
@@ -89,6 +89,11 @@ class System(eqx.Module):
     vmapped and differentiated. The ensemble alone adds axes for seeds and hyperparameters.
     """
 
+    @property
+    def classifies(self) -> bool:
+        """Whether `outputs` are the logits of classes and targets labels; True by default."""
+        return True
+
     settle_every: ClassVar[int | None] = None
     """After how many steps `settled` is called; None for never."""
 
@@ -108,14 +113,48 @@ class System(eqx.Module):
         """One backpropagation on one mini-batch (`examples` with the batch as leading axis)."""
 
     @abc.abstractmethod
-    def logits(self, state: PyTree, example: PyTree) -> Float[Array, " classes"] | Scaled:
-        """The logits of one example (no leading axis), which must not look at its label."""
+    def outputs(self, state: PyTree, example: PyTree) -> PyTree:
+        """What is predicted of one example (no leading axis), without a look at its target.
+
+        The logits [classes] of a classifier, which may be `Scaled`; of other learners any arrays.
+        """
 
     @abc.abstractmethod
     def features(
         self, state: PyTree, example: PyTree
     ) -> tuple[Float[Array, " width"] | Scaled, ...]:
         """One vector per level, lowest first: what the system makes of one example."""
+
+    def update_at(
+        self, state: PyTree, example: PyTree, hyper: PyTree, key: Key[Array, ""]
+    ) -> PyTree:
+        """One update at one example alone (no leading axis), as local elasticity asks for it.
+
+        By default `step` on a mini-batch of this example. A system whose examples act on each other
+        within a mini-batch, as under BatchNorm, says what it means for one.
+        """
+        return self.step(state, jax.tree.map(lambda leaf: leaf[None], example), hyper, key)
+
+    def convert(self, x: Any, y: Any) -> PyTree:  # noqa: ARG002
+        """Turn rows of data into examples as `prepare` does, without checks; may be traced.
+
+        For data that are read batch by batch. `x`: rows [n, ...] as they are in the file; `y`: what
+        `targets` made of the targets of these rows. Raises `ValueError` by default.
+        """
+        allowed = "prepare(x, y) with all data in memory"
+        raise ValueError(f"{type(self).__name__} cannot read data batch by batch: use {allowed}")
+
+    def targets(self, y: Any) -> Any:
+        """Targets as measures see them, such as labels 0, 1, ... for names; by default as given."""
+        return y
+
+    def masked(self, batch: PyTree, present: Bool[Array, " batch"]) -> PyTree:  # noqa: ARG002
+        """The mini-batch of which only the examples `present` count; the others repeat some.
+
+        For mini-batches whose size is a traced number. Raises `ValueError` by default.
+        """
+        allowed = "a sampler of one size, such as WithReplacement"
+        raise ValueError(f"{type(self).__name__} has no mini-batches of traced size: use {allowed}")
 
     def transition(
         self,

@@ -37,7 +37,7 @@ class Perceptron(System):
         weights = weights + hyper["learning_rate"] * correction
         return {"weights": weights, "sum": state["sum"] + weights, "count": state["count"] + 1}
 
-    def logits(self, state, example):
+    def outputs(self, state, example):
         return self.features(state, example)[-1]
 
     def features(self, state, example):
@@ -67,7 +67,7 @@ def measurements(state, examples):
         noise=measure.Noise(), samples=16,
     )  # fmt: skip
     return {
-        "accuracy": measure.accuracy(seen.logits, jnp.asarray(Y)),
+        "accuracy": measure.accuracy(seen.outputs, jnp.asarray(Y)),
         "information": information,
         "elasticity": measure.elasticity_matrix(SYSTEM, state, hyper, examples, key),
         "effective": [measure.effective_features(level) for level in seen.features],
@@ -105,7 +105,7 @@ def test_ensembles_over_seeds_and_learning_rates(examples):
     assert run.status.shape == (2, 5)
 
     def score(state):
-        return measure.accuracy(measure.observe(SYSTEM, state, examples).logits, jnp.asarray(Y))
+        return measure.accuracy(measure.observe(SYSTEM, state, examples).outputs, jnp.asarray(Y))
 
     accuracy = jax.jit(jax.vmap(jax.vmap(score)))(run.state)
     assert accuracy[1].mean() > accuracy[0].mean()
@@ -119,7 +119,7 @@ def test_differentiates_by_its_learning_rate():
         examples = SYSTEM.prepare(X, Y)
         problem = TrainingProblem(SYSTEM, examples, {"learning_rate": rate}, **OPTIONS)
         state = train(problem, KEY).state
-        logits = measure.observe(SYSTEM, state, examples).logits
+        logits = measure.observe(SYSTEM, state, examples).outputs
         return measure.cross_entropy(logits, jnp.asarray(Y))
 
     check_three_ways(loss, np.float64(0.07), tolerance=1e-5)

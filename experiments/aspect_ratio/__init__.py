@@ -24,7 +24,7 @@ from experiments.harness.dataset import dataset
 from nsh import SaveAt, TrainingProblem, WithReplacement, ensemble
 from nsh.activations import as_activation
 from nsh.measure import accuracy, observe
-from nsh.networks import LabelledExamples, digits
+from nsh.networks import NetworkExamples, digits
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.study.progress import Progress
 from nsh.theory.effective.architecture import Architecture, standard_rates
@@ -50,11 +50,11 @@ NAMES = {"relu": "ReLU", "tanh": "tanh"}
 class Trained(eqx.Module):
     """What is recorded of a trained network: accuracy on the test set, and its decisions."""
 
-    test: LabelledExamples
+    test: NetworkExamples
 
     def __call__(self, now: Snapshot) -> tuple[Array, Array]:
         """Test accuracy, and the class chosen for each test image."""
-        logits = observe(now.system, now.state, self.test).logits
+        logits = observe(now.system, now.state, self.test).outputs
         return accuracy(logits, self.test.y), jnp.argmax(logits, axis=-1)
 
 

@@ -15,7 +15,7 @@ from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from nsh import TrainingProblem
-from nsh.networks import MLP, LabelledExamples, Network
+from nsh.networks import MLP, Network, NetworkExamples
 from nsh.study.fingerprint import device
 from nsh.training import FullBatch, Sequential, hypergradient, train
 
@@ -102,15 +102,15 @@ def ours(data: Data, *, mode: Any, inputs: int, hidden: int, steps: int, **_: in
     examples = system.prepare(data["x"], data["y"])
     hyper, key = {"log_rate": jnp.log(jnp.asarray(0.1))}, jax.random.key(0)
 
-    def final_loss(examples: LabelledExamples, run: Any) -> Any:
+    def final_loss(examples: NetworkExamples, run: Any) -> Any:
         logits = jax.vmap(system.module(run.state))(examples.x)
         return jnp.mean(loss(logits, examples.y))
 
-    def forward(examples: LabelledExamples, hyper: Any) -> Any:
+    def forward(examples: NetworkExamples, hyper: Any) -> Any:
         problem = TrainingProblem(system, examples, hyper, steps=steps, sampler=FullBatch())
         return final_loss(examples, train(problem, key))
 
-    def gradient(examples: LabelledExamples, hyper: Any) -> Any:
+    def gradient(examples: NetworkExamples, hyper: Any) -> Any:
         problem = TrainingProblem(system, examples, hyper, steps=steps, sampler=FullBatch())
         return hypergradient(
             lambda run: final_loss(examples, run),

@@ -77,7 +77,7 @@ class Record(eqx.Module):
         return {
             "features": seen.features,
             "log_units": jnp.stack(seen.log_units),
-            "accuracy": accuracy(seen.logits, self.labels),
+            "accuracy": accuracy(seen.outputs, self.labels),
             "effective": effective_features(seen.features[-1]),
             "elasticity": elasticity_matrix(system, state, now.hyper, self.probes, no_randomness),
             "strength": _strength(system, state),

@@ -78,8 +78,8 @@ def measure(
     """`test`: whole images, their four halves, one after the other, [5 n, ...]."""
     observed = observe(system, state, test)
     views = 1 + len(HALVES)
-    right = jnp.argmax(observed.logits, axis=1).astype(labels.dtype) == jnp.tile(labels, views)
-    accuracy = jnp.mean(right.reshape(views, -1), axis=1, dtype=observed.logits.dtype)
+    right = jnp.argmax(observed.outputs, axis=1).astype(labels.dtype) == jnp.tile(labels, views)
+    accuracy = jnp.mean(right.reshape(views, -1), axis=1, dtype=observed.outputs.dtype)
     level = observed.features[-1].reshape(views, -1, observed.features[-1].shape[-1])
     moved = None
     if isinstance(system, Network):

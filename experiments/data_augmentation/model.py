@@ -65,7 +65,7 @@ class Parts(eqx.Module):
         """
 
         def log_logits(example: Pathways) -> Float[Array, " classes"]:
-            logits = system.logits(state, example)
+            logits = system.outputs(state, example)
             return jnp.log(logits.value) + logits.log_scale
 
         own, found = jnp.split(jax.vmap(log_logits)(self.tested), [3 * CLASSES])

@@ -29,7 +29,7 @@ LEVEL_RATES = 8
 class Loss(eqx.Module):
     """Cross-entropy of ``softmax(logits)`` over labelled examples, as a function of a `Run`.
 
-    The logits are those of `Neurashed.logits`, as products of dense matrices over all examples at
+    The logits are those of `Neurashed.outputs`, as products of dense matrices over all examples at
     once, which suits small graphs: 0.2 ms here for 450 digits.
     """
 

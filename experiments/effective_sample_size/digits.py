@@ -159,8 +159,8 @@ def _recalls(
         member = seed * cases + jnp.where(thinned, 1 + label, 0)
         state = jax.tree.map(lambda leaf: leaf[member], states)
         seen = observe(system, state, jax.tree.map(lambda leaf: leaf[label], test))
-        right, fires = jnp.argmax(seen.logits, axis=1) == label, seen.features[-1] > 0
-        dtype = seen.logits.dtype
+        right, fires = jnp.argmax(seen.outputs, axis=1) == label, seen.features[-1] > 0
+        dtype = seen.outputs.dtype
         return jnp.mean(right, dtype=dtype), jnp.mean(fires, axis=0, dtype=dtype)
 
     shape = seeds, 2, CLASSES

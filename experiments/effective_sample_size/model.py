@@ -78,7 +78,7 @@ class RareClass(eqx.Module):
         path = jnp.mean(parts[:PARTS] + features[:PARTS]) + joined[0] + state.log_weight[0]
 
         def log_logits(example: Pathways) -> Float[Array, " classes"]:
-            logits = system.logits(state, example)
+            logits = system.outputs(state, example)
             return jnp.log(logits.value) + logits.log_scale
 
         first, noisy = jnp.split(jax.vmap(log_logits)(self.tested), [1])

@@ -123,7 +123,7 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
 def _system(config: Config, task: str) -> TwoLayer:
     sizes = {"teacher": (config.teacher_inputs, 1), "digits": (PIXELS, CLASSES)}
     inputs, outputs = sizes[task]
-    return TwoLayer(inputs, Symmetric(config.width), outputs=outputs)
+    return TwoLayer(inputs, Symmetric(config.width), out_size=outputs)
 
 
 def _trained(config: Config, task: str, data: Data, seed: int) -> tuple[Particles, xr.Dataset]:

@@ -105,7 +105,7 @@ def train_parts(
         sampler = FirstOf(WithReplacement(largest), size)
         problem = TrainingProblem(system, examples, rules, steps=steps, sampler=sampler)
         state = train(problem, key).state
-        logits, labels = observe(system, state, test).logits, trial.inputs.y[TRAIN:]
+        logits, labels = observe(system, state, test).outputs, trial.inputs.y[TRAIN:]
         return Trained(
             state.log_amplification, exact.firing_fractions(examples, graph.nodes),
             accuracy(logits, labels), brier_score(logits, labels),

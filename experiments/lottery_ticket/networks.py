@@ -71,7 +71,7 @@ class Setup(eqx.Module):
 
     def evaluate(self, params: PyTree) -> Trained:
         """Parameters with their results on the test set."""
-        logits = observe(self.network, NetworkState(params, None), self.test).logits
+        logits = observe(self.network, NetworkState(params, None), self.test).outputs
         return Trained(params, accuracy(logits, self.test.y), cross_entropy(logits, self.test.y))
 
 

@@ -80,12 +80,19 @@ def checked_predictions(
     return logits, *checked_labels(labels, *logits.shape)
 
 
-def logits_of(system: System, state: PyTree, example: PyTree) -> Float[Array, " classes"] | Scaled:
-    """The system's logits of one example; raises `ValueError` unless they are a vector."""
-    logits = system.logits(state, example)
-    allowed = f"(classes,), one vector for one example {ONE_SEED}"
-    _require_axes(logits, 1, 1, "logits(...)", allowed)
-    return logits
+def outputs_of(system: System, state: PyTree, example: PyTree) -> PyTree:
+    """The system's outputs for one example; raises `ValueError` unless they are arrays.
+
+    Those of a classifier must be one vector of logits.
+    """
+    outputs = system.outputs(state, example)
+    if system.classifies:
+        allowed = f"(classes,), one vector for one example {ONE_SEED}"
+        _require_axes(outputs, 1, 1, "outputs(...)", allowed)
+    for leaf in jax.tree.leaves(outputs):
+        allowed = f"a pytree of arrays, for one example {ONE_SEED}"
+        require(hasattr(leaf, "shape"), "outputs(...)", type(leaf).__name__, allowed)
+    return outputs
 
 
 def levels_of(

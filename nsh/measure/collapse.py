@@ -159,7 +159,7 @@ def system_collapse(
     """
     seen = observe(system, state, examples)
     require_levels(seen.features)
-    weights, bias = readout(seen.features[-1], seen.logits)
+    weights, bias = readout(seen.features[-1], seen.outputs)
     return neural_collapse(seen.features[-1], labels, weights, bias, classes=classes)
 
 

@@ -14,9 +14,9 @@ from nsh._shown import Shown
 from nsh.measure._tools import (
     checked_labels,
     checked_rows,
-    logits_of,
     map_rows,
     mean_over_pairs,
+    outputs_of,
     safe_norm,
     same_group,
     where_labelled,
@@ -34,8 +34,9 @@ def elasticity(
 ) -> Float[Array, ""]:
     """Local elasticity of one example, `probe`, under an update at another, `updated`.
 
-    ``LE(x, x') = ||z(x', w+) - z(x', w)|| / ||z(x, w+) - z(x, w)||``: z the logits, x the updated
-    example, w+ the state after one step on x alone (He and Su, arXiv 1910.06943). Both are
+    ``LE(x, x') = ||z(x', w+) - z(x', w)|| / ||z(x, w+) - z(x, w)||``: z the outputs, x the updated
+    example, w+ the state after one update at x alone, `System.update_at` (He and Su, arXiv
+    1910.06943). Both are
     `examples` without the leading axis; `key` goes to the step.
 
     0 if the update does not move the logits of x. Logits may be `Scaled` beyond floating point;
@@ -59,9 +60,9 @@ def elasticity(
     """
     for example in (updated, probe):
         system.check_examples(_batch_of_one(example))
-    after = system.step(state, _batch_of_one(updated), hyper, key)
-    own = _change(logits_of(system, state, updated), logits_of(system, after, updated))
-    other = _change(logits_of(system, state, probe), logits_of(system, after, probe))
+    after = system.update_at(state, updated, hyper, key)
+    own = _change(outputs_of(system, state, updated), outputs_of(system, after, updated))
+    other = _change(outputs_of(system, state, probe), outputs_of(system, after, probe))
     return _quotient(other, own)
 
 
@@ -95,15 +96,15 @@ def elasticity_matrix(
     watched = examples if probes is None else probes
     for given in (examples, watched):
         system.check_examples(given)
-    before = jax.vmap(lambda example: logits_of(system, state, example))(watched)
+    before = jax.vmap(lambda example: outputs_of(system, state, example))(watched)
 
     def row(updated: PyTree):
-        after = system.step(state, _batch_of_one(updated), hyper, key)
+        after = system.update_at(state, updated, hyper, key)
 
-        def change(logits: Float[Array, " classes"] | Scaled, example: PyTree):
-            return _change(logits, logits_of(system, after, example))
+        def change(outputs: PyTree, example: PyTree):
+            return _change(outputs, outputs_of(system, after, example))
 
-        own = None if probes is None else change(logits_of(system, state, updated), updated)
+        own = None if probes is None else change(outputs_of(system, state, updated), updated)
         return jax.vmap(change)(before, watched), own
 
     held = sum(leaf.size for leaf in jax.tree.leaves((state, watched, before)))
@@ -169,15 +170,18 @@ def _batch_of_one(example: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[None], example)
 
 
-def _change(
-    before: Float[Array, " classes"] | Scaled, after: Float[Array, " classes"] | Scaled
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """``(size, log_unit)`` of the logits' change: true size = size * e^log_unit."""
+def _change(before: PyTree, after: PyTree) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """``(size, log_unit)`` of the outputs' change: true size = size * e^log_unit."""
     # One unit for w and w+, or the difference would mean nothing; another one per example, so
     # that an example of small logits keeps its digits beside one of huge logits.
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), before, after)
-    values, log_unit = in_common_unit(both)
-    return safe_norm(values[1] - values[0]), log_unit
+    if isinstance(both, Scaled):
+        both, log_unit = in_common_unit(both)
+    else:
+        log_unit = None
+    moved = [jnp.ravel(leaf[1] - leaf[0]) for leaf in jax.tree.leaves(both)]
+    size = safe_norm(moved[0] if len(moved) == 1 else jnp.concatenate(moved))
+    return size, jnp.zeros((), size.dtype) if log_unit is None else log_unit
 
 
 def _quotient(

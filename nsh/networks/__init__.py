@@ -3,16 +3,16 @@
 from nsh.networks.digits import Digits, digits, subclasses
 from nsh.networks.for_digits import digit_cnn, digit_linear, digit_mlp
 from nsh.networks.models import CNN, MLP, Linear
-from nsh.networks.network import LabelledExamples, Network, NetworkState
+from nsh.networks.network import Network, NetworkExamples, NetworkState
 from nsh.networks.pruning import Pruned, magnitude_mask, masked, random_mask
 
 __all__ = [
     "CNN",
     "MLP",
     "Digits",
-    "LabelledExamples",
     "Linear",
     "Network",
+    "NetworkExamples",
     "NetworkState",
     "Pruned",
     "digit_cnn",

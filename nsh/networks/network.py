@@ -35,7 +35,7 @@ Module = Callable[[Array], Array]
 Probe = Callable[[Any, Array], tuple[Array, ...]]
 
 
-class LabelledExamples(Shown):
+class NetworkExamples(Shown):
     """Inputs and class labels; without the leading axis, one example.
 
     Shapes: x [n, ...], y [n].
@@ -141,7 +141,7 @@ class Network(System):
         """The parts of the module that are no arrays."""
         return jax.tree.unflatten(*self.rest)
 
-    def prepare(self, x: ArrayLike, y: ArrayLike) -> LabelledExamples:
+    def prepare(self, x: ArrayLike, y: ArrayLike) -> NetworkExamples:
         """Finite inputs x [n, ...] as floats, labels y [n] as int32 in 0..classes-1.
 
         Raises `ValueError` on anything else, where the module does not take one example, and where
@@ -154,7 +154,7 @@ class Network(System):
             x = x.astype(jnp.result_type(float))
         require_all(np.isfinite(x), "x", x, f"finite, as {x.dtype}")
         x = jnp.asarray(x)
-        return LabelledExamples(x, jnp.asarray(require_labels(y, len(x), self._classes(x))))
+        return NetworkExamples(x, jnp.asarray(require_labels(y, len(x), self._classes(x))))
 
     def _classes(self, x: Float[Array, "n ..."]) -> int:
         example = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
@@ -181,13 +181,11 @@ class Network(System):
         shapes = ((name, np.shape(value)) for name, value in sorted(hyper.items()))
         check_runs(self.optimiser, self.make, tuple(shapes))
 
-    def check_examples(self, examples: LabelledExamples) -> None:
-        """Raise `ValueError` unless examples are `LabelledExamples` with one label each."""
+    def check_examples(self, examples: NetworkExamples) -> None:
+        """Raise `ValueError` unless examples are `NetworkExamples` with one label each."""
         # or a plain (x, y) would fail as having no attribute x
-        allowed = "LabelledExamples: give network.prepare(x, y)"
-        require(
-            isinstance(examples, LabelledExamples), "examples", type(examples).__name__, allowed
-        )
+        allowed = "NetworkExamples: give network.prepare(x, y)"
+        require(isinstance(examples, NetworkExamples), "examples", type(examples).__name__, allowed)
         require_label_type(examples.y, len(examples.x), "y")
 
     def bounds(self, hyper: Hyper) -> dict[str, Interval]:
@@ -227,7 +225,7 @@ class Network(System):
     def step(
         self,
         state: NetworkState,
-        batch: LabelledExamples,
+        batch: NetworkExamples,
         hyper: Hyper,
         key: Key[Array, ""],  # noqa: ARG002
     ) -> NetworkState:
@@ -238,7 +236,7 @@ class Network(System):
         def mean_loss(trained: PyTree) -> Float[Array, ""]:
             module = eqx.combine(trained, rest, self.skeleton)
 
-            def one(sample: LabelledExamples) -> Float[Array, ""]:
+            def one(sample: NetworkExamples) -> Float[Array, ""]:
                 logits = _taken(module, sample.x, batch.x.shape)
                 return checked_loss(self.loss, logits, sample.y)
 
@@ -247,12 +245,12 @@ class Network(System):
         trained, after = moved(self.optimiser, hyper, mean_loss, trained, state.optimiser_state)
         return NetworkState(eqx.combine(trained, rest), after)
 
-    def logits(self, state: NetworkState, example: LabelledExamples) -> Float[Array, " classes"]:
+    def outputs(self, state: NetworkState, example: NetworkExamples) -> Float[Array, " classes"]:
         """``module(x)`` for one example."""
         return self.module(state)(example.x)
 
     def features(
-        self, state: NetworkState, example: LabelledExamples
+        self, state: NetworkState, example: NetworkExamples
     ) -> tuple[Float[Array, " width"], ...]:
         """One flat vector per level for one example, lowest first.
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from nsh._checks import is_concrete, require, require_all
 from nsh._types import ArrayLike
-from nsh.networks.network import LabelledExamples, Network, NetworkState
+from nsh.networks.network import Network, NetworkExamples, NetworkState
 from nsh.networks.optimisers import Hyper
 from nsh.system import System
 
@@ -113,7 +113,7 @@ class Pruned(System):
         if self.start is not None:
             _require_alike("start", self.start, params)
 
-    def prepare(self, x: ArrayLike, y: ArrayLike) -> LabelledExamples:
+    def prepare(self, x: ArrayLike, y: ArrayLike) -> NetworkExamples:
         """See `Network.prepare`."""
         return self.network.prepare(x, y)
 
@@ -121,7 +121,7 @@ class Pruned(System):
         """See `Network.check`."""
         self.network.check(hyper, steps)
 
-    def check_examples(self, examples: LabelledExamples) -> None:
+    def check_examples(self, examples: NetworkExamples) -> None:
         """See `Network.check_examples`."""
         self.network.check_examples(examples)
 
@@ -141,7 +141,7 @@ class Pruned(System):
     def step(
         self,
         state: NetworkState,
-        batch: LabelledExamples,
+        batch: NetworkExamples,
         hyper: Hyper,
         key: Key[Array, ""],
     ) -> NetworkState:
@@ -149,12 +149,12 @@ class Pruned(System):
         after = self.network.step(state, batch, hyper, key)
         return NetworkState(masked(after.params, self.mask), after.optimiser_state)
 
-    def logits(self, state: NetworkState, example: LabelledExamples) -> Float[Array, " classes"]:
-        """See `Network.logits`."""
-        return self.network.logits(state, example)
+    def outputs(self, state: NetworkState, example: NetworkExamples) -> Float[Array, " classes"]:
+        """See `Network.outputs`."""
+        return self.network.outputs(state, example)
 
     def features(
-        self, state: NetworkState, example: LabelledExamples
+        self, state: NetworkState, example: NetworkExamples
     ) -> tuple[Float[Array, " width"], ...]:
         """See `Network.features`."""
         return self.network.features(state, example)

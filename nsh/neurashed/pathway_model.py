@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import equinox as eqx
@@ -219,11 +220,16 @@ class PathwayModel(Shown, System):
         levels = range(1, len(self.graph.widths) + 1)
         return tuple(_scaled(scores[self.graph.node_slice(level)]) for level in levels)
 
-    def logits(self, state: NeurashedState, example: Pathways) -> Scaled:
+    def outputs(self, state: NeurashedState, example: Pathways) -> Scaled:
         """Z_j = sum over edges f -> F_j of eta S_f (arXiv 2112.09741, Section 2)."""
         scores = self.log_scores(state, example)
         terms = state.log_weight + scores[self.graph.class_sources]
         return _scaled(segment_logsumexp(terms, self.graph.class_targets, self.graph.classes))
+
+    def masked(self, batch: Pathways, present: Bool[Array, " batch"]) -> Pathways:
+        """See `System.masked`: absent examples fire nothing."""
+        words = jnp.where(present[:, None], batch.words, jnp.uint32(0))
+        return replace(batch, words=words)
 
     def is_finite(self, state: NeurashedState) -> Bool[Array, ""]:
         """No NaN and no +inf; an amplification factor of 0 (log -inf) is allowed."""

@@ -89,9 +89,9 @@ def of_levels(function: Callable[..., Arrays], variables: Mapping[str, Variable]
 
 # what a measure can ask for, and stand-ins by which its options are tried
 PROVIDED: Mapping[str, Callable[[MeasurementContext], Any]] = {
-    "logits": lambda context: context.observation.logits,
+    "logits": lambda context: context.observation.outputs,
     "labels": lambda context: context.data.labels,
-    "classes": lambda context: context.observation.logits.shape[1],
+    "classes": lambda context: context.observation.outputs.shape[1],
     "features": lambda context: context.observation.features,
     "log_unit": lambda context: context.observation.log_units,
     "examples": lambda context: context.data.examples,
@@ -132,7 +132,7 @@ def information(
     def measured(context: MeasurementContext, features: Array, unit: Array) -> Arrays:
         found = measure.information(
             features, context.data.labels, context.key,
-            noise=noise, log_unit=unit, classes=context.observation.logits.shape[1],
+            noise=noise, log_unit=unit, classes=context.observation.outputs.shape[1],
             samples=samples,
         )  # fmt: skip
         parts = ("input", "input_error", "label", "label_error")

@@ -141,7 +141,7 @@ def two_layer(
     system = TwoLayer(
         PIXELS,
         particle_init,
-        outputs=CLASSES,
+        out_size=CLASSES,
         activation=activation,
         loss=LOSSES[loss],
         trained=trained,

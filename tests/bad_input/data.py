@@ -25,7 +25,7 @@ def network(y, x=X):
 
 
 def two_layer(y, x=X):
-    return TwoLayer(13, Symmetric(2), outputs=2).prepare(x, y)
+    return TwoLayer(13, Symmetric(2), out_size=2).prepare(x, y)
 
 
 def changed(array, place, value):

@@ -51,7 +51,7 @@ DIAL = {"alpha": 1.0, "learning_rate": 0.1}
 
 
 def two_layer(outputs):
-    return TwoLayer(13, Symmetric(2), outputs=outputs)
+    return TwoLayer(13, Symmetric(2), out_size=outputs)
 
 
 SAMPLES = two_layer(2).prepare(X, Y)
@@ -208,11 +208,11 @@ RUNS = {
     ),
     "two layers: samples of a network": (
         lambda: trained(DIAL, two_layer(2), NETWORK.prepare(X, Y)),
-        "examples", "LabelledExamples", "Examples: give network.prepare(x, y)",
+        "examples", "NetworkExamples", "Examples: give network.prepare(x, y)",
     ),
     "linearised: prepared for other inputs": (
         lambda: trained(DIAL, Linearised(two_layer(2)), TwoLayer(
-            12, Symmetric(2), outputs=2
+            12, Symmetric(2), out_size=2
         ).prepare(X[:, 1:], Y)),
         "examples.x.shape", "(8, 12)", "(n, 13)",
     ),

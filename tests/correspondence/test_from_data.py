@@ -163,7 +163,7 @@ def test_quality_agrees_with_the_model(tables):
     state = system.init(jax.random.key(0), Rules(Geometric(2.0), Geometric(1.0)))
     seen = jax.jit(observe)(system, state, examples)
     fires = np.asarray(seen.features[-1]) > 0
-    right = (np.argmax(seen.logits, axis=1) == y) & fires.any(axis=1)
+    right = (np.argmax(seen.outputs, axis=1) == y) & fires.any(axis=1)
     found = quality(graph, bits, y)
     assert found.recovered == pytest.approx(right.mean())
     assert found.covered == pytest.approx(fires.any(axis=1).mean())

@@ -42,7 +42,7 @@ def test_a_step_is_what_the_page_says(page):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     example = jax.tree.map(lambda leaf: leaf[4], page["examples"])
     distance = ((x[4] - start) ** 2).sum(axis=1)
-    np.testing.assert_allclose(page["system"].logits(start, example), -distance, rtol=1e-5)
+    np.testing.assert_allclose(page["system"].outputs(start, example), -distance, rtol=1e-5)
 
 
 def test_steps_compose(page):

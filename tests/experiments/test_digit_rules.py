@@ -50,7 +50,7 @@ def test_points_are_judged_by_the_models_own_logits(task):
         task.system, task.examples, rules, steps=30, sampler=WithReplacement(1)
     )
     run = train(problem, key)
-    logits = jax.jit(observe)(task.system, run.state, task.examples).logits
+    logits = jax.jit(observe)(task.system, run.state, task.examples).outputs
     labels = task.validation.labels
     np.testing.assert_allclose(task.validation.logits(run.state), logits, rtol=1e-4)
     loss = float(cross_entropy(logits, labels))

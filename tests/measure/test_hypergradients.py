@@ -63,7 +63,7 @@ class Everything:
             overlap = pathway_overlap(active_units(seen.features[1]), labels)
             collapse = system_collapse(now.system, now.state, examples, labels, classes=2)
             return {
-                "accuracy": accuracy(seen.logits, labels),
+                "accuracy": accuracy(seen.outputs, labels),
                 "binned input": binned[0],
                 "binned label": binned[1],
                 "overlap": overlap.within,
@@ -92,9 +92,9 @@ class Everything:
             "elasticity ratio": contrast.ratio,
             "effective number": effective_number(now.state.log_amplification),
             "effective features": effective_features(seen.features[0]),
-            "loss": cross_entropy(1e3 * seen.logits, labels),
-            "brier": brier_score(1e3 * seen.logits, labels),
-            "calibration": expected_calibration_error(1e3 * seen.logits, labels),
+            "loss": cross_entropy(1e3 * seen.outputs, labels),
+            "brier": brier_score(1e3 * seen.outputs, labels),
+            "calibration": expected_calibration_error(1e3 * seen.outputs, labels),
             "nc1": collapse.nc1,
             "nc2 norms": collapse.nc2_norms,
             "nc3": collapse.nc3,

@@ -23,7 +23,7 @@ def test_plain_systems_keep_their_numbers():
     seen = jax.jit(observe)(
         system, jnp.asarray(weights, float), system.prepare(x, np.zeros(5, int))
     )
-    np.testing.assert_allclose(seen.logits, x @ weights.T, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(seen.outputs, x @ weights.T, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(seen.features[0], x, rtol=1e-6)
     outer = np.stack([np.outer(row, row).ravel() for row in x])
     np.testing.assert_allclose(seen.features[1], outer, rtol=1e-5)
@@ -39,7 +39,7 @@ def test_scaled_levels_come_in_one_unit_and_finite():
     assert seen.log_units == (1e5,)
     expected = np.array([0, 1, np.exp(-1)])[:, None] * np.ones((1, 4))
     np.testing.assert_allclose(seen.features[0], expected, rtol=1e-5)
-    assert np.isfinite(seen.logits).all()
+    assert np.isfinite(seen.outputs).all()
 
 
 def test_seeds_by_vmap_and_gradients():
@@ -47,8 +47,8 @@ def test_seeds_by_vmap_and_gradients():
     examples = system.prepare(np.eye(4), np.zeros(4, int))
     states = normal(0, 3, 2, 4)
     seen = jax.jit(jax.vmap(lambda state: observe(system, state, examples)))(states)
-    np.testing.assert_allclose(seen.logits, states.transpose(0, 2, 1), rtol=1e-6)
-    slope = jax.jit(jax.grad(lambda state: observe(system, state, examples).logits.sum()))(
+    np.testing.assert_allclose(seen.outputs, states.transpose(0, 2, 1), rtol=1e-6)
+    slope = jax.jit(jax.grad(lambda state: observe(system, state, examples).outputs.sum()))(
         states[0]
     )
     np.testing.assert_allclose(slope, 1, rtol=1e-6)
@@ -59,8 +59,8 @@ class FromArrays(Linear):
 
     seen: Any = None
 
-    def logits(self, state, example):
-        return self.seen[0](super().logits(state, example))
+    def outputs(self, state, example):
+        return self.seen[0](super().outputs(state, example))
 
     def features(self, state, example):
         return self.seen[1](super().features(state, example))
@@ -76,8 +76,8 @@ def same(given):
         (same, lambda h: h[0], r"features\(...\) = an array of shape \(4,\): .*return \(h,\)"),
         (same, lambda h: tuple(h[0]), r"features\(...\)\[0\].shape = \(\): must be \(width,\)"),
         (same, lambda _: None, r"features\(...\) = NoneType: must be a tuple"),
-        (lambda z: z[None], same, r"logits\(...\).shape = \(1, 3\): must be \(classes,\)"),
-        (lambda z: (z,), same, r"logits\(...\) = 'tuple': must be an array"),
+        (lambda z: z[None], same, r"outputs\(...\).shape = \(1, 3\): must be \(classes,\)"),
+        (lambda z: (z,), same, r"outputs\(...\) = 'tuple': must be an array"),
     ],
 )
 def test_what_an_own_system_gives_is_checked(logits, features, message):
@@ -94,7 +94,7 @@ def test_a_system_without_levels_has_logits():
     system = FromArrays(3, (same, lambda _: ()))
     examples, state = system.prepare(np.ones((5, 4)), np.zeros(5, int)), jnp.zeros((3, 4))
     seen = observe(system, state, examples)
-    assert seen.logits.shape == (5, 3)
+    assert seen.outputs.shape == (5, 3)
     assert seen.features == seen.log_units == ()
     with pytest.raises(ValueError, match=r"features\(...\) = \(\): must be at least one level"):
         system_collapse(system, state, examples, examples["y"], classes=3)
@@ -103,7 +103,7 @@ def test_a_system_without_levels_has_logits():
 def test_the_state_of_an_ensemble_is_met_with_a_hint():
     system = Linear(classes=3)
     examples = system.prepare(np.ones((5, 4)), np.zeros(5, int))
-    with pytest.raises(ValueError, match=r"logits\(...\).shape = \(8, 3\)") as caught:
+    with pytest.raises(ValueError, match=r"outputs\(...\).shape = \(8, 3\)") as caught:
         observe(system, jnp.zeros((8, 3, 4)), examples)
     assert "state of one seed; for an ensemble's: jax.vmap" in caught.value.__notes__[-1]
 
@@ -126,7 +126,7 @@ def test_slopes_of_units_and_scales_are_those_of_their_numbers():
             )
             found = observe(system, state, examples)
             one, none = (jax.tree.map(lambda leaf, i=i: leaf[i], examples) for i in (0, 2))
-            logits, silent = system.logits(state, one), system.logits(state, none)
+            logits, silent = system.outputs(state, one), system.outputs(state, none)
             low = system.features(state, one)[0]
             return {
                 "units": jnp.stack(found.log_units),

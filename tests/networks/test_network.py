@@ -10,7 +10,7 @@ import optax
 import pytest
 from small_networks import KEY, X, Y, make_linear
 
-from nsh.networks import MLP, LabelledExamples, Linear, Network
+from nsh.networks import MLP, Linear, Network, NetworkExamples
 
 pytestmark = pytest.mark.core
 
@@ -131,7 +131,7 @@ def test_any_optimiser_keeps_a_state_of_arrays_of_fixed_type(optimiser, hyper):
     after = jax.jit(network.step)(state, batch, hyper, KEY)
     assert shape_of(after) == shape_of(state)
     assert jax.tree.structure(after) == jax.tree.structure(state)
-    loss = lambda s: jnp.mean(jax.vmap(lambda e: network.loss(network.logits(s, e), e.y))(batch))  # noqa: E731
+    loss = lambda s: jnp.mean(jax.vmap(lambda e: network.loss(network.outputs(s, e), e.y))(batch))  # noqa: E731
     assert loss(after) < loss(state)
 
 
@@ -146,7 +146,7 @@ def test_arrays_that_are_not_trained_stay_in_the_state():
         example = jax.tree.map(lambda a: a[0], examples)
         shuffled = example.x.reshape(-1)[np.asarray(state.params.order)]
         expected = state.params.linear(shuffled)
-        np.testing.assert_allclose(network.logits(state, example), expected, rtol=1e-5)
+        np.testing.assert_allclose(network.outputs(state, example), expected, rtol=1e-5)
 
 
 def test_features_of_the_module_or_of_the_argument():
@@ -156,11 +156,11 @@ def test_features_of_the_module_or_of_the_argument():
     state = own.init(KEY, hyper)
     (level,) = own.features(state, one)
     np.testing.assert_array_equal(level, own.module(state).features(one.x)[0])
-    np.testing.assert_array_equal(own.module(state).readout(level), own.logits(state, one))
+    np.testing.assert_array_equal(own.module(state).readout(level), own.outputs(state, one))
     given = Network(make_mlp, optax.sgd, features=lambda module, x: (x, module(x)))
     levels = given.features(state, one)
     np.testing.assert_array_equal(levels[0], one.x.reshape(-1))
-    np.testing.assert_array_equal(levels[1], own.logits(state, one))
+    np.testing.assert_array_equal(levels[1], own.outputs(state, one))
     neither = Network(lambda key: eqx.nn.Linear(6, 4, key=key), optax.sgd)
     assert neither.features(neither.init(KEY, hyper), one) == ()
     array = Network(make_mlp, optax.sgd, features=lambda module, x: x)  # type: ignore[arg-type]
@@ -174,8 +174,8 @@ def test_equinox_modules_serve_unchanged():
     network = Network(make, optax.sgd)
     state = train(network, network.prepare(X.reshape(-1, 6), Y), {"learning_rate": 0.1}, KEY)
     assert bool(network.is_finite(state))
-    example = LabelledExamples(jnp.ones(6), jnp.array(0))
-    np.testing.assert_array_equal(network.module(state)(example.x), network.logits(state, example))
+    example = NetworkExamples(jnp.ones(6), jnp.array(0))
+    np.testing.assert_array_equal(network.module(state)(example.x), network.outputs(state, example))
 
 
 def test_a_diverged_network_is_not_healthy():
@@ -188,7 +188,7 @@ def test_a_diverged_network_is_not_healthy():
 
 def test_prepared_samples_are_floats_and_int32():
     samples = Network(make_linear, optax.sgd).prepare(X.astype(np.float16) > 0, Y.astype(np.uint8))
-    assert isinstance(samples, LabelledExamples)
+    assert isinstance(samples, NetworkExamples)
     assert samples.x.shape == X.shape
     assert samples.x.dtype == jnp.result_type(float)
     assert samples.y.dtype == jnp.int32

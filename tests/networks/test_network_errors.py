@@ -12,7 +12,7 @@ import optax
 import pytest
 from small_networks import KEY, X, Y, make_linear
 
-from nsh.networks import LabelledExamples, Linear, Network, NetworkState
+from nsh.networks import Linear, Network, NetworkExamples, NetworkState
 
 pytestmark = pytest.mark.core
 LOSS = optax.losses.softmax_cross_entropy_with_integer_labels
@@ -25,7 +25,7 @@ def prepare(x, y, make=make_linear, loss=LOSS):
 def stepped(y, x=X, loss=LOSS):
     """A step on samples that nobody has prepared."""
     network, hyper = Network(make_linear, optax.sgd, loss), {"learning_rate": 0.1}
-    samples = LabelledExamples(jnp.asarray(x, float), jnp.asarray(y))
+    samples = NetworkExamples(jnp.asarray(x, float), jnp.asarray(y))
     return network, network.step(network.init(KEY, hyper), samples, hyper, KEY)
 
 

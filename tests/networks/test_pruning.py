@@ -176,8 +176,8 @@ def test_training_with_a_mask_is_descent_in_the_kept_weights(params):
     # logits and features are the network's
     example = jax.tree.map(lambda leaf: leaf[0], examples)
     np.testing.assert_array_equal(
-        system.logits(NetworkState(end, None), example),
-        NETWORK.logits(NetworkState(end, None), example),
+        system.outputs(NetworkState(end, None), example),
+        NETWORK.outputs(NetworkState(end, None), example),
     )
     assert len(system.features(NetworkState(end, None), example)) == 2
 

@@ -32,7 +32,7 @@ def train(network, examples, hyper, key, steps, batch=32):
 
 
 def accuracy(network, state, examples):
-    logits = jax.vmap(lambda e: network.logits(state, e))(examples)
+    logits = jax.vmap(lambda e: network.outputs(state, e))(examples)
     return jnp.mean(jnp.argmax(logits, -1) == examples.y)
 
 
@@ -71,7 +71,7 @@ def loss_after_training(optimiser, steps):
 
     def loss(hyper):
         state = train(network, examples, hyper, jax.random.key(2), steps, batch=16)
-        return jnp.mean(jax.vmap(lambda e: network.loss(network.logits(state, e), e.y))(test))
+        return jnp.mean(jax.vmap(lambda e: network.loss(network.outputs(state, e), e.y))(test))
 
     return loss
 

@@ -73,7 +73,7 @@ def compiled():
 
         state = jax.lax.scan(advance, state, batches)[0]
         log_scores = jax.vmap(lambda e: system.log_scores(state, e))(examples)
-        logits = jax.vmap(lambda e: system.logits(state, e))(examples)
+        logits = jax.vmap(lambda e: system.outputs(state, e))(examples)
         return state, log_scores, logits, jnp.exp(log_probabilities(logits))
 
     return everything

@@ -19,7 +19,7 @@ def test_everything_is_finite_and_the_true_class_is_sure():
 
     def what(now):
         return {
-            "logits": jax.vmap(lambda e: system.logits(now.state, e))(examples),
+            "logits": jax.vmap(lambda e: system.outputs(now.state, e))(examples),
             "log_scores": jax.vmap(lambda e: system.log_scores(now.state, e))(examples),
             "features": jax.vmap(lambda e: system.features(now.state, e))(examples),
         }

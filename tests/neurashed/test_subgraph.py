@@ -64,7 +64,7 @@ def pathway(left, alive, active):
 def outcome(graph, examples, state):
     """Firing and logits of all examples."""
     system = Neurashed(graph)
-    logits = jax.vmap(lambda e: system.logits(state, e))(examples)
+    logits = jax.vmap(lambda e: system.outputs(state, e))(examples)
     return unpack(examples.words, graph.nodes), logits.value * jnp.exp(logits.log_scale)[:, None]
 
 

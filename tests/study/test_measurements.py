@@ -41,14 +41,14 @@ def seen():
             for level, unit in zip(context.features, context.log_units, strict=True)
         ]  # fmt: skip
         expected = {
-            "accuracy": measure.accuracy(context.logits, labels),
+            "accuracy": measure.accuracy(context.outputs, labels),
             "effective_features": [measure.effective_features(level) for level in context.features],
             "information_input": [level.input for level in levels],
             "information_label_error": [level.label_error for level in levels],
             "nc1": measure.system_collapse(system, now.state, examples, labels, classes=2).nc1,
             "log_amplification": now.state.log_amplification,
-            "test_accuracy": measure.accuracy(other.logits, test_labels),
-            "test_cross_entropy": measure.cross_entropy(other.logits, test_labels),
+            "test_accuracy": measure.accuracy(other.outputs, test_labels),
+            "test_cross_entropy": measure.cross_entropy(other.outputs, test_labels),
             "test_effective_features": [
                 measure.effective_features(level) for level in other.features
             ],
@@ -94,13 +94,13 @@ def test_units_and_axes_reach_the_store(seen):
 @pytest.mark.long
 def test_real_targets_stay_real_and_are_no_labels():
     """Targets of -0.5, 0.25, ... were cut to 0, and passed for classes."""
-    system = TwoLayer(2, Symmetric(2), outputs=2)
+    system = TwoLayer(2, Symmetric(2), out_size=2)
     x, y = np.eye(2), np.array([[-0.5, 0.25], [1.75, 0.5]])
 
     def squared(context):
         return {
             "squared_error": jnp.mean(
-                jnp.sum((context.observation.logits - context.data.y) ** 2, axis=1)
+                jnp.sum((context.observation.outputs - context.data.y) ** 2, axis=1)
             )
         }
 

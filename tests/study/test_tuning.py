@@ -24,7 +24,7 @@ class Falling(System):
     def step(self, state, batch, hyper, key):
         return state - hyper["rate"] * (state - 1) - hyper["drift"]
 
-    def logits(self, state, example):
+    def outputs(self, state, example):
         return jnp.stack([state, -state]) * example
 
     def features(self, state, example):

@@ -24,7 +24,7 @@ class Descent(System):
     def step(self, state, batch, hyper, key):
         return state - hyper["rate"] * (self.curvature * state - hyper["quartic"] * state**3)
 
-    def logits(self, state, example):
+    def outputs(self, state, example):
         return state
 
     def features(self, state, example):

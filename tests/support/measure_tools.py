@@ -51,7 +51,7 @@ class Linear(System):
         error = jax.nn.one_hot(batch["y"], self.classes, dtype=state.dtype) - scores
         return state + hyper * (error.T @ batch["x"]) / batch["x"].shape[0]
 
-    def logits(self, state, example):
+    def outputs(self, state, example):
         return state @ example["x"]
 
     def features(self, state, example):
@@ -72,7 +72,7 @@ class Growing(System):
         weights = state["weights"] + rows.T @ batch["x"]
         return {"weights": weights, "log_scale": state["log_scale"] + hyper}
 
-    def logits(self, state, example):
+    def outputs(self, state, example):
         return Scaled(state["weights"] @ example["x"], state["log_scale"] + example["unit"])
 
     def features(self, state, example):

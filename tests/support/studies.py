@@ -68,7 +68,7 @@ class Swelling(System):
     def step(self, state, batch, hyper, key):
         return jnp.where(state > hyper["threshold"], state * 1e30, state)
 
-    def logits(self, state, example):
+    def outputs(self, state, example):
         return jnp.stack([state, -state]) * example
 
     def features(self, state, example):

@@ -47,7 +47,7 @@ RULES = {
 def everything_shown(now, example):
     """Sums of what Neurashed shows; of what is exactly 0, whose log is -inf, nothing."""
     factors = jnp.concatenate([now.state.log_amplification, now.state.log_weight])
-    logits = finite_logits(now.system.logits(now.state, example))
+    logits = finite_logits(now.system.outputs(now.state, example))
     levels = [in_common_unit(level) for level in now.system.features(now.state, example)]
     return {
         "factors": jnp.sum(jnp.where(factors > -jnp.inf, factors, 0)),

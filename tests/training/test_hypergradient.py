@@ -126,7 +126,7 @@ def test_real_networks():
         examples = system.prepare(random.normal(size=(8, 3)), random.integers(0, 2, 8))
 
         def error(run):
-            logits = jax.vmap(lambda one: system.logits(run.state, one))(examples)
+            logits = jax.vmap(lambda one: system.outputs(run.state, one))(examples)
             return jnp.mean(system_loss(logits, examples.y))
 
         system_loss = optax.losses.softmax_cross_entropy_with_integer_labels

@@ -190,7 +190,7 @@ class LeastSquares(System):
         matrix = jnp.eye(3) - hyper * x.T @ x / len(x)
         return AffineMap(matrix, hyper * jnp.mean(y[:, None] * x, axis=0))
 
-    def logits(self, state, example):
+    def outputs(self, state, example):
         return state
 
     def features(self, state, example):

@@ -72,9 +72,13 @@ class Extension(Shown, System):
         """The inner system's start, drawn by the very same key."""
         return Extended(self.inner.init(key, hyper.inner), None)
 
-    def logits(self, state: Extended, example: Pathways) -> Scaled:
+    def masked(self, batch: Pathways, present: Bool[Array, " batch"]) -> Pathways:
         """See the inner system."""
-        return self.inner.logits(state.inner, example)
+        return self.inner.masked(batch, present)
+
+    def outputs(self, state: Extended, example: Pathways) -> Scaled:
+        """See the inner system."""
+        return self.inner.outputs(state.inner, example)
 
     def features(self, state: Extended, example: Pathways) -> tuple[Scaled, ...]:
         """See the inner system."""

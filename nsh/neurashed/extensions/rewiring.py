@@ -116,10 +116,10 @@ class Rewiring(Extension):
         due = now.iteration % hyper.every.astype(now.iteration.dtype) == 0
         return Extended(after, jnp.where(due, wired, state.own))
 
-    def logits(self, state: Extended, example: Pathways) -> Scaled:
+    def outputs(self, state: Extended, example: Pathways) -> Scaled:
         """The inner system's, on the graph as it is wired."""
         graph = self.graph(state)
-        return on_graph(self.inner, graph).logits(state.inner, self._on(graph, example))
+        return on_graph(self.inner, graph).outputs(state.inner, self._on(graph, example))
 
     def features(self, state: Extended, example: Pathways) -> tuple[Scaled, ...]:
         """The inner system's, on the graph as it is wired."""

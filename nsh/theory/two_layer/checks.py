@@ -16,8 +16,8 @@ def as_inputs(
     network: TwoLayer, field: str, given: ArrayLike, dtype: DTypeLike | None
 ) -> Float[Array, "n inputs"]:
     """Inputs of the network, checked."""
-    shape = (None, network.inputs)
-    return as_shaped(field, given, shape, f"(n, {network.inputs}) with n >= 1", dtype)
+    shape = (None, network.in_size)
+    return as_shaped(field, given, shape, f"(n, {network.in_size}) with n >= 1", dtype)
 
 
 def require_particles(
@@ -29,7 +29,7 @@ def require_particles(
     width = particles.mass.shape[0] if particles.mass.ndim == 1 else "width"
     sizes: dict[str, str | int] = {"u": "outputs", "theta": "inputs"}
     if network is not None:
-        sizes = {"u": network.outputs, "theta": network.inputs}
+        sizes = {"u": network.out_size, "theta": network.in_size}
     wanted = {"mass": (width,), **{n: (width, s) for n, s in sizes.items()}, "alpha": ()}
     for name, shape in wanted.items():
         found = getattr(particles, name).shape

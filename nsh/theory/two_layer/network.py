@@ -76,9 +76,9 @@ class TwoLayer(System):
 
     `hyper`: a dict with alpha and learning_rate (eta), and any of temperature (noise is drawn only
     where it is given), decay_u and decay_theta (strengths of ``r = decay_u |u|^2 / 2 + decay_theta
-    |theta|^2 / 2``). `inputs`: of x; append a constant to x for a bias. `particle_init`:
+    |theta|^2 / 2``). `in_size`: numbers of x; append a constant to x for a bias. `particle_init`:
     `Symmetric(m)`, `Independent(m)`, `Quadrature(m)` (for m = infinity) or `FromArrays(...)`.
-    `activation`: a name or any elementwise function. `loss(output [outputs], y)` gives a scalar.
+    `activation`: a name or any elementwise function. `loss(output [out_size], y)` gives a scalar.
     `trained`: "both", "u" (random features) or "theta". SGD or gradient descent is the sampler's
     choice.
 
@@ -93,8 +93,8 @@ class TwoLayer(System):
         [6.0]
     """
 
-    inputs: int = eqx.field(static=True)
-    outputs: int = eqx.field(static=True)
+    in_size: int = eqx.field(static=True)
+    out_size: int = eqx.field(static=True)
     particle_init: ParticleInitializer
     activation: Activation
     loss: Callable[[Array, Array], Array] = eqx.field(static=True)
@@ -102,22 +102,22 @@ class TwoLayer(System):
 
     def __init__(
         self,
-        inputs: int,
+        in_size: int,
         particle_init: ParticleInitializer,
         *,
-        outputs: int = 1,
+        out_size: int = 1,
         activation: ActivationLike = "relu",
         loss: Callable[[Array, Array], Array] = squared_error,
         trained: Trained = "both",
     ):
-        self.inputs = require_integer("inputs", inputs, 1)
-        self.outputs = require_integer("outputs", outputs, 1)
+        self.in_size = require_integer("in_size", in_size, 1)
+        self.out_size = require_integer("out_size", out_size, 1)
         allowed = "a ParticleInitializer, such as Symmetric(1024)"
         require(
             isinstance(particle_init, ParticleInitializer), "particle_init", particle_init, allowed
         )
-        particle_init.check(self.inputs, self.outputs)
-        require(callable(loss), "loss", loss, "callable: (output [outputs], y) -> scalar")
+        particle_init.check(self.in_size, self.out_size)
+        require(callable(loss), "loss", loss, "callable: (output [out_size], y) -> scalar")
         parts = get_args(Trained)
         require(trained in parts, "trained", trained, f"one of {', '.join(map(repr, parts))}")
         self.particle_init, self.loss, self.trained = particle_init, loss, trained
@@ -129,25 +129,27 @@ class TwoLayer(System):
         return ("u", "theta") if self.trained == "both" else (self.trained,)
 
     def prepare(self, x: ArrayLike, y: ArrayLike) -> Examples:
-        """Finite inputs x [n, ...], flattened to [n, inputs], and targets or labels y.
+        """Finite inputs x [n, ...], flattened to [n, in_size], and targets or labels y.
 
-        y: [n, outputs] numbers, or [n] where there is one output; [n] where there are several are
+        y: [n, out_size] numbers, or [n] where there is one output; [n] where there are several are
         labels. Raises `ValueError` on anything else.
         """
         x, y = require_numeric("x", x), np.asarray(y)
         require(x.ndim >= 2 and len(x) >= 1, "x.shape", x.shape, "[n, ...] with n >= 1")
         numbers = int(np.prod(x.shape[1:]))
-        require(numbers == self.inputs, "x.shape", x.shape, f"{self.inputs} numbers per sample")
+        require(numbers == self.in_size, "x.shape", x.shape, f"{self.in_size} numbers per sample")
         with np.errstate(over="ignore"):  # as they will be: large numbers may overflow
             x = x.reshape(len(x), -1).astype(jnp.result_type(float))
         require_all(np.isfinite(x), "x", x, f"finite, as {x.dtype}")
         x = jnp.asarray(x)
-        if y.ndim == 1 and self.outputs > 1:
-            return Examples(x, jnp.asarray(require_labels(y, len(x), self.outputs)))
+        if y.ndim == 1 and self.out_size > 1:
+            return Examples(x, jnp.asarray(require_labels(y, len(x), self.out_size)))
         y = require_numeric("y", y)
-        fitting = y.shape == (len(x), self.outputs) or (self.outputs == 1 and y.shape == (len(x),))
-        other = "targets" if self.outputs == 1 else "labels"
-        allowed = f"({len(x)}, {self.outputs}) targets or ({len(x)},) {other}"
+        fitting = y.shape == (len(x), self.out_size) or (
+            self.out_size == 1 and y.shape == (len(x),)
+        )
+        other = "targets" if self.out_size == 1 else "labels"
+        allowed = f"({len(x)}, {self.out_size}) targets or ({len(x)},) {other}"
         require(fitting, "y.shape", y.shape, allowed)
         require_all(np.isfinite(y), "y", y, "finite")
         return Examples(x, jnp.asarray(y.reshape(len(x), -1), float))
@@ -172,12 +174,12 @@ class TwoLayer(System):
         allowed = "Examples: give network.prepare(x, y)"
         require(isinstance(examples, Examples), "examples", type(examples).__name__, allowed)
         x, y = examples.x, examples.y
-        fits = x.ndim == 2 and x.shape[1] == self.inputs
-        require(fits, "examples.x.shape", x.shape, f"(n, {self.inputs})")
+        fits = x.ndim == 2 and x.shape[1] == self.in_size
+        require(fits, "examples.x.shape", x.shape, f"(n, {self.in_size})")
         if jnp.issubdtype(y.dtype, jnp.integer):
             require_label_type(y, len(x), "examples.y")
         else:  # fewer columns would broadcast
-            shape = (len(x), self.outputs)
+            shape = (len(x), self.out_size)
             require(y.shape == shape, "examples.y.shape", y.shape, f"{shape}")
 
     def bounds(self, hyper: PyTree) -> PyTree:
@@ -186,7 +188,7 @@ class TwoLayer(System):
 
     def init(self, key: Key[Array, ""], hyper: Hyper) -> Particles:
         """The particles of the particle_init, and alpha."""
-        u, theta, mass = self.particle_init.draw(key, self.inputs, self.outputs)
+        u, theta, mass = self.particle_init.draw(key, self.in_size, self.out_size)
         return Particles(u, theta, mass, jnp.asarray(hyper["alpha"], u.dtype))
 
     def output(self, particles: Particles, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
@@ -243,7 +245,7 @@ class TwoLayer(System):
         gradient = self.potential_gradient(state, batch.x, self.output_gradient(outputs, batch.y))
         return self.updated(state, gradient, hyper, key)
 
-    def logits(self, state: Particles, example: Examples) -> Float[Array, " outputs"]:
+    def outputs(self, state: Particles, example: Examples) -> Float[Array, " outputs"]:
         """The output f(x)."""
         return self.output(state, example.x)
 

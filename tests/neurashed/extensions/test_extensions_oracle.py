@@ -70,7 +70,7 @@ def test_edges_that_fire(reading, relative_tolerance, key):
         for batch in batches:
             state = system.step(state, Pathways(examples.words[np.array(batch)]), RULES, key)
         return state, *(jax.vmap(lambda e, f=f: f(state, e))(examples)
-                        for f in (system.log_scores, system.logits))  # fmt: skip
+                        for f in (system.log_scores, system.outputs))  # fmt: skip
 
     found, scores, logits = everything(state)
     for batch in batches:
@@ -227,8 +227,8 @@ def test_random_pathways_have_the_law_they_say():
     assert ((exact > 0.05) & (exact < 0.95)).sum() > 6
     assert (np.abs(grew.mean(0) - exact) <= 4.5 * error + 1e-6).all()
     example = jax.tree.map(lambda leaf: leaf[0], batch)
-    whole = plain.logits(state.inner, example)
-    np.testing.assert_array_equal(system.logits(state, example).value, whole.value)
+    whole = plain.outputs(state.inner, example)
+    np.testing.assert_array_equal(system.outputs(state, example).value, whole.value)
 
 
 def _pathway(graph, active, kept):

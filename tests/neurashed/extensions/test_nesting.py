@@ -237,7 +237,7 @@ def test_derivatives_three_ways():
         now = Extended(Extended(inner, jnp.asarray(frozen_draws)), GRAPH.sources)
         keys = jax.random.split(jax.random.key(0))
         now, _ = jax.lax.scan(lambda s, k: (ALL.step(s, examples, hyper, k), None), now, keys)
-        logits = ALL.logits(now, Pathways(examples.words[0]))
+        logits = ALL.outputs(now, Pathways(examples.words[0]))
         return model_state(now).log_amplification, log_probabilities(logits)
 
     state = [rng.normal(size=size) for size in (GRAPH.nodes, GRAPH.class_edges)]
@@ -254,7 +254,7 @@ def test_edges_can_be_differentiated_by_their_rules():
         now = NeurashedState(state[0], state[1], jnp.zeros((), jnp.int32))
         rules = Rules(Geometric(growth), Geometric(decay))
         now = system.step(now, Pathways(jnp.asarray(words)[:2]), rules, jax.random.key(0))
-        return log_probabilities(system.logits(now, Pathways(jnp.asarray(words)[1])))
+        return log_probabilities(system.outputs(now, Pathways(jnp.asarray(words)[1])))
 
     rng = np.random.default_rng(2)
     state = [rng.normal(size=size) for size in (GRAPH.sources.size, GRAPH.class_edges)]

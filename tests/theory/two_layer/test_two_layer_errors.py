@@ -54,12 +54,12 @@ LABELS = np.array([0, 2, 1, 1, 0, 2])
 
 
 def network():
-    return TwoLayer(2, Symmetric(4), outputs=3, activation="tanh")
+    return TwoLayer(2, Symmetric(4), out_size=3, activation="tanh")
 
 
 BAD = {
-    "inputs": (lambda: TwoLayer(0, Symmetric(4)), "inputs = 0"),
-    "outputs": (lambda: TwoLayer(2, Symmetric(4), outputs=0), "outputs = 0"),
+    "inputs": (lambda: TwoLayer(0, Symmetric(4)), "in_size = 0"),
+    "outputs": (lambda: TwoLayer(2, Symmetric(4), out_size=0), "out_size = 0"),
     "odd": (lambda: Symmetric(3), "width = 3: must be even"),
     "width": (lambda: Independent(0), "width = 0"),
     "nodes": (lambda: Quadrature(24), "width = 24: must be an integer in 256..2097152"),

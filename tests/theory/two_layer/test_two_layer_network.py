@@ -37,7 +37,7 @@ MASS = np.array([0.1, 0.2, 0.3, 0.15, 0.25])
 
 def tanh_network(**options):
     start = options.pop("start", FromArrays(**START, mass=MASS))
-    return TwoLayer(2, start, **{"outputs": 3, "activation": "tanh", **options})
+    return TwoLayer(2, start, **{"out_size": 3, "activation": "tanh", **options})
 
 
 def by_hand(y, steps, trained, slope_of_loss):
@@ -114,7 +114,7 @@ def test_outputs_and_features_are_the_formula():
     hidden = np.tanh(START["theta"] @ X[0])
     np.testing.assert_allclose(network.features(state, one)[0], hidden, rtol=1e-5)
     f = 2.0 * (MASS * hidden) @ START["u"]
-    np.testing.assert_allclose(network.logits(state, one), f, rtol=1e-5)
+    np.testing.assert_allclose(network.outputs(state, one), f, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("alpha", "width"), [(1.0, 8), (4.0, 8), (8.0, 64), (30.0, 200)])
@@ -129,14 +129,14 @@ def test_outputs_move_at_the_kernels_pace_for_every_alpha_and_width(alpha, width
         slope = np.asarray(before.u) * (1 - hidden**2)
         kernel = (hidden.T @ hidden + (X @ X.T) * (slope.T @ slope)) / width
         expected = 1e-6 * kernel @ Y[:, 0] / 6  # f = 0 before
-        moved = jax.vmap(network.logits, (None, 0))(after, examples)[:, 0]
+        moved = jax.vmap(network.outputs, (None, 0))(after, examples)[:, 0]
         np.testing.assert_allclose(moved, expected, rtol=1e-3)
 
 
 def test_symmetric_networks_start_at_zero():
-    network = TwoLayer(2, Symmetric(64), outputs=3)
+    network = TwoLayer(2, Symmetric(64), out_size=3)
     examples = network.prepare(X, Y)
-    outputs = jax.vmap(network.logits, (None, 0))(network.init(KEY, {"alpha": 8.0}), examples)
+    outputs = jax.vmap(network.outputs, (None, 0))(network.init(KEY, {"alpha": 8.0}), examples)
     np.testing.assert_allclose(outputs, 0, atol=1e-6)
 
 
@@ -213,11 +213,11 @@ def test_randomness_comes_from_the_key_where_there_is_noise():
 @pytest.mark.long
 def test_derivatives_by_all_hyperparameters_three_ways():
     def loss(hyper):
-        network = tanh_network(start=Symmetric(6), outputs=1)
+        network = tanh_network(start=Symmetric(6), out_size=1)
         examples = network.prepare(X, Y[:, 0])
         problem = TrainingProblem(network, examples, hyper, steps=20, sampler=WithReplacement(3))
         run = train(problem, KEY)
-        f = jax.vmap(network.logits, (None, 0))(run.state, examples)
+        f = jax.vmap(network.outputs, (None, 0))(run.state, examples)
         return jnp.mean((f - examples.y) ** 2)
 
     hyper = HYPER | {"temperature": 0.05}
@@ -259,7 +259,7 @@ def test_is_measured_like_every_system():
         sampler=FullBatch(),
         save=SaveAt(
             lambda now: measure.accuracy(
-                jax.vmap(network.logits, (None, 0))(now.state, examples), labels
+                jax.vmap(network.outputs, (None, 0))(now.state, examples), labels
             ),
             every=25,
         ),

@@ -36,5 +36,5 @@ def initial_variance(
         nodes = gaussian(K, network.activation)
         return nodes.mean(network.activation(nodes.z) ** 2)
 
-    size = network.outputs * jnp.mean(jax.vmap(square)(jnp.sum(x**2, axis=-1)))
+    size = network.out_size * jnp.mean(jax.vmap(square)(jnp.sum(x**2, axis=-1)))
     return jnp.asarray(alpha, x.dtype) ** 2 * size

@@ -43,9 +43,9 @@ def infinite_ntk(
     require(isinstance(init, NORMAL), "particle_init", init, "Independent, Symmetric or Quadrature")
     x = as_inputs(network, "x", x, float)
     z = None if z is None else as_inputs(network, "z", z, float)
-    rates = {"u": (0, 1), "theta": (network.inputs, 0), "both": (network.inputs, 1)}
+    rates = {"u": (0, 1), "theta": (network.in_size, 0), "both": (network.in_size, 1)}
     architecture = Architecture(
-        network.activation, 2, C_W=jnp.array((network.inputs, 1.0)), lambda_b=0.0,
+        network.activation, 2, C_W=jnp.array((network.in_size, 1.0)), lambda_b=0.0,
         lambda_W=jnp.array(rates[network.trained], float),
     )  # fmt: skip
     return kernels(architecture, x, z).ntk
@@ -80,7 +80,7 @@ def ntk(
 
 @eqx.filter_jit
 def _ntk(network: TwoLayer, particles: Particles, x: Array, z: Array) -> Array:
-    outputs = network.outputs
+    outputs = network.out_size
     kernel = jnp.zeros((len(x), len(z), outputs, outputs), x.dtype)
     left, right = (jnp.matmul(particles.theta, a.T, precision=MATMUL) for a in (x, z))
     if network.trained != "theta":

@@ -91,7 +91,7 @@ class Linearised(System):
         )
         return Tangent(state.start, self.network.updated(state.now, gradient, hyper, key))
 
-    def logits(self, state: Tangent, example: Examples) -> Float[Array, " outputs"]:
+    def outputs(self, state: Tangent, example: Examples) -> Float[Array, " outputs"]:
         """The output f_lin(x)."""
         return self.output(state, example.x)
 

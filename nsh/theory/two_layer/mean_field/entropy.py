@@ -47,7 +47,7 @@ def entropy(
 
 
 def _on_grid(network: TwoLayer, law: Density) -> Array:
-    law.grid.require_axes(network.outputs + network.inputs, "outputs + inputs")
+    law.grid.require_axes(network.out_size + network.in_size, "outputs + inputs")
     moved = moved_axes(network)
     kept = jnp.sum(law.mass, axis=moved)
     volume = float(np.prod([law.grid.spacing[axis] for axis in moved]))
@@ -56,8 +56,8 @@ def _on_grid(network: TwoLayer, law: Density) -> Array:
 
 def moved_axes(network: TwoLayer) -> tuple[int, ...]:
     """The axes of a grid over (u, theta) along which training moves."""
-    both = range(network.outputs + network.inputs)
-    axes = {"both": both, "u": both[: network.outputs], "theta": both[network.outputs :]}
+    both = range(network.out_size + network.in_size)
+    axes = {"both": both, "u": both[: network.out_size], "theta": both[network.out_size :]}
     return tuple(axes[network.trained])
 
 

@@ -54,7 +54,7 @@ def fokker_planck(
     require_integer("steps", steps, every, MOST)
     require(steps % every == 0, "steps", steps, f"a multiple of every = {every}")
     start.require_one()
-    start.grid.require_axes(network.outputs + network.inputs, "outputs + inputs")
+    start.grid.require_axes(network.out_size + network.in_size, "outputs + inputs")
     network.check_examples(examples)
     start.grid.require_memory(len(examples.x) + steps // every)
     coefficients = coefficients_of(network, hyper, start.mass.dtype, ("temperature",))

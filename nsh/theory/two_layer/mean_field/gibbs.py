@@ -107,7 +107,7 @@ def gibbs(
 
     given = (examples, coefficients, kept)
     tolerance = float(jnp.finfo(dtype).eps) ** (2 / 3)
-    start = jnp.zeros((count, network.outputs), dtype)
+    start = jnp.zeros((count, network.out_size), dtype)
     solver = optimistix.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
     found = optimistix.root_find(excess, solver, start, given, max_steps=MOST_STEPS, throw=False)
     output, law = found.value, law_of(found.value, given)
@@ -170,9 +170,9 @@ def _check(network: TwoLayer, grid: Grid | None, kept: Particles | None, count: 
     elif not isinstance(grid, Grid):
         raise ValueError(f"grid = {grid!r}: must be a Grid over theta")
     else:
-        grid.require_axes(network.inputs, "the inputs (u is integrated exactly)")
-        slopes = network.outputs if kept is None else len(kept.mass)
-        grid.require_memory(count * network.outputs * slopes)
+        grid.require_axes(network.in_size, "the inputs (u is integrated exactly)")
+        slopes = network.out_size if kept is None else len(kept.mass)
+        grid.require_memory(count * network.out_size * slopes)
 
 
 def _optimistix() -> ModuleType:

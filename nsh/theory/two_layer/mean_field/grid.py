@@ -142,7 +142,7 @@ class Density(Shown):
     def particles(self, network: TwoLayer, alpha: Float[Array, ""]) -> Particles:
         """The nodes as particles that carry the cells' masses."""
         self.require_one()
-        self.grid.require_axes(network.outputs + network.inputs, "outputs + inputs")
+        self.grid.require_axes(network.out_size + network.in_size, "outputs + inputs")
         nodes = self.grid.nodes()
-        u, theta = nodes[:, : network.outputs], nodes[:, network.outputs :]
+        u, theta = nodes[:, : network.out_size], nodes[:, network.out_size :]
         return Particles(u, theta, self.mass.reshape(-1), alpha)

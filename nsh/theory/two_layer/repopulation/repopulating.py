@@ -153,9 +153,9 @@ class Repopulating(System):
         apart = jnp.sqrt(1 - jitter**2) * theta + jitter * noise
         return eqx.tree_at(lambda p: p.theta, drawn, jnp.where(further, apart, theta))
 
-    def logits(self, state: Population, example: Examples) -> Float[Array, " outputs"]:
+    def outputs(self, state: Population, example: Examples) -> Float[Array, " outputs"]:
         """The output f(x)."""
-        return self.network.logits(state.particles, example)
+        return self.network.outputs(state.particles, example)
 
     def features(self, state: Population, example: Examples) -> tuple[Float[Array, " width"]]:
         """The hidden layer ``s(theta_j . x)``."""

@@ -57,7 +57,7 @@ def test_path_norm(relative_tolerance):
 
 @pytest.mark.parametrize("name", ["relu", "erf"])
 def test_variance_of_starts_against_integrals_and_starts(name, key):
-    network = TwoLayer(2, Independent(8), outputs=2, activation=name)
+    network = TwoLayer(2, Independent(8), out_size=2, activation=name)
     found = initial_variance(network, array(X), 1.5)
     s = {"relu": lambda z: max(z, 0.0), "erf": math.erf}[name]
 
@@ -82,7 +82,7 @@ def test_variance_of_starts_against_integrals_and_starts(name, key):
 @pytest.mark.core
 @pytest.mark.parametrize("name", ["relu", "linear", "leaky_relu"])
 def test_the_approximation_bound_is_above_the_least_variance(name):
-    network = TwoLayer(2, Independent(5), outputs=3, activation=name)
+    network = TwoLayer(2, Independent(5), out_size=3, activation=name)
 
     @jax.jit
     def both(now):

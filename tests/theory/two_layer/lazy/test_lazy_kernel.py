@@ -100,7 +100,7 @@ def test_own_kernel_is_that_of_jacobians():
     """Of particles of uneven mass: a particle's rate is 1 / (alpha^2 mass)."""
     mass = np.array([0.1, 0.3, 0.25, 0.35])
     start = FromArrays(RANDOM.normal(size=(4, 2)), RANDOM.normal(size=(4, 3)), mass)
-    given = network(start=start, outputs=2)
+    given = network(start=start, out_size=2)
     particles = given.init(KEY, HYPER)
 
     @jax.jit
@@ -115,7 +115,7 @@ def test_own_kernel_is_that_of_jacobians():
     parts = [np.einsum("napi,mbpi,p->nmab", part[:5], part[5:], 1 / (9 * mass)) for part in both]
     wanted = {"u": parts[0], "theta": parts[1], "both": sum(parts)}
     for trained, kernel in wanted.items():
-        found = ntk(network(trained, start, outputs=2), particles, X, Z)
+        found = ntk(network(trained, start, out_size=2), particles, X, Z)
         np.testing.assert_allclose(found, kernel, atol=2e-6)
 
 
@@ -158,7 +158,7 @@ def test_bad_input():
         (lambda: infinite_ntk(net, X, Z[0]), r"z.shape = \(3,\): must be \(n, 3\)"),
         (lambda: ntk(net, particles, X[:, :2]), r"x.shape = \(5, 2\): must be \(n, 3\)"),
         (lambda: ntk(net, particles, X, X * np.nan), r"z\[0, 0\] = nan: must be finite"),
-        (lambda: ntk(network(outputs=2), particles, X),
+        (lambda: ntk(network(out_size=2), particles, X),
          r"particles.u.shape = \(6, 1\): must be \(6, 2\)"),
     ]  # fmt: skip
     for act, message in cases:

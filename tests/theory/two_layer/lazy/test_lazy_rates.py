@@ -81,7 +81,7 @@ def test_bound_is_attained_by_the_slowest_mode_alone(eta, steps, mode):
 
 @pytest.mark.core
 def test_several_outputs_are_modes_of_one_matrix(relative_tolerance):
-    net = TwoLayer(3, Independent(6), outputs=2, activation="erf")
+    net = TwoLayer(3, Independent(6), out_size=2, activation="erf")
     kernel = np.asarray(ntk(net, net.init(KEY, {"alpha": 1.0, "learning_rate": 1.0}), X))
     flat = kernel.transpose(0, 2, 1, 3).reshape(10, 10)
     wanted = np.linalg.eigvalsh(flat) / 5

@@ -88,7 +88,7 @@ def test_a_network_is_its_linearisation_once_it_is_lazy_but_not_before():
 
 def test_training_the_readout_alone_is_linear_already():
     """Whatever the loss, with decay and noise, as long as the key is the same."""
-    network = TwoLayer(3, START, outputs=3, trained="u", loss=softmax_cross_entropy)
+    network = TwoLayer(3, START, out_size=3, trained="u", loss=softmax_cross_entropy)
     linear = Linearised(network)
     examples = network.prepare(X, np.arange(6) % 3)
     hyper = HYPER | {"decay_u": 0.1, "temperature": 0.01}
@@ -100,7 +100,7 @@ def test_training_the_readout_alone_is_linear_already():
     assert np.max(np.abs(np.asarray(state.u) - tangent.start.u)) > 0.1
     np.testing.assert_allclose(state.u, tangent.now.u, atol=1e-5)
     one = jax.tree.map(lambda leaf: leaf[0], examples)
-    np.testing.assert_allclose(network.logits(state, one), linear.logits(tangent, one), atol=1e-5)
+    np.testing.assert_allclose(network.outputs(state, one), linear.outputs(tangent, one), atol=1e-5)
     hidden = np.maximum(np.asarray(START.theta) @ X[0], 0)
     np.testing.assert_allclose(linear.features(tangent, one)[0], hidden, rtol=1e-5, atol=1e-6)
 

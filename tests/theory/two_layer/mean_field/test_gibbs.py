@@ -126,7 +126,7 @@ def test_second_derivatives():
 
 @pytest.mark.long
 def test_classification_with_several_outputs():
-    network = TwoLayer(1, Independent(3), outputs=2, activation="tanh", loss=softmax_cross_entropy)
+    network = TwoLayer(1, Independent(3), out_size=2, activation="tanh", loss=softmax_cross_entropy)
     labels = np.array([0, 0, 1, 1, 0, 1])
     hyper = {**HYPER, "temperature": 0.05, "decay_u": 0.1, "decay_theta": 0.05}
     examples, grid = network.prepare(X, labels), Grid((-7.0,), (7.0,), (81,))

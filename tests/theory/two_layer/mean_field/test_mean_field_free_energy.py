@@ -112,7 +112,7 @@ def of_seed(network, seed):
     return network.init(jax.random.key(seed), HYPER)
 
 
-SOFTMAX = TwoLayer(1, Independent(3), outputs=3, activation="tanh", loss=softmax_cross_entropy)
+SOFTMAX = TwoLayer(1, Independent(3), out_size=3, activation="tanh", loss=softmax_cross_entropy)
 LABELLED = SOFTMAX.prepare(X, np.array([0, 2, 1, 1, 0]))
 
 

@@ -136,7 +136,7 @@ def test_derivatives_at_fixed_draws():
 def test_readings_are_those_of_the_network_and_bad_input():
     state = SYSTEM.init(jax.random.key(0), PLAIN)
     one = jax.tree.map(lambda a: a[0], EXAMPLES)
-    np.testing.assert_array_equal(SYSTEM.logits(state, one), NETWORK.logits(state.particles, one))
+    np.testing.assert_array_equal(SYSTEM.outputs(state, one), NETWORK.outputs(state.particles, one))
     np.testing.assert_array_equal(
         SYSTEM.features(state, one)[0], NETWORK.features(state.particles, one)[0]
     )

@@ -26,7 +26,7 @@ X = NUMBERS.normal(size=(N, INPUTS))
 U, THETA = NUMBERS.normal(size=(WIDTH, OUTPUTS)), NUMBERS.normal(size=(WIDTH, INPUTS))
 MASS = NUMBERS.dirichlet(np.ones(WIDTH))
 ALPHA = 1.7
-NETWORK = TwoLayer(INPUTS, FromArrays(U, THETA, MASS), outputs=OUTPUTS, activation="tanh")
+NETWORK = TwoLayer(INPUTS, FromArrays(U, THETA, MASS), out_size=OUTPUTS, activation="tanh")
 
 
 def particles(u=U, theta=THETA, mass=MASS, alpha=ALPHA):
@@ -175,7 +175,7 @@ def test_laws_that_are_not_a_number_are_told(key):
 def test_networks_that_are_zero_keep_their_masses_and_have_finite_slopes():
     now = particles(u=np.zeros((WIDTH, OUTPUTS)))
     np.testing.assert_array_equal(optimal_distribution(NETWORK, now, array(X)), now.mass)
-    relu = TwoLayer(INPUTS, Independent(WIDTH), outputs=OUTPUTS)
+    relu = TwoLayer(INPUTS, Independent(WIDTH), out_size=OUTPUTS)
     slope = jax.jit(jax.grad(lambda p: optimal_distribution(relu, p, -jnp.abs(array(X)))[0]))(
         particles(theta=np.abs(THETA))
     )
