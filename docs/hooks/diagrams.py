@@ -14,6 +14,7 @@ PAGES = {
     "nsh.system": "system.html",
     "nsh.bounds": "system.html#nsh.bounds",
     "nsh.neurashed": "neurashed.html",
+    "nsh.data": "data.html",
     "nsh.networks": "networks.html",
     "nsh.training": "training.html",
     "nsh.measure": "measure.html",

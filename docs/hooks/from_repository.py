@@ -15,6 +15,7 @@ REFERENCE = {
     "nsh/neurashed/exact": "reference/exact.md",
     "nsh/neurashed/extensions": "reference/extensions.md",
     "nsh/neurashed": "reference/neurashed.md",
+    "nsh/data": "reference/data.md",
     "nsh/networks": "reference/networks.md",
     "nsh/training": "reference/training.md",
     "nsh/measure": "reference/measure.md",

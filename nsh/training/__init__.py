@@ -20,6 +20,7 @@ from nsh.training.problem import (
 )
 from nsh.training.sensitivity import mean_over_seeds, sensitivity
 from nsh.training.sequential import Sequential
+from nsh.training.streamed import StreamedExamples, stream
 from nsh.training.train import start, train
 from nsh.training.tune import Tuned, tune
 
@@ -40,6 +41,7 @@ __all__ = [
     "SaveAt",
     "Sequential",
     "Snapshot",
+    "StreamedExamples",
     "TrainingProblem",
     "Tuned",
     "WithReplacement",
@@ -52,6 +54,7 @@ __all__ = [
     "mean_over_seeds",
     "sensitivity",
     "start",
+    "stream",
     "train",
     "tune",
 ]

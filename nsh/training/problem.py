@@ -41,6 +41,7 @@ from nsh._checks import MOST, is_concrete, plain_integer, require, require_integ
 from nsh._shown import Shown
 from nsh.system import System
 from nsh.training.batches import Sampler, WithReplacement
+from nsh.training.streamed import StreamedExamples, Wanted, around
 
 
 class RunStatus(enum.IntEnum):
@@ -177,10 +178,11 @@ def as_arrays(hyper: PyTree) -> PyTree:
 class TrainingProblem(eqx.Module):
     """What to train: a system, examples, hyperparameters, mini-batches, and what to record when.
 
-    `examples`: from `system.prepare`. `hyper`: the hyperparameters, a pytree of numbers; the first
-    `grid_ndim` axes of its leaves are a grid, see `hyper_grid`. `steps`: how many. `sampler`: of
-    the mini-batches (default: single examples with replacement). `save`: what to record and when
-    (default: nothing). Immutable; ``dataclasses.replace`` makes another from one.
+    `examples`: from `system.prepare` or `stream`. `hyper`: the hyperparameters, a pytree of
+    numbers; the first `grid_ndim` axes of its leaves are a grid, see `hyper_grid`. `steps`: how
+    many. `sampler`: of the mini-batches (default: single examples with replacement). `save`: what
+    to record and when (default: nothing). Immutable; ``dataclasses.replace`` makes another from
+    one.
 
     Raises `ValueError` for anything that cannot be trained on, at any point of the grid.
 
@@ -209,14 +211,24 @@ class TrainingProblem(eqx.Module):
         allowed = "an nsh.training.Sampler"
         require(isinstance(self.sampler, Sampler), "sampler", self.sampler, allowed)
         require(isinstance(self.save, SaveAt), "save", self.save, "an nsh.SaveAt")
-        leading = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(self.examples)}
-        allowed = "arrays with one leading axis of samples in common: give system.prepare(x, y)"
-        require(len(leading) == 1 and () not in leading, "examples", leading, allowed)
-        require(self.num_examples > 0, "len(examples)", self.num_examples, "at least 1")
-        self.system.check_examples(self.examples)
-        self.sampler.check(self.num_examples)
+        self._check_examples()
         self.save.times_within(self.steps)
         self._check_hyper()
+
+    def _check_examples(self) -> None:
+        leading = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(self.examples)}
+        allowed = "arrays with one leading axis of samples in common: give system.prepare(x, y)"
+        streamed = isinstance(self.examples, StreamedExamples)
+        require(streamed or (len(leading) == 1 and () not in leading), "examples", leading, allowed)
+        require(self.num_examples > 0, "len(examples)", self.num_examples, "at least 1")
+        self.sampler.check(self.num_examples)
+        if streamed:
+            allowed = "one that draws some examples, such as WithReplacement: they are streamed"
+            require(self.batch_size > 0, "sampler", self.sampler, allowed)
+            one = jax.ShapeDtypeStruct((1,), jnp.int32)
+            eqx.filter_eval_shape(lambda at: self.system.check_examples(self.batch(at)), one)
+        else:
+            self.system.check_examples(self.examples)
 
     def _check_hyper(self) -> None:
         require_integer("grid_ndim", self.grid_ndim, 0)
@@ -246,6 +258,8 @@ class TrainingProblem(eqx.Module):
     @property
     def num_examples(self) -> int:
         """Number of examples."""
+        if isinstance(self.examples, StreamedExamples):
+            return self.examples.num_examples
         return jax.tree.leaves(self.examples)[0].shape[0]
 
     @property
@@ -281,8 +295,15 @@ class TrainingProblem(eqx.Module):
         """Mini-batches of `count` steps from step `first` on, and the sampler's next state."""
         return self.sampler.draw(sampler_state, first, count, keys.batches, self.num_examples)
 
-    def batch(self, indices: Int[Array, " batch"]) -> PyTree:
+    def wanted(self, indices: Int[Array, "steps batch"]) -> PyTree:
+        """What to give to `batch` at each of these steps: for streams, what is read next too."""
+        return around(indices) if isinstance(self.examples, StreamedExamples) else indices
+
+    def batch(self, indices: Int[Array, " batch"] | Wanted) -> PyTree:
         """The mini-batch of these examples; all of them if the sampler draws none."""
+        if isinstance(self.examples, StreamedExamples):
+            return self.examples.batch(self.system, indices)
+        assert not isinstance(indices, Wanted)
         if indices.shape[0] == 0:
             return self.examples
         return jax.tree.map(lambda leaf: leaf[indices], self.examples)

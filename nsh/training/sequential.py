@@ -90,13 +90,13 @@ class _Steps(StepLoop):
         """Draw the mini-batches of `size` steps at once, and take the steps."""
         state, sampler_state = carry
         indices, sampler_state = self.problem.indices(sampler_state, first, size, self.keys)
-        steps = first + jnp.arange(size, dtype=jnp.int32), indices
+        steps = first + jnp.arange(size, dtype=jnp.int32), self.problem.wanted(indices)
         step = jax.checkpoint(self.step, prevent_cse=False)
         every, unit = self.problem.system.settle_every, min(self.unit, size)
         if every is None or every > self.problem.steps:
             return (jax.lax.scan(step, state, steps)[0], sampler_state), None
 
-        def some(state: PyTree, steps: tuple[Array, Array]) -> tuple[PyTree, None]:
+        def some(state: PyTree, steps: tuple[Array, PyTree]) -> tuple[PyTree, None]:
             state, _ = jax.lax.scan(step, state, steps)
             return self.settled(state, steps[0][-1] + 1, unit), None
 
@@ -112,10 +112,10 @@ class _Steps(StepLoop):
         due = steps % every == 0
         return jax.lax.cond(due, lambda state: system.settled(state), lambda state: state, state)
 
-    def step(self, state: PyTree, now: tuple[Array, Array]) -> tuple[PyTree, None]:
-        """Take one step, of a number and the indices of its mini-batch."""
-        number, indices = now
+    def step(self, state: PyTree, now: tuple[Array, PyTree]) -> tuple[PyTree, None]:
+        """Take one step, of a number and what is wanted of the examples."""
+        number, wanted = now
         key = jax.random.fold_in(self.keys.steps, number)
         return self.problem.system.step(
-            state, self.problem.batch(indices), self.problem.hyper, key
+            state, self.problem.batch(wanted), self.problem.hyper, key
         ), None
