@@ -1,6 +1,15 @@
 """Training any `System`: mini-batches, the loop, and ensembles."""
 
-from nsh.training.batches import Epochs, FullBatch, Sampler, WithReplacement
+from nsh.training.batches import (
+    Bootstrap,
+    Epochs,
+    FixedBatches,
+    FullBatch,
+    RandomSubset,
+    Sampler,
+    VariableSize,
+    WithReplacement,
+)
 from nsh.training.closed_form import ClosedForm
 from nsh.training.curvature import Curvature, hessian, hessian_vector_product
 from nsh.training.direct_sample import DirectSample
@@ -23,17 +32,23 @@ from nsh.training.sequential import Sequential
 from nsh.training.streamed import StreamedExamples, stream
 from nsh.training.train import start, train
 from nsh.training.tune import Tuned, tune
+from nsh.training.varying import PerPoint, PerSeed
 
 __all__ = [
+    "Bootstrap",
     "ClosedForm",
     "Curvature",
     "DirectSample",
     "Epochs",
+    "FixedBatches",
     "FullBatch",
     "Hypergradient",
     "Keys",
     "Method",
     "ParallelInTime",
+    "PerPoint",
+    "PerSeed",
+    "RandomSubset",
     "Result",
     "Run",
     "RunStatus",
@@ -44,6 +59,7 @@ __all__ = [
     "StreamedExamples",
     "TrainingProblem",
     "Tuned",
+    "VariableSize",
     "WithReplacement",
     "ensemble",
     "explain",

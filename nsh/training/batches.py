@@ -7,6 +7,7 @@ import math
 from fractions import Fraction
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,7 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
 
-from nsh._checks import plain_integer, require, require_integer
+from nsh._checks import (
+    is_concrete,
+    plain_integer,
+    require,
+    require_all,
+    require_integer,
+    require_scalar,
+)
 
 Distribution = tuple[Int[np.ndarray, "batches most"], Float[np.ndarray, " batches"]]
 
@@ -23,6 +31,17 @@ MOST_SETS = 4096
 
 # steps that share a key: hashing a key for each step would double the cost of an index
 STEPS_OF_A_KEY = 16
+
+
+def as_indices(given: PyTree) -> PyTree:
+    """Whole numbers as they are to be counted with: of 32 bits; inside `PerSeed` and such, too."""
+
+    def one(leaf: Any) -> Any:
+        integral = eqx.is_array_like(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.integer)
+        require(integral, "indices and sizes", leaf, "whole numbers of an integer type")
+        return leaf.astype(np.int32) if hasattr(leaf, "astype") else jnp.asarray(leaf, jnp.int32)
+
+    return jax.tree.map(one, given)
 
 
 class Sampler(eqx.Module):
@@ -50,6 +69,14 @@ class Sampler(eqx.Module):
     def check(self, num_examples: int) -> None:
         """Raise `ValueError` if no batch can be drawn from so many examples."""
 
+    @property
+    def has_repeats(self) -> bool:
+        """Whether an index ``~i`` below 0 may stand for example i, repeated to fill the batch.
+
+        A repeat does not count: see `System.masked`. False by default.
+        """
+        return False
+
     def distribution(self, num_examples: int) -> Distribution:  # noqa: ARG002
         """Each mini-batch that can be drawn, as indices (some repeated), and its probability.
 
@@ -58,6 +85,21 @@ class Sampler(eqx.Module):
         no such distribution, which is the default, or if too many mini-batches differ.
         """
         raise ValueError(f"mini-batches of {type(self).__name__} are not independent draws")
+
+
+def batch_size(sampler: Sampler, num_examples: int) -> int:
+    """Number of indices that a sampler draws for a step; 0 stands for all examples."""
+
+    def drawn(key: Key[Array, ""]) -> Array:
+        state = sampler.init(key, num_examples)
+        return sampler.draw(state, jnp.int32(0), 1, key, num_examples)[0]
+
+    return eqx.filter_eval_shape(drawn, jax.random.key(0)).shape[1]
+
+
+def places(indices: Int[Array, "*n"]) -> Int[Array, "*n"]:
+    """The examples that indices stand for, those of repeats too."""
+    return jnp.where(indices < 0, ~indices, indices)
 
 
 class WithReplacement(Sampler):
@@ -190,6 +232,209 @@ class FullBatch(Sampler):
     def distribution(self, num_examples: int) -> Distribution:  # noqa: ARG002
         """See `Sampler.distribution`: one mini-batch, without indices."""
         return np.zeros((1, 0), np.int32), np.ones(1)
+
+
+class FixedBatches(Sampler):
+    """Mini-batches that are given: `indices` [steps, batch]. After the last the first follows.
+
+    To train several systems on the same mini-batches, or each seed on those of another program:
+    ``PerSeed(FixedBatches(indices))`` with indices [seeds, steps, batch].
+
+    Example:
+        >>> sampler = nsh.FixedBatches(jnp.array([[0, 1], [2, 3]]))
+        >>> sampler.draw(None, jnp.int32(1), 2, jax.random.key(0), 4)[0].tolist()
+        [[2, 3], [0, 1]]
+    """
+
+    indices: Int[Array, "steps batch"] = eqx.field(converter=as_indices)
+
+    def check(self, num_examples: int) -> None:
+        """See `Sampler.check`."""
+        shape = np.shape(self.indices)
+        allowed = "[steps, batch], one mini-batch and one example at least"
+        require(len(shape) == 2 and min(shape) > 0, "indices.shape", shape, allowed)
+        if is_concrete(self.indices):
+            numbers = np.asarray(self.indices)
+            inside = (numbers >= 0) & (numbers < num_examples)
+            require_all(inside, "indices", numbers, f"in 0..{num_examples - 1}")
+
+    def init(self, key: Key[Array, ""], num_examples: int) -> None:
+        """Nothing is carried."""
+
+    def draw(
+        self,
+        state: PyTree,
+        first: Int[Array, ""],
+        count: int,
+        key: Key[Array, ""],  # noqa: ARG002
+        num_examples: int,  # noqa: ARG002
+    ) -> tuple[Int[Array, "count batch"], PyTree]:
+        """See `Sampler.draw`."""
+        steps = first + jnp.arange(count, dtype=jnp.int32)
+        return jnp.asarray(self.indices)[steps % len(self.indices)], state
+
+
+class VariableSize(Sampler):
+    """The first `size` examples of each mini-batch of `sampler`: the size is a number, not a shape.
+
+    One compiled program serves all sizes up to that of `sampler`, and the size can be an axis of
+    the grid: ``VariableSize(WithReplacement(64), PerPoint(sizes))``. Exact: the places beyond
+    `size` are filled with repeats, which do not count. Networks leave them out of their loss, and
+    the pathways of neurashed are those of the others anyway (`System.masked`). Raises `ValueError`
+    for a system that cannot leave examples out.
+
+    The time of a step is that of the largest size.
+
+    Example:
+        >>> sampler = nsh.VariableSize(nsh.FixedBatches(jnp.array([[4, 5, 6, 7]])), 3)
+        >>> sampler.draw(None, jnp.int32(0), 1, jax.random.key(0), 8)[0].tolist()  # ~4 == -5
+        [[4, 5, 6, -5]]
+    """
+
+    sampler: Sampler
+    size: Int[Array, ""] = eqx.field(converter=as_indices)
+
+    @property
+    def has_repeats(self) -> bool:
+        """See `Sampler.has_repeats`."""
+        return True
+
+    def check(self, num_examples: int) -> None:
+        """See `Sampler.check`."""
+        self.sampler.check(num_examples)
+        allowed = "one whose batches all count, such as WithReplacement"
+        require(not self.sampler.has_repeats, "sampler", self.sampler, allowed)
+        most = batch_size(self.sampler, num_examples)
+        require(most > 0, "sampler", self.sampler, "one that draws batches, such as Epochs")
+        require_scalar("size", self.size)
+        if is_concrete(self.size):
+            allowed = f"in 1..{most}, at most what `sampler` draws"
+            require(1 <= int(self.size) <= most, "size", int(self.size), allowed)
+
+    def init(self, key: Key[Array, ""], num_examples: int) -> PyTree:
+        """See `Sampler.init`."""
+        return self.sampler.init(key, num_examples)
+
+    def draw(
+        self,
+        state: PyTree,
+        first: Int[Array, ""],
+        count: int,
+        key: Key[Array, ""],
+        num_examples: int,
+    ) -> tuple[Int[Array, "count batch"], PyTree]:
+        """See `Sampler.draw`."""
+        drawn, state = self.sampler.draw(state, first, count, key, num_examples)
+        place = jnp.arange(drawn.shape[1], dtype=jnp.int32)
+        filled = drawn[:, place % self.size]
+        return jnp.where(place < self.size, filled, ~filled), state
+
+
+class Bootstrap(Sampler):
+    """`sampler` on a bootstrap of the examples: each seed draws n of the n with replacement, once.
+
+    Drawn by the seed's own key, so that an ensemble has a bootstrap for each seed (B. Efron, Ann.
+    Stat. 7 (1979)). Only indices are kept: the data are not copied.
+
+    Example:
+        Full batches hold as many examples as there are, some of them more than once:
+
+        >>> sampler, key = nsh.Bootstrap(nsh.FullBatch()), jax.random.key(0)
+        >>> indices, _ = sampler.draw(sampler.init(key, 8), jnp.int32(0), 1, key, 8)
+        >>> indices.shape, len(set(indices[0].tolist())) < 8
+        ((1, 8), True)
+    """
+
+    sampler: Sampler
+
+    @property
+    def has_repeats(self) -> bool:
+        """See `Sampler.has_repeats`."""
+        return self.sampler.has_repeats
+
+    def check(self, num_examples: int) -> None:
+        """See `Sampler.check`."""
+        self.sampler.check(num_examples)
+
+    def init(self, key: Key[Array, ""], num_examples: int) -> tuple[Array, PyTree]:
+        """Which examples the seed has, and the inner sampler's state."""
+        own, inner = jax.random.split(key)
+        chosen = _below(jax.random.bits(own, (num_examples,), jnp.uint32), num_examples)
+        return chosen, self.sampler.init(inner, num_examples)
+
+    def draw(
+        self,
+        state: tuple[Array, PyTree],
+        first: Int[Array, ""],
+        count: int,
+        key: Key[Array, ""],
+        num_examples: int,  # noqa: ARG002
+    ) -> tuple[Int[Array, "count batch"], PyTree]:
+        """See `Sampler.draw`."""
+        return _among(self.sampler, state, first, count, key)
+
+
+class RandomSubset(Sampler):
+    """`sampler` on `size` of the examples, which each seed draws for itself, without replacement.
+
+    Drawn by the seed's own key. Only indices are kept: the data are not copied.
+
+    Example:
+        >>> sampler, key = nsh.RandomSubset(nsh.WithReplacement(), 2), jax.random.key(0)
+        >>> indices, _ = sampler.draw(sampler.init(key, 8), jnp.int32(0), 100, key, 8)
+        >>> len(set(indices[:, 0].tolist()))
+        2
+    """
+
+    sampler: Sampler
+    size: int = eqx.field(static=True, converter=plain_integer)
+
+    def __check_init__(self):
+        require_integer("size", self.size, 1)
+
+    @property
+    def has_repeats(self) -> bool:
+        """See `Sampler.has_repeats`."""
+        return self.sampler.has_repeats
+
+    def check(self, num_examples: int) -> None:
+        """See `Sampler.check`."""
+        allowed = f"at most {num_examples}, the examples given"
+        require(self.size <= num_examples, "size", self.size, allowed)
+        self.sampler.check(self.size)
+
+    def init(self, key: Key[Array, ""], num_examples: int) -> tuple[Array, PyTree]:
+        """Which examples the seed has, and the inner sampler's state."""
+        own, inner = jax.random.split(key)
+        chosen = jax.random.permutation(own, jnp.arange(num_examples, dtype=jnp.int32))
+        return chosen[: self.size], self.sampler.init(inner, self.size)
+
+    def draw(
+        self,
+        state: tuple[Array, PyTree],
+        first: Int[Array, ""],
+        count: int,
+        key: Key[Array, ""],
+        num_examples: int,  # noqa: ARG002
+    ) -> tuple[Int[Array, "count batch"], PyTree]:
+        """See `Sampler.draw`."""
+        return _among(self.sampler, state, first, count, key)
+
+
+def _among(
+    sampler: Sampler,
+    state: tuple[Int[Array, " own"], PyTree],
+    first: Int[Array, ""],
+    count: int,
+    key: Key[Array, ""],
+) -> tuple[Int[Array, "count batch"], PyTree]:
+    """Mini-batches of some of the examples, the seed's own."""
+    chosen, inner = state
+    drawn, inner = sampler.draw(inner, first, count, key, chosen.size)
+    if drawn.shape[1] == 0:  # all of them
+        return jnp.broadcast_to(chosen, (count, chosen.size)), (chosen, inner)
+    found = chosen[places(drawn)]
+    return jnp.where(drawn < 0, ~found, found), (chosen, inner)
 
 
 def _below(bits: UInt32[Array, "*n"], num_examples: int) -> Int[Array, "*n"]:

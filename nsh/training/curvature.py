@@ -108,7 +108,9 @@ def hessian_vector_product(
     vector, hyper = (eqx.filter(tree, eqx.is_inexact_array) for tree in like)
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (hyper, vector)]
     require(shapes[0] == shapes[1], "vector", vector, f"like hyper, of {shapes[0]}")
-    flat = jax.tree.map(lambda v, h: v.reshape(h.shape).astype(h.dtype), vector, ensemble.trainable)
+    flat = jax.tree.map(
+        lambda v, h: v.astype(h.dtype), ensemble.members.flatten_grid(vector), ensemble.trainable
+    )
     return _curvature(*_product(ensemble, flat, key))
 
 

@@ -152,7 +152,8 @@ class DifferentiableEnsemble(eqx.Module):
         """How to differentiate; asked while tracing, for it takes a trace itself."""
         count = count_numbers(jax.tree.map(lambda leaf: leaf[0, 0], self.trainable))
         vmap_size = self.members.vmap_size
-        return choose(self.problem, count, vmap_size, self.memory, self.mode, self.method)
+        point = self.problem.first_point
+        return choose(point, count, vmap_size, self.memory, self.mode, self.method)
 
     def map(
         self, derivative: Callable[..., PyTree], choice: Choice, key: Key[Array, ""], *more: PyTree
@@ -204,13 +205,12 @@ def differentiable(
     members = members_of(problem, seeds, first_seed, vmap_size, devices)
     if vmap_size is None:  # no more than there are members: the others would be differentiated too
         members = replace(members, vmap_size=min(members.vmap_size, members.count))
-    hyper = jax.tree.map(jnp.asarray, problem.hyper)
-    trainable, frozen = eqx.partition(members.flatten_grid(hyper), _chosen(hyper, by))
+    hyper = members.flatten_grid(jax.tree.map(jnp.asarray, problem.hyper))
+    trainable, frozen = eqx.partition(hyper, _chosen(hyper, by))
     allowed = "a pytree with floating leaves to differentiate by, of which `tuned` names one"
     require(count_numbers(trainable) > 0, "hyper", hyper, allowed)
-    point = problem.first_point
     return DifferentiableEnsemble(
-        objective, point, members, trainable, frozen, method, mode, memory
+        objective, problem, members, trainable, frozen, method, mode, memory
     )
 
 

@@ -25,6 +25,7 @@ from nsh._checks import (
 )
 from nsh.training.problem import Method, Result, Run, TrainingProblem, as_run, check_method
 from nsh.training.sequential import Sequential
+from nsh.training.varying import PerSeed, resolved
 
 # a Device, which type checkers know as a variable
 Device = Any
@@ -76,8 +77,7 @@ def ensemble(
         [16.0, 16.0, 16.0]
     """
     require_key(key)
-    point = problem.first_point
-    check_method(method, point)
+    check_method(method, problem.first_point)
     members = members_of(problem, seeds, first_seed, vmap_size, devices)
     total = members.count
     chunk = total if chunk is None else require_integer("chunk", chunk, 1)
@@ -87,7 +87,7 @@ def ensemble(
     hypers, parts = members.flatten_grid(problem.hyper), []
     for first in range(0, total, chunk):
         count = min(chunk, total - first)
-        result = _train_some(point, hypers, method, key, members, members.indices(first, size))
+        result = _train_some(problem, hypers, method, key, members, members.indices(first, size))
         part = jax.tree.map(lambda leaf, count=count: leaf[:count], result)
         parts.append(part if chunk >= total else _on_host(part))
         if callback is not None:
@@ -123,8 +123,8 @@ def hyper_grid(make: Callable[..., PyTree], **axes: Any) -> PyTree:
 
 def default_vmap_size(problem: TrainingProblem) -> int:
     """Choose the members to vmap together: more for tiny states, bound by the cost of dispatch."""
-    hyper = problem.first_point.hyper
-    state = eqx.filter_eval_shape(problem.system.init, jax.random.key(0), hyper)
+    point = problem.first_point
+    state = eqx.filter_eval_shape(point.system.init, jax.random.key(0), point.hyper)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     return VMAP_SIZE_OF_TINY if size < TINY_STATE_BYTES else VMAP_SIZE
 
@@ -148,6 +148,10 @@ def members_of(
     points = math.prod(problem.grid_shape)
     require_integer("seeds", seeds, 1, MOST // points)
     require_integer("first_seed", first_seed, 0, MOST - seeds + 1)
+    for name, count in problem.seeds_given().items():
+        enough = first_seed + seeds <= count
+        allowed = f"at least first_seed + seeds = {first_seed + seeds}"
+        require(enough, f"{name}: entries of PerSeed", count, allowed)
     if vmap_size is None:
         vmap_size = default_vmap_size(problem)
     require_integer("vmap_size", vmap_size, 1)
@@ -222,6 +226,7 @@ class Members(eqx.Module):
     ) -> PyTree:
         """``function(shared, hyper, key)`` of some members, leaves [size, ...]; inside `jit`.
 
+        `shared`: of it each member sees its own entry of every `PerSeed` and `PerPoint`.
         `hypers`: leaves [grid_size, seeds, ...], with `seeds` 1 for all alike. `vmap_size` members
         are vmapped together, such groups run one after the other (`lax.map`), and each device has
         an equal share of the groups: numbers of members and devices are those of `padded`. What a
@@ -236,7 +241,9 @@ class Members(eqx.Module):
             def member(index: Int[Array, ""]) -> PyTree:
                 point, seed = jnp.divmod(index, jnp.int32(self.seeds))
                 hyper = jax.tree.map(lambda leaf: leaf[point, seed % leaf.shape[1]], hypers)
-                return function(shared, hyper, jax.random.fold_in(key, first_seed + seed))
+                number, place = first_seed + seed, jnp.unravel_index(point, self.grid_shape)
+                own = resolved(shared, place, number)
+                return function(own, hyper, jax.random.fold_in(key, number))
 
             if self.vmap_size == 1:
                 return jax.lax.map(member, indices)
@@ -257,8 +264,18 @@ class Members(eqx.Module):
         return result
 
     def flatten_grid(self, hyper: PyTree) -> PyTree:
-        """Hyperparameters [*grid, *leaf] as [grid_size, 1, *leaf], alike for all seeds."""
+        """Hyperparameters [*grid, *leaf] as [grid_size, 1, *leaf], alike for all seeds.
+
+        Those of `PerSeed` [*grid, entries, *leaf] as [grid_size, seeds, *leaf].
+        """
         axes = len(self.grid_shape)
+        if isinstance(hyper, PerSeed):
+            entries = jax.tree.map(
+                lambda x: jnp.reshape(x, (self.grid_size, *x.shape[axes:])), hyper.tree
+            )
+            return jax.tree.map(
+                lambda x: jax.lax.dynamic_slice_in_dim(x, self.first_seed, self.seeds, 1), entries
+            )
         return jax.tree.map(lambda x: jnp.reshape(x, (self.grid_size, 1, *x.shape[axes:])), hyper)
 
     def unflatten_grid(self, tree: PyTree) -> PyTree:

@@ -17,6 +17,7 @@ from nsh.training.modes import size_in_words
 from nsh.training.parallel_in_time import ParallelInTime
 from nsh.training.problem import Method, TrainingProblem
 from nsh.training.sequential import Sequential
+from nsh.training.varying import in_words
 
 
 def explain(
@@ -62,6 +63,8 @@ def explain(
         "recorded": _recorded(point, state, members.count),
         "method": f"{method!r} {_verdict(method, point)}",
     }
+    if varying := problem.varying():
+        lines["members"] += f"; {in_words(varying)}"
     others = [other for other in ALL if type(other) is not type(method)]
     lines["others"] = "; ".join(f"{other!r} {_verdict(other, point)}" for other in others)
     return "\n".join(f"{name}: {text}" for name, text in lines.items())

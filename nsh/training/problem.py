@@ -40,8 +40,9 @@ from jaxtyping import Array, Int, Key, PyTree
 from nsh._checks import MOST, is_concrete, plain_integer, require, require_integer
 from nsh._shown import Shown
 from nsh.system import System
-from nsh.training.batches import Sampler, WithReplacement
+from nsh.training.batches import Sampler, WithReplacement, batch_size, places
 from nsh.training.streamed import StreamedExamples, Wanted, around
+from nsh.training.varying import PerPoint, entries, grid_of, resolved, seeds_of, varying_parts
 
 
 class RunStatus(enum.IntEnum):
@@ -184,6 +185,9 @@ class TrainingProblem(eqx.Module):
     to record and when (default: nothing). Immutable; ``dataclasses.replace`` makes another from
     one.
 
+    System, examples, hyperparameters and sampler may differ from seed to seed (`PerSeed`); all but
+    the hyperparameters, and pieces of them, from point to point of the grid (`PerPoint`).
+
     Raises `ValueError` for anything that cannot be trained on, at any point of the grid.
 
     Example:
@@ -196,64 +200,104 @@ class TrainingProblem(eqx.Module):
         8
     """
 
-    system: System
+    system: System | Any  # or PerSeed or PerPoint of one, as is the sampler
     examples: PyTree
     hyper: PyTree = eqx.field(converter=as_arrays)
     steps: int = eqx.field(static=True, converter=plain_integer, kw_only=True)
-    sampler: Sampler = eqx.field(default=WithReplacement(), kw_only=True)
+    sampler: Sampler | Any = eqx.field(default=WithReplacement(), kw_only=True)
     save: SaveAt = eqx.field(default=SaveAt(), kw_only=True)
     grid_ndim: int = eqx.field(static=True, converter=plain_integer, default=0, kw_only=True)
 
     def __check_init__(self):
         require_integer("steps", self.steps, 0, MOST)
-        given = type(self.system).__name__
-        require(isinstance(self.system, System), "system", given, "an nsh.System")
+        require_integer("grid_ndim", self.grid_ndim, 0)
+        self._check_axes()
+        point = self.first_point
+        given = type(point.system).__name__
+        require(isinstance(point.system, System), "system", given, "an nsh.System")
         allowed = "an nsh.training.Sampler"
-        require(isinstance(self.sampler, Sampler), "sampler", self.sampler, allowed)
+        require(isinstance(point.sampler, Sampler), "sampler", point.sampler, allowed)
         require(isinstance(self.save, SaveAt), "save", self.save, "an nsh.SaveAt")
         self._check_examples()
+        if point.sampler.has_repeats:
+            indices = jax.ShapeDtypeStruct((point.batch_size,), jnp.int32)
+            eqx.filter_eval_shape(point.batch, indices)
         self.save.times_within(self.steps)
         self._check_hyper()
 
     def _check_examples(self) -> None:
-        leading = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(self.examples)}
+        point = self.first_point
+        leading = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(point.examples)}
         allowed = "arrays with one leading axis of samples in common: give system.prepare(x, y)"
-        streamed = isinstance(self.examples, StreamedExamples)
+        streamed = isinstance(point.examples, StreamedExamples)
         require(streamed or (len(leading) == 1 and () not in leading), "examples", leading, allowed)
-        require(self.num_examples > 0, "len(examples)", self.num_examples, "at least 1")
-        self.sampler.check(self.num_examples)
-        if streamed:
-            allowed = "one that draws some examples, such as WithReplacement: they are streamed"
-            require(self.batch_size > 0, "sampler", self.sampler, allowed)
-            one = jax.ShapeDtypeStruct((1,), jnp.int32)
-            eqx.filter_eval_shape(lambda at: self.system.check_examples(self.batch(at)), one)
-        else:
-            self.system.check_examples(self.examples)
+        require(point.num_examples > 0, "len(examples)", point.num_examples, "at least 1")
+        for sampler in entries(self.sampler, self.grid_shape):
+            sampler.check(point.num_examples)
+        if not streamed:
+            for system, examples in entries((self.system, self.examples), self.grid_shape):
+                system.check_examples(examples)
+            return
+        allowed = "one stream for all members; RandomSubset and Bootstrap give each seed its own"
+        kinds = [type(part).__name__ for part in varying_parts(self.examples)]
+        require(not kinds, "examples", f"{kinds} of a stream", allowed)
+        allowed = "one that draws some examples, such as WithReplacement: they are streamed"
+        require(point.batch_size > 0, "sampler", point.sampler, allowed)
+        one = jax.ShapeDtypeStruct((1,), jnp.int32)
+        eqx.filter_eval_shape(lambda at: point.system.check_examples(point.batch(at)), one)
 
-    def _check_hyper(self) -> None:
-        require_integer("grid_ndim", self.grid_ndim, 0)
+    def _check_axes(self) -> None:
         shapes = {np.shape(leaf)[: self.grid_ndim] for leaf in jax.tree.leaves(self.hyper)}
         allowed = f"the same for all leaves, {self.grid_ndim} axes"
         require(len(shapes) <= 1, "grid axes of hyper", sorted(shapes), allowed)
         shape = self.grid_shape
         require(len(shape) == self.grid_ndim, "grid axes of hyper", shape, allowed)
         require(math.prod(shape) > 0, "grid axes of hyper", shape, "of one point at least")
-        if self.grid_ndim and is_concrete(self.hyper):
-            self.system.check_grid(self.hyper, self.steps, shape)
-        else:
-            self.system.check(self.first_point.hyper, self.steps)
+        for part in varying_parts(self.hyper):
+            allowed = "PerSeed(...): the axes of its grid are counted by grid_ndim"
+            require(not isinstance(part, PerPoint), "hyper", "PerPoint", allowed)
+        self.seeds_given()
+
+    def _check_hyper(self) -> None:
+        system, shape = self.first_point.system, self.grid_shape
+        if shape and is_concrete(self.hyper) and not varying_parts(self.hyper):
+            system.check_grid(self.hyper, self.steps, shape)
+            return
+        for hyper in entries(self._hyper_by_point(), shape):
+            system.check(hyper, self.steps)
+
+    def _hyper_by_point(self) -> PyTree:
+        return PerPoint(self.hyper) if self.grid_ndim else self.hyper
+
+    def varying(self) -> dict[str, PyTree]:
+        """The parts, by name, that differ from member to member, other than by the grid."""
+        names = ("system", "examples", "hyper", "sampler")
+        parts = {name: getattr(self, name) for name in names}
+        return {name: part for name, part in parts.items() if varying_parts(part)}
+
+    def seeds_given(self) -> dict[str, int]:
+        """For how many seeds there are entries, of each part that differs from seed to seed."""
+        parts, shape = self.varying(), self.grid_shape
+        if "hyper" in parts:
+            parts["hyper"] = self._hyper_by_point()
+        counts = {name: seeds_of(part, name, shape) for name, part in parts.items()}
+        return {name: count for name, count in counts.items() if count is not None}
 
     @property
     def grid_shape(self) -> tuple[int, ...]:
         """Number of hyperparameters along each axis of the grid."""
         leaves = jax.tree.leaves(self.hyper)
-        return tuple(np.shape(leaves[0])[: self.grid_ndim]) if leaves else ()
+        if leaves:
+            return tuple(np.shape(leaves[0])[: self.grid_ndim])
+        return grid_of((self.system, self.examples, self.sampler), self.grid_ndim)
 
     @property
     def first_point(self) -> TrainingProblem:
-        """The same problem at the first point of its grid."""
+        """The same problem at the first point of its grid, of seed 0 where seeds differ."""
+        if not self.grid_ndim and not self.varying():
+            return self
         first = (0,) * self.grid_ndim
-        return self.at(jax.tree.map(lambda leaf: leaf[first], self.hyper)) if first else self
+        return resolved(self, first, 0).at(resolved(self._hyper_by_point(), first, 0))
 
     @property
     def num_examples(self) -> int:
@@ -265,12 +309,7 @@ class TrainingProblem(eqx.Module):
     @property
     def batch_size(self) -> int:
         """Number of indices that the sampler draws for a step; 0 stands for all examples."""
-
-        def drawn(key: Key[Array, ""]) -> Array:
-            state = self.sampler.init(key, self.num_examples)
-            return self.sampler.draw(state, jnp.int32(0), 1, key, self.num_examples)[0]
-
-        return eqx.filter_eval_shape(drawn, jax.random.key(0)).shape[1]
+        return batch_size(self.sampler, self.num_examples)
 
     @property
     def times(self) -> tuple[int, ...]:
@@ -300,13 +339,18 @@ class TrainingProblem(eqx.Module):
         return around(indices) if isinstance(self.examples, StreamedExamples) else indices
 
     def batch(self, indices: Int[Array, " batch"] | Wanted) -> PyTree:
-        """The mini-batch of these examples; all of them if the sampler draws none."""
+        """The mini-batch of these examples; all of them if the sampler draws none.
+
+        Of a sampler that marks repeats, what `System.masked` makes of them.
+        """
+        drawn = indices.indices if isinstance(indices, Wanted) else indices
         if isinstance(self.examples, StreamedExamples):
-            return self.examples.batch(self.system, indices)
-        assert not isinstance(indices, Wanted)
-        if indices.shape[0] == 0:
+            batch = self.examples.batch(self.system, jax.tree.map(places, indices))
+        elif drawn.shape[0] == 0:
             return self.examples
-        return jax.tree.map(lambda leaf: leaf[indices], self.examples)
+        else:
+            batch = jax.tree.map(lambda leaf: leaf[places(drawn)], self.examples)
+        return self.system.masked(batch, drawn >= 0) if self.sampler.has_repeats else batch
 
     def record(self, state: PyTree, step: Int[Array, ""]) -> PyTree:
         """Compute the recording of a state after `step` steps."""

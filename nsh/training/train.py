@@ -18,6 +18,7 @@ from nsh.training.problem import (
     check_method,
 )
 from nsh.training.sequential import Sequential
+from nsh.training.varying import in_words
 
 
 def train(
@@ -48,6 +49,9 @@ def train(
         (16.0, 0)
     """
     require_key(key)
+    varying = in_words(problem.varying())
+    allowed = "one whose parts are alike for all members; for others use ensemble"
+    require(not varying, "problem", varying, allowed)
     check_method(method, problem)
     require(problem.grid_ndim == 0, "grid_ndim", problem.grid_ndim, "0 for one run; use ensemble")
     return as_run(_train(problem, method, key), problem)

@@ -30,6 +30,7 @@ from nsh.training.ensemble import Device
 from nsh.training.modes import Mode
 from nsh.training.problem import Method, RunStatus, TrainingProblem
 from nsh.training.sensitivity import mean_over_seeds
+from nsh.training.varying import PerSeed
 
 NOT_FINITE = (
     "Adam and its kin have none where a network's own gradient is exactly 0: give the optimiser "
@@ -116,10 +117,13 @@ def tune(
     require_key(key)
     require_integer("iterations", iterations, 0)
     require(isinstance(per_seed, bool), "per_seed", per_seed, "True or False")
+    allowed = "alike for all seeds; with per_seed=True each goes its own way from there"
+    require(not isinstance(problem.hyper, PerSeed), "hyper", "PerSeed", allowed)
+    point = problem.first_point
     ensemble = differentiable(
         objective, problem, seeds=seeds, first_seed=first_seed, method=method, mode=mode,
         vmap_size=vmap_size, devices=devices, memory=memory,
-        by=problem.system.tunable(problem.hyper) if tuned is None else tuned,
+        by=point.system.tunable(problem.hyper) if tuned is None else tuned,
     )  # fmt: skip
     descent = _Descent(ensemble, _bounds(ensemble, bounds), optimiser, per_seed)
     free = descent.start()
@@ -226,7 +230,8 @@ class _Iteration(NamedTuple):
 
 def _bounds(ensemble: DifferentiableEnsemble, bounds: PyTree) -> PyTree:
     """The interval of each leaf that is tuned."""
-    hyper, system = ensemble.problem.hyper, ensemble.problem.system
+    point = ensemble.problem.first_point
+    hyper, system = point.hyper, point.system
     found = intervals(hyper, system.bounds(hyper))
     if bounds is not None:
         found = intervals(hyper, bounds, found)

@@ -29,7 +29,7 @@ def trained(hyper: Any = RULES, system: Any = MODEL, examples: Any = EXAMPLES, *
     return train(problem, KEY, **options)
 
 
-def many(hyper: Any = RULES, **options: Any):
+def many(hyper: Any = RULES, examples: Any = EXAMPLES, **options: Any):
     options = {"seeds": 2, "steps": 3, **options}
-    problem, options = split(MODEL, EXAMPLES, hyper, **options)
+    problem, options = split(MODEL, examples, hyper, **options)
     return ensemble(problem, KEY, **options)

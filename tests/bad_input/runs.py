@@ -12,16 +12,23 @@ from problems import split
 
 from nsh import (
     Epochs,
+    FixedBatches,
+    FullBatch,
     Geometric,
     Neurashed,
+    PerPoint,
+    PerSeed,
+    RandomSubset,
     Rules,
     SaveAt,
     System,
     TrainingProblem,
+    VariableSize,
     WithReplacement,
     ensemble,
     hyper_grid,
     train,
+    tune,
 )
 from nsh.measure import elasticity_matrix, observe
 from nsh.networks import Linear, Network
@@ -41,7 +48,7 @@ from nsh.training import ClosedForm, hypergradient
 class Hollow(System):
     """Complete as far as Python can tell; the checks must stop before any of it is called."""
 
-    prepare = init = step = logits = features = None  # type: ignore[assignment]
+    prepare = init = step = outputs = features = None  # type: ignore[assignment]
 
 
 NETWORK = Network(lambda key: Linear(13, 2, key=key), optax.sgd)
@@ -57,6 +64,8 @@ def two_layer(outputs):
 SAMPLES = two_layer(2).prepare(X, Y)
 
 
+ONES = np.ones(2)
+HALVES = PerSeed(jax.tree.map(lambda leaf: leaf.reshape(2, 4, *leaf.shape[1:]), EXAMPLES))
 GRID = hyper_grid(lambda a: Rules(Geometric(a), Geometric(0.5)), a=[1.5, 1.25])
 
 
@@ -257,5 +266,76 @@ RUNS = {
             hyper_grid(lambda a: Rules(Geometric(a), Geometric(0.5)), a=[1.5, 0.25]), grid_ndim=1
         ),
         "growth.factor", "0.25", "> 1.0",
+    ),
+    "too few entries for the seeds": (
+        lambda: many(examples=HALVES, seeds=2, first_seed=1),
+        "examples: entries of PerSeed", "2", "first_seed + seeds = 3",
+    ),
+    "entries of two counts": (
+        lambda: many(examples=PerSeed((np.zeros((2, 3)), np.zeros((3, 3))))),
+        "examples: leaves of PerSeed", "[(2,), (3,)]", "one leading axis of seeds",
+    ),
+    "entries of another graph's examples": (
+        lambda: many(examples=PerSeed(jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), EXAMPLES, Neurashed(OTHER).prepare(X, Y)
+        ))),
+        "examples.fingerprint[0]", "", "wiring or firing rules differ",
+    ),
+    "points without a grid": (
+        lambda: many(examples=PerPoint(EXAMPLES)), "examples: leaves of PerPoint", "()",
+        "give grid_ndim",
+    ),
+    "points of another grid": (
+        lambda: many(GRID, examples=PerPoint(EXAMPLES), grid_ndim=1),
+        "examples: leaves of PerPoint", "(8,)", "grid's axes (2,) first",
+    ),
+    "points of hyperparameters": (
+        lambda: many(PerPoint(GRID), grid_ndim=1), "hyper", "PerPoint", "grid_ndim",
+    ),
+    "train: one of many": (
+        lambda: trained(examples=HALVES), "problem", "examples by seed", "use ensemble",
+    ),
+    "tune: seeds from places of their own": (
+        lambda: tune(
+            abs, TrainingProblem(MODEL, EXAMPLES, PerSeed(GRID), steps=3), KEY, seeds=2,
+            optimiser=optax.sgd(0.1), iterations=1,
+        ),
+        "hyper", "PerSeed", "per_seed=True",
+    ),
+    "one seed's bad hyperparameters": (
+        lambda: many(PerSeed(Rules(Geometric(np.array([1.5, 0.25])), Geometric(0.5 * ONES)))),
+        "growth.factor", "0.25", "> 1.0",
+    ),
+    "size beyond what is drawn": (
+        lambda: many(sampler=VariableSize(WithReplacement(4), 5)), "size", "5", "1..4",
+    ),
+    "a size beyond what is drawn": (
+        lambda: many(
+            GRID, sampler=VariableSize(WithReplacement(4), PerPoint(np.array([4, 0]))), grid_ndim=1
+        ),
+        "size", "0", "1..4",
+    ),
+    "size no whole number": (
+        lambda: VariableSize(WithReplacement(4), 1.5), "size", "1.5", "whole numbers",
+    ),
+    "size of all": (
+        lambda: many(sampler=VariableSize(FullBatch(), 1)), "sampler", "FullBatch()", "Epochs",
+    ),
+    "size of a size": (
+        lambda: many(sampler=VariableSize(VariableSize(WithReplacement(4), 2), 1)),
+        "sampler", "VariableSize", "whose batches all count",
+    ),
+    "fixed batches of no example": (
+        lambda: many(sampler=FixedBatches(np.array([[0, 8]]))), "indices[0, 1]", "8", "0..7",
+    ),
+    "fixed batches without an axis of steps": (
+        lambda: many(sampler=FixedBatches(np.array([0, 1]))), "indices.shape", "(2,)",
+        "[steps, batch]",
+    ),
+    "subset of more than there is": (
+        lambda: many(sampler=RandomSubset(WithReplacement(), 9)), "size", "9", "at most 8",
+    ),
+    "epochs of more than the subset": (
+        lambda: many(sampler=RandomSubset(Epochs(5), 4)), "size", "5", "at most 4",
     ),
 }  # fmt: skip

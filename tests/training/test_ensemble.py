@@ -10,14 +10,19 @@ import pytest
 from problems import split
 
 from nsh import (
+    Constant,
     Geometric,
     Neurashed,
+    PerPoint,
+    PerSeed,
     Rules,
     SaveAt,
     TrainingProblem,
     WithReplacement,
     ensemble,
+    explain,
     hyper_grid,
+    hypergradient,
     train,
 )
 from nsh.networks import CNN, MLP, Network
@@ -222,3 +227,73 @@ def test_differentiable_over_an_ensemble():
         1.1
     )
     np.testing.assert_allclose(1.5 * slope, firings, rtol=1e-4)
+
+
+def stacked(*trees):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def some(examples, which):
+    return jax.tree.map(lambda leaf: leaf[np.asarray(which)], examples)
+
+
+@pytest.mark.core
+def test_each_seed_has_examples_of_its_own():
+    system, examples, rules = neurashed()
+    own = [some(examples, which) for which in ([0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6])]
+    problem = TrainingProblem(system, PerSeed(stacked(*own)), rules, steps=STEPS)
+    together = ensemble(problem, KEY, seeds=3).state
+    # an entry belongs to the number of the seed, in any company
+    last = ensemble(problem, KEY, seeds=1, first_seed=2).state
+    chex.assert_trees_all_equal(last, jax.tree.map(lambda leaf: leaf[2:], together))
+    alone = TrainingProblem(system, own[2], rules, steps=STEPS)
+    chex.assert_trees_all_equal(ensemble(alone, KEY, seeds=1, first_seed=2).state, last)
+    assert np.ptp(together.log_amplification, axis=0).max() > 0.01
+    assert "; examples by seed" in explain(problem, seeds=3)
+
+
+@pytest.mark.core
+def test_systems_and_examples_of_one_shape_run_side_by_side():
+    """At each point of a grid another graph, whose seeds have other examples again."""
+    graph, inputs = figure4()
+    strict = eqx.tree_at(lambda g: g.thresholds, graph, graph.thresholds + 1)
+    systems = [Neurashed(g, Constant(0.5), Constant(0.5)) for g in (graph, strict)]
+    rules = Rules(Geometric(1.5), Geometric(0.75))
+    own = [
+        [some(system.prepare(inputs.x, inputs.y), which) for which in ([0, 5], [2, 6])]
+        for system in systems
+    ]
+    problem = TrainingProblem(
+        PerPoint(stacked(*systems)),
+        PerPoint(PerSeed(stacked(*(stacked(*row) for row in own)))),
+        stacked(rules, rules),
+        steps=STEPS,
+        grid_ndim=1,
+    )
+    found = ensemble(problem, KEY, seeds=2).state
+    for point, seed in [(0, 1), (1, 0)]:
+        alone = TrainingProblem(systems[point], own[point][seed], rules, steps=STEPS)
+        state = train(alone, jax.random.fold_in(KEY, seed)).state
+        mine = jax.tree.map(lambda leaf, p=point, s=seed: leaf[p, s], found)
+        chex.assert_trees_all_close(mine, state, rtol=1e-5)
+    assert "system by point, examples by point and seed" in explain(problem, seeds=2)
+
+
+@pytest.mark.core
+def test_each_seed_has_hyperparameters_of_its_own():
+    """The slope of 4 log a is 4 / a for each seed's a."""
+    graph, inputs = figure4()
+    system = Neurashed(graph, Constant(1.0))
+    factors = np.array([[2.0, 4.0, 5.0], [1.5, 2.5, 8.0]])
+    rules = Rules(Geometric(factors), Geometric(np.full((2, 3), 0.5)))
+    examples = system.prepare(np.ones_like(inputs.x), inputs.y)
+    problem = TrainingProblem(
+        system, examples, PerSeed(rules), steps=4, sampler=WithReplacement(1), grid_ndim=1
+    )
+    found = hypergradient(first_log, problem, KEY, seeds=2, first_seed=1, mode="forward")
+    np.testing.assert_allclose(found.value, 4 * np.log(factors[:, 1:]), rtol=1e-5)
+    np.testing.assert_allclose(found.gradient.growth.factor, 4 / factors[:, 1:], rtol=1e-5)
+
+
+def first_log(run):
+    return run.state.log_amplification[0]

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from nsh._checks import (
     is_concrete,
@@ -41,7 +41,8 @@ NEEDED, OPTIONAL = ("alpha", "learning_rate"), ("temperature", "decay_u", "decay
 class Examples(Shown):
     """Inputs and targets; without the leading axis, one example.
 
-    Shapes: x [n, inputs]; y [n, outputs], or labels [n].
+    Shapes: x [n, inputs]; y [n, outputs], or labels [n]; present [n]: which examples of a batch
+    count, None for all.
 
     Example:
         >>> from nsh.theory.two_layer import Independent, TwoLayer
@@ -51,6 +52,7 @@ class Examples(Shown):
 
     x: Float[Array, "*n inputs"]
     y: Array
+    present: Bool[Array, " n"] | None = eqx.field(default=None, repr=False)
 
 
 class PotentialGradient(eqx.Module):
@@ -182,6 +184,10 @@ class TwoLayer(System):
             shape = (len(x), self.out_size)
             require(y.shape == shape, "examples.y.shape", y.shape, f"{shape}")
 
+    def masked(self, batch: Examples, present: Bool[Array, " batch"]) -> Examples:
+        """The batch whose mean loss is over the examples `present` alone."""
+        return dataclasses.replace(batch, present=present)
+
     def bounds(self, hyper: PyTree) -> PyTree:
         """All hyperparameters are positive."""
         return dict.fromkeys(hyper, POSITIVE)
@@ -197,10 +203,17 @@ class TwoLayer(System):
         return particles.alpha * mean_over(particles, hidden[:, None] * particles.u)
 
     def output_gradient(
-        self, outputs: Float[Array, "n outputs"], y: Array
+        self,
+        outputs: Float[Array, "n outputs"],
+        y: Array,
+        present: Bool[Array, " n"] | None = None,
     ) -> Float[Array, "n outputs"]:
-        """``d(mean loss)/df(x_i)`` times the number of samples."""
-        return jax.vmap(jax.grad(self.loss))(outputs, y)
+        """``d(mean loss)/df(x_i)`` times the number of samples n; the mean of those `present`."""
+        gradient = jax.vmap(jax.grad(self.loss))(outputs, y)
+        if present is None:
+            return gradient
+        share = jnp.mean(present, dtype=gradient.dtype)
+        return jnp.where(present[:, None], gradient / share, 0)
 
     def potential_gradient(
         self,
@@ -242,7 +255,8 @@ class TwoLayer(System):
     ) -> Particles:
         """One step of (noisy) gradient descent on the batch's mean loss; see the class."""
         outputs = jax.vmap(self.output, (None, 0))(state, batch.x)
-        gradient = self.potential_gradient(state, batch.x, self.output_gradient(outputs, batch.y))
+        slopes = self.output_gradient(outputs, batch.y, batch.present)
+        gradient = self.potential_gradient(state, batch.x, slopes)
         return self.updated(state, gradient, hyper, key)
 
     def outputs(self, state: Particles, example: Examples) -> Float[Array, " outputs"]:

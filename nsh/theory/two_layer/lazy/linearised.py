@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from nsh._checks import require
 from nsh._shown import Shown
@@ -68,6 +68,10 @@ class Linearised(System):
         """See `TwoLayer.check_examples`."""
         self.network.check_examples(examples)
 
+    def masked(self, batch: Examples, present: Bool[Array, " batch"]) -> Examples:
+        """See `TwoLayer.masked`."""
+        return self.network.masked(batch, present)
+
     def bounds(self, hyper: PyTree) -> PyTree:
         """See `TwoLayer.bounds`."""
         return self.network.bounds(hyper)
@@ -87,7 +91,7 @@ class Linearised(System):
         """One step of (noisy) gradient descent, with gradients of f taken at the start."""
         outputs = jax.vmap(self.output, (None, 0))(state, batch.x)
         gradient = self.network.potential_gradient(
-            state.start, batch.x, self.network.output_gradient(outputs, batch.y)
+            state.start, batch.x, self.network.output_gradient(outputs, batch.y, batch.present)
         )
         return Tangent(state.start, self.network.updated(state.now, gradient, hyper, key))
 
