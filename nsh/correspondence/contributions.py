@@ -22,9 +22,7 @@ def level_maps(module: object) -> tuple[Float[Array, "below above"], ...] | None
     if isinstance(module, MLP):
         return (*(layer.weight for layer in module.hidden[1:]), module.readout.weight)
     if isinstance(module, CNN):
-        height, width = module.image
-        shapes = [(height >> level, width >> level) for level in range(1, len(module.blocks))]
-        pairs = zip(module.blocks[1:], shapes, strict=True)
+        pairs = zip(module.blocks[1:], module.sizes[1:-1], strict=True)
         return (*(_pooled(block, *shape) for block, shape in pairs), module.readout.weight)
     return None
 

@@ -1,5 +1,25 @@
-"""Data to train on, read from files and prepared: light to import, and nothing is unpickled."""
+"""Data to train on: files read as arrays, labels as numbers, and what is done to inputs.
 
+Light to import: Zarr is imported when it is asked for. Nothing is ever unpickled.
+"""
+
+from nsh.data.classes import Classes
+from nsh.data.files import Cifar, read_cifar, read_idx, read_npy, read_npz, read_zarr
 from nsh.data.source import Joined, joined
+from nsh.data.transforms import Standardise, add_noise, random_crop, random_flip
 
-__all__ = ["Joined", "joined"]
+__all__ = [
+    "Cifar",
+    "Classes",
+    "Joined",
+    "Standardise",
+    "add_noise",
+    "joined",
+    "random_crop",
+    "random_flip",
+    "read_cifar",
+    "read_idx",
+    "read_npy",
+    "read_npz",
+    "read_zarr",
+]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from nsh._checks import require, require_integer
+from nsh.data.images import ChannelsAt, sides
 
 Activation = Callable[[Array], Array]
 
@@ -138,62 +139,93 @@ class Convolution(eqx.Module):
         return product.reshape(height, width, -1) + self.bias[None, None]
 
 
-def average_pool(x: Float[Array, "h w c"]) -> Float[Array, "h//2 w//2 c"]:
-    """Means over 2x2 blocks; height and width must be even."""
+def average_pool(x: Float[Array, "h w c"]) -> Float[Array, "(h+1)//2 (w+1)//2 c"]:
+    """Means over 2x2 blocks; where a side is odd, the last blocks are of those pixels there are."""
     height, width, channels = x.shape
-    return x.reshape(height // 2, 2, width // 2, 2, channels).mean((1, 3))
+    odd = height % 2, width % 2
+    x = jnp.pad(x, ((0, odd[0]), (0, odd[1]), (0, 0))) if any(odd) else x
+    means = x.reshape((height + odd[0]) // 2, 2, (width + odd[1]) // 2, 2, channels).mean((1, 3))
+    # a block at an odd end is half zeros
+    means = means.at[-1].multiply(2) if odd[0] else means
+    return means.at[:, -1].multiply(2) if odd[1] else means
 
 
 class CNN(eqx.Module):
-    """Convolutional network for small one-channel images, with a linear readout.
+    """Convolutional network for small images, with a linear readout.
 
-    One block per entry of `channels`: 3x3 convolution, activation, 2x2 average pooling. `gain` as
-    in `MLP`. `image` = (height, width), each a multiple of ``2 ** len(channels)``. x is one image:
-    [height, width], with an axis of length 1 before or behind, or its rows end to end
-    [height * width]. Raises `ValueError` on any other shape, such as [width, height].
+    One block per entry of `channels`: 3x3 convolution, activation, 2x2 average pooling, of which
+    the last blocks are smaller where a side is odd. `gain` as in `MLP`. `image`: the shape of one
+    image, of any size: (height, width), or with its channels, which are where `channels_at` says:
+    (channels, height, width) for ``"first"``, (height, width, channels) for ``"last"``. x is one
+    such image, or its numbers end to end; one of (height, width) may have an axis of length 1
+    before or behind. Raises `ValueError` on any other shape, such as [width, height].
 
     Example:
         >>> from nsh.networks import CNN
         >>> network = CNN((4, 6), classes=3, image=(8, 8), key=jax.random.key(0))
         >>> [level.shape for level in network.features(jnp.ones((8, 8)))]
         [(64,), (24,)]
+        >>> network = CNN((4, 6), image=(3, 33, 47), key=jax.random.key(0))  # three channels
+        >>> network(jnp.ones((3, 33, 47))).shape
+        (10,)
     """
 
     blocks: tuple[Convolution, ...]
     readout: Linear
-    image: tuple[int, int] = eqx.field(static=True)
+    image: tuple[int, ...] = eqx.field(static=True)
     activation: Activation = eqx.field(static=True)
+    channels_at: ChannelsAt = eqx.field(static=True)
 
     def __init__(
         self,
         channels: Sequence[int] = (8, 16),
         classes: int = 10,
-        image: tuple[int, int] = (8, 8),
+        image: tuple[int, ...] = (8, 8),
         activation: Activation = jnp.tanh,
         *,
         key: Key[Array, ""],
         gain: float = 1.0,
+        channels_at: ChannelsAt = "first",
     ):
         require(len(channels) >= 1, "channels", channels, "one width per block, at least one")
-        height, width = (require_integer("image", side, 1) for side in image)
-        shrink = 2 ** len(channels)
-        divisible = height % shrink == 0 and width % shrink == 0
-        require(divisible, "image", image, f"(height, width), each a multiple of {shrink}")
+        self.image = tuple(require_integer("image", side, 1) for side in image)
+        self.channels_at = channels_at
         *keys, last = jax.random.split(key, len(channels) + 1)
         self.blocks = tuple(
             Convolution(inputs, outputs, key=k, gain=gain)
-            for inputs, outputs, k in zip((1, *channels[:-1]), channels, keys, strict=True)
+            for inputs, outputs, k in zip(
+                (self._depth, *channels[:-1]), channels, keys, strict=True
+            )
         )
-        self.readout = Linear(height * width // shrink**2 * channels[-1], classes, key=last)
-        self.image = (height, width)
+        self.readout = Linear(math.prod(self.sizes[-1]) * channels[-1], classes, key=last)
         self.activation = activation
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of an image, and of what each block makes of it."""
+        high, wide = sides(self.image, self.channels_at, "image")
+        found = [(self.image[high], self.image[wide])]
+        for _ in self.blocks:
+            height, width = found[-1]
+            found.append(((height + 1) // 2, (width + 1) // 2))
+        return tuple(found)
+
+    @property
+    def _depth(self) -> int:
+        """Channels of an image."""
+        at_sides = sides(self.image, self.channels_at, "image")
+        return math.prod(n for axis, n in enumerate(self.image) if axis not in at_sides)
 
     def features(self, x: Float[Array, "..."]) -> tuple[Float[Array, " _"], ...]:
         """Each block's pooled output, flattened (height, width, channel), lowest first."""
-        height, width = self.image
-        shapes = (height, width), (height, width, 1), (1, height, width), (height * width,)
+        height, width = self.sizes[0]
+        shapes = [self.image, (math.prod(self.image),)]
+        if len(self.image) == 2:
+            shapes[1:1] = (height, width, 1), (1, height, width)
         require(x.shape in shapes, "x.shape", x.shape, f"one image: {_either(shapes)}")
-        x = x.reshape(height, width, 1)
+        if len(self.image) == 3 and self.channels_at == "first":
+            x = jnp.moveaxis(x.reshape(self.image), 0, 2)
+        x = x.reshape(height, width, self._depth)
         levels = []
         for block in self.blocks:
             x = average_pool(self.activation(block(x)))

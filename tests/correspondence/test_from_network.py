@@ -100,20 +100,22 @@ def test_what_has_no_features_and_no_weights_is_refused():
 
 
 @pytest.mark.long
-def test_maps_of_a_cnn_are_the_derivative_of_its_linear_part():
-    cnn = CNN((2, 3), 4, (8, 8), jnp.tanh, key=jax.random.key(1))
+@pytest.mark.parametrize("image", [(8, 8), (3, 5, 7)])
+def test_maps_of_a_cnn_are_the_derivative_of_its_linear_part(image):
+    cnn = CNN((2, 3), 4, image, jnp.tanh, key=jax.random.key(1))
     maps, norms = level_maps(cnn), outgoing_norms(cnn)
     assert maps is not None
     assert norms is not None
     between, out = maps
-    image = jax.random.normal(jax.random.key(2), (4, 4, 2))
+    below, above = (height * width for height, width in cnn.sizes[1:])
+    image = jax.random.normal(jax.random.key(2), (*cnn.sizes[1], 2))
     block = cnn.blocks[1]
     whole = average_pool(block(image)) - average_pool(block(jnp.zeros_like(image)))
     np.testing.assert_allclose(image.ravel() @ between, whole.ravel(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(norms[1], np.linalg.norm(cnn.readout.weight, axis=1), rtol=1e-5)
-    assert between.shape == (32, 12)
-    assert out.shape == (12, 4)
-    assert norms[0].shape == (32,)
+    assert between.shape == (below * 2, above * 3)
+    assert out.shape == (above * 3, 4)
+    assert norms[0].shape == (below * 2,)
     assert level_maps(jnp.sum) is None
     assert outgoing_norms(jnp.sum) is None
 

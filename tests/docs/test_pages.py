@@ -71,6 +71,12 @@ def reality(names):
     assert names["run"].status == 0
 
 
+def data(names):
+    assert names["classes"].names == ("cat", "owl")
+    assert names["images"].shape == (500, 9, 11)
+    assert (names["classes"].decode(names["labels"]) == names["animals"]).all()
+
+
 def measures(names):
     assert names["found"]["accuracy"] > 0.8
     assert names["found"]["information"].consistent
@@ -137,7 +143,7 @@ def cite(names):
 
 
 CHECKS = [
-    tour, neurashed, exact_laws, effective, two_layer, reality, measures, methods,
+    tour, neurashed, exact_laws, effective, two_layer, reality, data, measures, methods,
     hyperparameters, optimisers, studies, figures, extending, cite,
 ]  # fmt: skip
 

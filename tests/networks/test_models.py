@@ -62,10 +62,10 @@ def convolve(x, weight, bias):
 
 
 def pool(x):
-    """2x2 block means, one output number at a time."""
-    y = np.zeros((x.shape[0] // 2, x.shape[1] // 2, x.shape[2]))
+    """Means of 2x2 blocks, of what there is of them at odd ends, one output number at a time."""
+    y = np.zeros((-(-x.shape[0] // 2), -(-x.shape[1] // 2), x.shape[2]))
     for a, b, c in np.ndindex(y.shape):
-        y[a, b, c] = (x[2 * a : 2 * a + 2, 2 * b : 2 * b + 2, c]).sum() / 4
+        y[a, b, c] = (x[2 * a : 2 * a + 2, 2 * b : 2 * b + 2, c]).mean()
     return y
 
 
@@ -86,6 +86,20 @@ def test_an_image_may_come_with_a_channel_or_flat():
     module, image = CNN((2,), 3, (4, 2), key=KEY), jax.random.normal(KEY, (4, 2))
     for x in (image[:, :, None], image[None], image.reshape(-1)):
         np.testing.assert_array_equal(module(x), module(image))
+
+
+@pytest.mark.parametrize(("at", "image"), [("first", (3, 5, 6)), ("last", (5, 6, 3))])
+def test_cnn_of_any_size_and_channels_is_numpy_loop(at, image):
+    module = with_biases(CNN((2, 2, 2), 4, image, key=KEY, channels_at=at))
+    x = np.random.default_rng(1).normal(size=image).astype(np.float32)
+    h = np.moveaxis(x, 0, 2) if at == "first" else x
+    for block, level in zip(module.blocks, module.features(jnp.asarray(x, float)), strict=True):
+        h = pool(np.tanh(convolve(h, np.asarray(block.weight), np.asarray(block.bias))))
+        close(level, h.reshape(-1))
+    assert h.shape == (1, 1, 2)
+    np.testing.assert_array_equal(
+        module(jnp.asarray(x.reshape(-1), float)), module(jnp.asarray(x, float))
+    )
 
 
 def test_linear_features_are_the_input():
@@ -150,7 +164,8 @@ def test_jit_vmap_and_grad(make):
         (lambda: Linear(True, 2, key=KEY), "inputs = True"),
         (lambda: CNN((), key=KEY), r"channels = \(\)"),
         (lambda: CNN((8, 0), key=KEY), "outputs = 0"),
-        (lambda: CNN(image=(8, 6), key=KEY), r"image = \(8, 6\).*multiple of 4"),
+        (lambda: CNN(image=(8,), key=KEY), r"image = \(8,\): must be one image"),
+        (lambda: CNN(image=(3, 8, 8), key=KEY)(jnp.zeros((8, 8, 3))), r"x\.shape = \(8, 8, 3\)"),
         (lambda: CNN(image=(8, 0), key=KEY), "image = 0"),
         (lambda: CNN(key=KEY)(jnp.zeros((8, 9))), r"x\.shape = \(8, 9\).*\(8, 8\)"),
         (lambda: CNN(image=(16, 8), key=KEY)(jnp.zeros((8, 16))), r"\(8, 16\): .*\(16, 8\)"),
