@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nsh.data.source import Source, rows_at_once
 from nsh.study import code
 from nsh.study.study import Study
 
@@ -147,6 +148,9 @@ class Description:
             return self._of(value.tolist(), reader)
         if isinstance(value, jax.Array | np.ndarray | np.generic):
             return array(value)
+        if isinstance(value, Source):  # by what is in it, wherever it is
+            shape = list(value.shape)
+            return {"dtype": str(value.dtype), "shape": shape, "sha256": value.digest()}
         if isinstance(value, jax.ShapeDtypeStruct):
             return {"dtype": str(value.dtype), "shape": list(value.shape)}
         if isinstance(value, Mapping):
@@ -335,12 +339,11 @@ def array(value: Any) -> dict[str, Any]:
         # by way of str: the shortest number that is this one in its own precision
         exact = entries.astype(str).astype(float) if entries.dtype.kind == "f" else entries
         return {"dtype": kind, "values": Description().of(exact.tolist())}
-    content = np.ascontiguousarray(entries).tobytes()
-    return {
-        "dtype": kind,
-        "shape": list(entries.shape),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
+    content = hashlib.sha256()
+    size = rows_at_once(entries.shape, entries.dtype)
+    for first in range(0, len(entries), size):  # a mapped file may be larger than memory
+        content.update(np.ascontiguousarray(entries[first : first + size]).tobytes())
+    return {"dtype": kind, "shape": list(entries.shape), "sha256": content.hexdigest()}
 
 
 def _name(value: Any) -> str:

@@ -17,6 +17,7 @@ from nsh.training.modes import size_in_words
 from nsh.training.parallel_in_time import ParallelInTime
 from nsh.training.problem import Method, TrainingProblem
 from nsh.training.sequential import Sequential
+from nsh.training.streamed import StreamedExamples
 from nsh.training.varying import in_words
 
 
@@ -54,7 +55,7 @@ def explain(
     state = eqx.filter_eval_shape(point.system.init, key, point.hyper)
     size = _bytes(state)
     lines = {
-        "problem": f"{type(point.system).__name__} on {_many(point.num_examples, 'example')}, "
+        "problem": f"{type(point.system).__name__} on {_examples(point)}, "
         f"{_many(point.steps, 'step')}, {_batches(point)}",
         "members": f"{_many(seeds, 'seed')} at {_many(members.grid_size, 'point')} = "
         f"{members.count:,}, vmapped by {members.vmap_size}, in "
@@ -80,6 +81,11 @@ def _verdict(method: Method, point: TrainingProblem) -> str:
     except ValueError as reason:
         return f"does not fit, {reason}"
     return "fits"
+
+
+def _examples(point: TrainingProblem) -> str:
+    read = ", read as they are needed" * isinstance(point.examples, StreamedExamples)
+    return f"{_many(point.num_examples, 'example')}{read}"
 
 
 def _batches(point: TrainingProblem) -> str:

@@ -38,6 +38,27 @@ class Wanted(NamedTuple):
     after: Int[Array, "..."]
 
 
+class Prepared(NamedTuple):
+    """What `prepare` makes of examples: which arrays there are, and of which types."""
+
+    structure: Any
+    types: tuple[np.dtype, ...]
+
+    @classmethod
+    def of(cls, examples: PyTree) -> Prepared:
+        """Those of some examples."""
+        leaves, structure = jax.tree.flatten(examples)
+        return cls(structure, tuple(np.dtype(leaf.dtype) for leaf in leaves))
+
+    def fit(self, examples: PyTree, system: str) -> PyTree:
+        """The same examples in these types."""
+        leaves, structure = jax.tree.flatten(examples)
+        allowed = f"as {system}.prepare(x, y) gives them: {self.structure}"
+        require(structure == self.structure, f"{system}.convert(x, y)", structure, allowed)
+        typed = [leaf.astype(kind) for leaf, kind in zip(leaves, self.types, strict=True)]
+        return jax.tree.unflatten(structure, typed)
+
+
 class StreamedExamples(Shown):
     """Examples of which the targets are on the device and the inputs are where they were.
 
@@ -49,6 +70,7 @@ class StreamedExamples(Shown):
     each: Callable[[PyTree], PyTree] | None
     sources: tuple[Source, ...] = eqx.field(static=True)
     structure: Any = eqx.field(static=True)
+    prepared: Prepared = eqx.field(static=True)
 
     @property
     def num_examples(self) -> int:
@@ -91,9 +113,9 @@ class StreamedExamples(Shown):
         x = jax.tree.unflatten(self.structure, found)
         x = x if self.each is None else jax.vmap(self.each)(x)
         made = system.convert(x, y)
-        if getattr(made, "number", None) is None:
-            return made
-        return eqx.tree_at(lambda examples: examples.number, made, number)
+        if hasattr(made, "number"):  # in the whole set, which a mini-batch cannot know
+            made = eqx.tree_at(lambda examples: examples.number, made, number, is_leaf=_is_none)
+        return self.prepared.fit(made, type(system).__name__)
 
 
 def stream(
@@ -133,9 +155,9 @@ def stream(
         allowed = f"({len(sources[0])}, ...), as many as in {names[0]}"
         require(shape[:1] == (len(sources[0]),), f"{name}.shape", shape, allowed)
     blocks = _prepared(system, sources, structure, y, each)
-    next(blocks)  # what is wrong with all examples is found before all are read
+    prepared = next(blocks)  # what is wrong with all examples is found before all are read
     targets = jax.tree.map(jnp.asarray, system.targets(y))
-    examples = StreamedExamples(targets, each, sources, structure)
+    examples = StreamedExamples(targets, each, sources, structure, prepared)
     one = jax.ShapeDtypeStruct((1,), jnp.int32)
     eqx.filter_eval_shape(lambda at: system.check_examples(examples.batch(system, at)), one)
     for _ in blocks:
@@ -158,7 +180,7 @@ def _prepared(
     structure: Any,
     y: PyTree,
     each: Callable[[PyTree], PyTree] | None,
-) -> Iterator[None]:
+) -> Iterator[Prepared]:
     """Prepare all examples, block by block, for the errors."""
     count = len(sources[0])
     size = min(rows_at_once(one.shape, one.dtype) for one in sources)
@@ -168,13 +190,13 @@ def _prepared(
             x = jax.tree.unflatten(structure, [_fitting(one.read(indices)) for one in sources])
             if each is not None:
                 x = jax.tree.map(np.asarray, jax.vmap(each)(jax.tree.map(jnp.asarray, x)))
-            system.prepare(x, jax.tree.map(lambda leaf, at=indices: leaf[at], y))
+            found = system.prepare(x, jax.tree.map(lambda leaf, at=indices: leaf[at], y))
         except ValueError as complaint:
             if size >= count:
                 raise
             where = f"examples {first}..{first + len(indices) - 1}: {complaint}"
             raise ValueError(where) from complaint
-        yield
+        yield Prepared.of(found)
 
 
 def _fitting(block: np.ndarray) -> np.ndarray:
@@ -233,6 +255,10 @@ class ReadAhead:
 def _on_device(dtype: np.dtype) -> np.dtype:
     """The type in which rows cross: their own, or of 32 bits where JAX has no more."""
     return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 def _is_array_like(value: Any) -> bool:

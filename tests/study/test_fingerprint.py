@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import importlib.metadata
 import json
 import sys
@@ -17,6 +18,9 @@ import sklearn.datasets
 from studies import small_study
 
 from nsh import Geometric, Rules
+from nsh.data import joined
+from nsh.data import source as sources
+from nsh.data.source import source_of
 from nsh.networks import digit_mlp
 from nsh.study.fingerprint import Description, canonical, differences
 
@@ -238,6 +242,23 @@ def test_differences_show_where_texts_differ():
     floats = [fingerprint({"a": np.array(0.99, kind)}) for kind in ("float32", "float64")]
     assert differences(*floats) == ["a.dtype: float32 there, float64 here"]
     assert differences({"a": True}, {"a": 1}) == ["a: true there, 1 here"]
+
+
+def test_data_are_told_by_their_content_wherever_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "BYTES_AT_ONCE", 100)  # in blocks
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    x.tofile(tmp_path / "x")
+    mapped = np.memmap(tmp_path / "x", x.dtype, "r", shape=x.shape)
+    expected = hashlib.sha256(x.tobytes()).hexdigest()
+    for value in (
+        x,
+        mapped,
+        source_of(x),
+        source_of(mapped),
+        source_of(joined([x[:9], mapped[9:]])),
+    ):
+        assert fingerprint(value) == {"dtype": "float64", "shape": [50, 3], "sha256": expected}
+    assert fingerprint(source_of(x[::-1]))["sha256"] != expected
 
 
 def test_differences_are_named():

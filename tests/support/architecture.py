@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "nsh.correspondence": CORE | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure"},
     "nsh.figures": {"nsh._checks", "nsh._extras", "nsh._types", "nsh.neurashed.graph"},
     "nsh.study": CORE
-    | {"nsh.activations", "nsh.neurashed", "nsh.networks", "nsh.theory", "nsh.training"}
+    | {"nsh.activations", "nsh.data", "nsh.neurashed", "nsh.networks", "nsh.theory", "nsh.training"}
     | {"nsh.measure"}
     | {"nsh.figures"},
     "nsh.cli": {"nsh._checks", "nsh._extras", "nsh.activations", "nsh.study"}

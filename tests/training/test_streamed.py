@@ -39,7 +39,7 @@ class Softmax(System):
             raise ValueError(f"x = {x.shape}: must be finite, [n, 3, 4]")
         if y.max() >= CLASSES:
             raise ValueError(f"y = {y.max()}: must be below {CLASSES}")
-        return self.convert(jnp.asarray(x), jnp.asarray(y))
+        return Softmax.convert(self, jnp.asarray(x), jnp.asarray(y))
 
     def convert(self, x, y):
         return {"x": x.astype(float) / 255, "y": y.astype(jnp.int32)}
@@ -175,7 +175,7 @@ def test_each_is_applied_to_all_that_is_read(mapped, streamed):
     found = stream(SYSTEM, mapped, Y, each=inverted)
     expected = SYSTEM.prepare(255 - X, Y)
     same(next(found.blocks(SYSTEM, N)), expected)
-    assert "1,000" in explain(problem(found, steps=1000))
+    assert "on 40 examples, read as they are needed, 7 steps" in explain(problem(found))
 
 
 def test_numbers_of_64_bits_cross_as_they_can(mapped):
@@ -198,6 +198,7 @@ def test_numbers_of_64_bits_cross_as_they_can(mapped):
         (lambda: stream(SYSTEM, {"a": X, "b": X[1:]}, Y), r"x\['b'\]\.shape = \(39, 3, 4\)"),
         (lambda: stream(SYSTEM, [], Y), r"x\.dtype|x\.shape = \(0,\)"),
         (lambda: stream(Memory(), X, Y), "Memory cannot read data batch by batch"),
+        (lambda: stream(Other(), X, Y), r"Other\.convert\(x, y\) = PyTreeDef"),
         (lambda: problem(stream(SYSTEM, X, Y), FullBatch()), r"sampler = FullBatch\(\)"),
         (lambda: problem(stream(SYSTEM, X, Y), Epochs(41)), "size = 41"),
         (lambda: joined([]), r"arrays = \(\)"),
@@ -207,6 +208,11 @@ def test_numbers_of_64_bits_cross_as_they_can(mapped):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+class Other(Softmax):
+    def convert(self, x, y):
+        return {"x": x, "label": y}
 
 
 class Memory(Softmax):
