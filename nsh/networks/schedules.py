@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.tree_util import DictKey, register_pytree_with_keys_class
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from nsh._checks import is_concrete, nearest, require, require_all, require_numeric
 from nsh._shown import Shown
 from nsh.bounds import REALS, Interval
 
-Count = Int[Array, ""] | int
+Count = Any  # a number of steps: Int[Array, ""], or a float in Optax's own
 Function = Callable[[Count], Any]
 POSITIVE: Interval = (0.0, float("inf"))
 
@@ -38,6 +38,7 @@ class Schedule:
     fixed. As in Optax, except that boundaries which follow from numbers, such as ``pct_start *
     transition_steps``, are not rounded to whole steps. Differentiable in the numbers, except that
     those which say when something happens have a slope only where the value is continuous in them.
+    Steps are counted in floats: exactly up to 2^24 in 32 bits.
 
     Raises `ValueError` for arguments that the function does not have, and for one that cannot be
     traced.
@@ -54,7 +55,7 @@ class Schedule:
     # what is no number, flat: text and booleans, the same for all values of the numbers
     fixed: tuple[Any, tuple[Any, ...]]
 
-    def __init__(self, function: Callable[..., Function], **arguments: Any):
+    def __init__(self, function: Callable[..., Any], **arguments: Any):
         require(
             callable(function), "function", function, "a schedule such as optax.linear_schedule"
         )
@@ -84,7 +85,8 @@ class Schedule:
                 field = jax.tree_util.keystr(path, simple=True, separator=".")
                 require_all(np.isfinite(require_numeric(field, leaf)), field, leaf, "finite")
         try:
-            found = eqx.filter_eval_shape(lambda: self(jnp.zeros((), jnp.int32)))
+            numbers = jax.tree.map(jnp.asarray, self)  # or they would not be traced
+            found = eqx.filter_eval_shape(lambda one: one(jnp.zeros((), jnp.int32)), numbers)
         except Exception as complaint:
             says = f"{type(complaint).__name__}: {complaint}".splitlines()[0]
             allowed = (
@@ -95,11 +97,15 @@ class Schedule:
         shape = getattr(found, "shape", None)
         require(shape == (), f"shape of {name}(...)(step)", shape, "()")
 
-    def __call__(self, count: Count) -> Float[Array, ""]:
+    def __call__(self, count: Count) -> Array:
         """The value at the step number `count`, from 0 on."""
-        # traced even where all is concrete, for one program whatever the numbers
-        function = TRACEABLE.get(self.function, self.function)
-        return jnp.asarray(function(**self.arguments)(count), float)
+        own = TRACEABLE.get(self.function)
+        if own is None:
+            return jnp.asarray(self.function(**self.arguments)(count), float)
+        floats = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, float) if _is_number(leaf) else leaf, self
+        )
+        return jnp.asarray(own(**floats.arguments)(jnp.asarray(count, float)))
 
     def bounds(self) -> dict[str, Interval]:
         """The interval of each number for tuning: values above 0, times unbounded."""
@@ -185,7 +191,7 @@ VALUES = frozenset({
 def _power(base: Array, exponent: Any) -> Array:
     """``base ** exponent`` for base >= 0, with finite slopes at 0."""
     inside = base > 0
-    return jnp.where(inside, jnp.where(inside, base, 1.0) ** exponent, 0.0 * jnp.asarray(exponent))
+    return jnp.where(inside, jnp.where(inside, base, 1.0) ** exponent, 0.0)
 
 
 def _constant(value: Any) -> Function:
@@ -193,11 +199,11 @@ def _constant(value: Any) -> Function:
 
 
 def _polynomial(
-    init_value: Any, end_value: Any, power: Any, transition_steps: Any, transition_begin: Any = 0
+    init_value: Any, end_value: Any, power: Any, transition_steps: Any, transition_begin: Any = 0.0
 ) -> Function:
     def schedule(count: Count) -> Array:
         begin = jnp.maximum(transition_begin, 0)
-        done = jnp.clip(count - begin, 0, transition_steps)
+        done = jnp.clip(count - begin, 0.0, transition_steps)
         left = 1 - done / jnp.where(transition_steps > 0, transition_steps, 1)
         value = (init_value - end_value) * _power(left, power) + end_value
         return jnp.where(jnp.asarray(transition_steps) > 0, value, init_value)
@@ -206,9 +212,9 @@ def _polynomial(
 
 
 def _linear(
-    init_value: Any, end_value: Any, transition_steps: Any, transition_begin: Any = 0
+    init_value: Any, end_value: Any, transition_steps: Any, transition_begin: Any = 0.0
 ) -> Function:
-    return _polynomial(init_value, end_value, 1, transition_steps, transition_begin)
+    return _polynomial(init_value, end_value, 1.0, transition_steps, transition_begin)
 
 
 def _cosine_decay(
@@ -226,7 +232,7 @@ def _exponential_decay(
     init_value: Any,
     transition_steps: Any,
     decay_rate: Any,
-    transition_begin: Any = 0,
+    transition_begin: Any = 0.0,
     staircase: bool = False,
     end_value: Any = None,
 ) -> Function:
@@ -279,7 +285,7 @@ def _warmup_exponential_decay(
     warmup_steps: Any,
     transition_steps: Any,
     decay_rate: Any,
-    transition_begin: Any = 0,
+    transition_begin: Any = 0.0,
     staircase: bool = False,
     end_value: Any = None,
 ) -> Function:
@@ -303,7 +309,7 @@ def _interpolated(
     cosine: bool, init_value: Any, boundaries: Sequence[Any], scales: Sequence[Any]
 ) -> Function:
     def schedule(count: Count) -> Array:
-        value, before, found = init_value, 0, init_value
+        value, before, found = init_value, 0.0, init_value
         for boundary, scale in zip(boundaries, scales, strict=True):
             after = value * scale
             done = (count - before) / jnp.maximum(boundary - before, 1)
@@ -352,7 +358,7 @@ def _cosine_onecycle(
 
 
 def _sgdr(cosine_kwargs: Sequence[Mapping[str, Any]]) -> Function:
-    cycles, boundaries, step = [], [], 0
+    cycles, boundaries, step = [], [], 0.0
     for arguments in cosine_kwargs:
         cycles.append(_warmup_cosine_decay(**arguments))
         step = step + arguments["decay_steps"]
