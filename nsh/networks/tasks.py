@@ -30,7 +30,13 @@ from nsh.networks.losses import (
 
 
 class Task(eqx.Module):
-    """What a `Network` is trained for. Abstract: `Classification`, `Regression`, ..., `Custom`."""
+    """What a `Network` is trained for. Abstract: `Classification`, `Regression`, ..., `Custom`.
+
+    Example:
+        >>> from nsh.networks import Classification, Regression
+        >>> Classification().classifies, Regression().classifies
+        (True, False)
+    """
 
     loss: eqx.AbstractVar[Loss]
     classifies: ClassVar[bool] = False
