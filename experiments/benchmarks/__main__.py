@@ -25,8 +25,9 @@ from experiments.benchmarks.case import Case
 from experiments.benchmarks.harness import measure
 from experiments.benchmarks.report import entry, figure, print_case, print_targets
 from experiments.harness.results import ROOT, git_commit
-from nsh.study.files import atomic, save_figure
-from nsh.study.fingerprint import versions
+from nsh._files import atomic
+from nsh._fingerprint.surroundings import versions
+from nsh.study.files import save_figure
 from nsh.study.progress import shown_on
 
 

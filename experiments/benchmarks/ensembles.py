@@ -16,8 +16,8 @@ from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement, ensemble, train
+from nsh._fingerprint.surroundings import device
 from nsh.neurashed import Constant, figure4, figure4_rules, random_hierarchy, unpack
-from nsh.study.fingerprint import device
 from nsh.training import ClosedForm, Method, Sequential
 
 __all__ = ["cases", "device"]

@@ -12,7 +12,7 @@ from experiments.benchmarks.ensembles import task
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from nsh import TrainingProblem, ensemble
-from nsh.study.fingerprint import device
+from nsh._fingerprint.surroundings import device
 from nsh.training import ClosedForm, DirectSample, Sequential
 
 __all__ = ["cases", "device"]

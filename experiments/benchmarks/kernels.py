@@ -14,8 +14,8 @@ from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.memory import PeakMemory
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
+from nsh._fingerprint.surroundings import device
 from nsh.networks import MLP
-from nsh.study.fingerprint import device
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.infinite_width.blocks import kernels_on_host
 from nsh.theory.effective.infinite_width.kernels import kernels

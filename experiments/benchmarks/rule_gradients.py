@@ -24,9 +24,9 @@ from nsh import (
     WithReplacement,
     ensemble,
 )
+from nsh._fingerprint.surroundings import device
 from nsh.measure import effective_number
 from nsh.neurashed import Constant
-from nsh.study.fingerprint import device
 from nsh.training import Sequential, hypergradient
 
 __all__ = ["cases", "data", "device"]

@@ -12,7 +12,7 @@ from experiments.benchmarks.ensembles import task
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from nsh import Affine, Geometric, Rules, SaveAt, TrainingProblem, WithReplacement, train
-from nsh.study.fingerprint import device
+from nsh._fingerprint.surroundings import device
 from nsh.training import ParallelInTime, Sequential
 
 __all__ = ["cases", "device"]

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement, ensemble
+from nsh._fingerprint.surroundings import device
 from nsh.networks import digit_cnn, digit_linear, digit_mlp, digits
 from nsh.neurashed import figure4, figure4_rules, random_hierarchy
-from nsh.study.fingerprint import device
 from nsh.training.ensemble import default_vmap_size
 
 
@@ -62,7 +62,7 @@ def cases() -> dict[str, Case]:
         "CNN 8-16": digit_cnn((8, 16)),
     }
     for name, system in networks.items():
-        hyper = {"optimiser": {"learning_rate": 0.1}}
+        hyper = {"learning_rate": 0.1}
         found[name] = _case(system, data.train_x, data.train_y, hyper, 64, 100, 32)
     return found
 

@@ -17,7 +17,7 @@ from uncertainties import ufloat
 
 from experiments.harness.claim import Claim
 from experiments.harness.statistics import Verdict, after_holm
-from nsh.study.files import atomic
+from nsh._files import atomic
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 import xarray as xr
 
-from nsh.study.files import atomic
-from nsh.study.fingerprint import device, versions
+from nsh._files import atomic
+from nsh._fingerprint.surroundings import device, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -32,7 +32,7 @@ def stoppable(progress: Progress) -> Iterator[Progress]:
     def watched(label: str, total: int | None) -> Iterator[Advance]:
         with progress(label, total) as advance:
 
-            def step(count: int) -> None:
+            def step(count: int | float) -> None:
                 advance(count)
                 if asked:
                     raise asked[-1]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nsh.study.fingerprint import differences
+from nsh._fingerprint.description import differences
 from nsh.study.layout import Layout, layout
 from nsh.study.store import CONFIGURATION, FINGERPRINT, LEFT, Store, StoreRefused
 from nsh.study.study import Study

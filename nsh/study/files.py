@@ -1,36 +1,23 @@
-"""Files that are whole or not there, and on the disk when we say that they are."""
+"""The figures of a study, and the lock on its directory."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from nsh._files import atomic
+
 try:
     import fcntl
-except ModuleNotFoundError:  # on Windows, where directories are neither locked nor synchronised
+except ModuleNotFoundError:  # on Windows, where directories are not locked
     fcntl = None
 
 UNLOCKABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # as some network file systems are
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place if the block ends well, else vanishes.
-
-    An interruption thus leaves the old file or the new one, never half of one.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_figure(figure: Figure, directory: Path) -> None:
@@ -39,18 +26,6 @@ def save_figure(figure: Figure, directory: Path) -> None:
         figure.savefig(temporary, dpi=200)
     with atomic(directory / "figure.pdf") as temporary:
         figure.savefig(temporary, metadata={"CreationDate": None})
-
-
-def sync(paths: Iterable[Path], root: Path) -> None:
-    """Make files below `root`, and the names of the directories they are in, survive a crash."""
-    paths = set(paths)
-    folders = {parent for path in paths for parent in path.parents if parent.is_relative_to(root)}
-    for path in sorted(paths) + (sorted(folders, reverse=True) if fcntl else []):
-        number = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
 
 
 @contextlib.contextmanager

@@ -19,13 +19,16 @@ from typing import Any, Protocol, runtime_checkable
 from rich import progress as rich_progress
 from rich.console import Console
 
-Advance = Callable[[int], None]
+Advance = Callable[[int | float], None]
 SECONDS_BETWEEN_LINES = 10.0
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """Announces a task of `total` units (None: unknown) for as long as its context lasts."""
+    """Announces a task of `total` units (None: unknown) for as long as its context lasts.
+
+    Parts of units may be done.
+    """
 
     def __call__(self, label: str, total: int | None) -> AbstractContextManager[Advance]:
         """The context yields `advance(n)`, to be called when `n` more units are done."""
@@ -70,9 +73,9 @@ def _bar(bars: rich_progress.Progress, label: str, total: int | None) -> Iterato
 @contextlib.contextmanager
 def _lines(stream: Any, label: str, total: int | None) -> Iterator[Advance]:
     start, end = time.monotonic(), "stopped"
-    done, first, begun, shown = 0, 0, start, start
+    done, first, begun, shown = 0.0, 0.0, start, start
 
-    def advance(count: int) -> None:
+    def advance(count: int | float) -> None:
         nonlocal done, first, begun, shown
         now = time.monotonic()
         if done == 0:  # which took the time to compile, too: no measure of those to come
@@ -80,7 +83,9 @@ def _lines(stream: Any, label: str, total: int | None) -> Iterator[Advance]:
         done += count
         if total is not None and first < done < total and now - shown >= SECONDS_BETWEEN_LINES:
             shown, left = now, (now - begun) * (total - done) / (done - first)
-            print(f"{label}: {done}/{total}, about {left:.0f} s left", file=stream, flush=True)
+            print(
+                f"{label}: {_short(done)}/{total}, about {left:.0f} s left", file=stream, flush=True
+            )
 
     print(f"{label} ...", file=stream, flush=True)
     try:
@@ -88,3 +93,8 @@ def _lines(stream: Any, label: str, total: int | None) -> Iterator[Advance]:
         end = "done"
     finally:
         print(f"{label}: {end}, {time.monotonic() - start:.1f} s", file=stream, flush=True)
+
+
+def _short(done: int | float) -> str:
+    """A number of units: whole ones without decimals."""
+    return f"{done:.2f}".rstrip("0").rstrip(".")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
+import math
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,17 +18,21 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from nsh._checks import require
+from nsh._fingerprint.description import Description, canonical
+from nsh._fingerprint.surroundings import device
 from nsh.study.extension import merged, opened
 from nsh.study.files import locked, save_figure
-from nsh.study.fingerprint import Description, device, fingerprint
+from nsh.study.fingerprint import fingerprint
 from nsh.study.layout import CHECKSUM, OBJECTIVE, STATUS, TUNED, TUNING_STATUS, Layout, layout
-from nsh.study.progress import Progress, silent
+from nsh.study.progress import Advance, Progress, silent
 from nsh.study.store import LEFT, Store, StoreRefused, readable
 from nsh.study.study import Study, hyper_names
 from nsh.study.summary import draw
-from nsh.training import Run, SaveAt, TrainingProblem, ensemble, tune
+from nsh.training import Checkpoints, PerSeed, Run, SaveAt, TrainingProblem, ensemble, tune
 
 STORE = "data.zarr"
+UNDER_WAY = "under_way"
+"""Directory of the runs that are under way, for a study with checkpoints; gone when it is done."""
 
 
 def run_study(
@@ -41,6 +48,9 @@ def run_study(
     before the next begins. However the run ends, the same call resumes it, and gives the
     arrays that an uninterrupted run gives, bit for bit: chunks that are not whole are computed
     again. `report`: what to do with messages, of chunks found damaged for example.
+
+    With `checkpoint_every`, runs of the chunk that is computed are saved as they go, and resumed
+    from their last stretch.
 
     A store is extended where the study has more seeds, more values on its grid or other chunks:
     what is there is kept, bit for bit. Runs are not made longer: no states are kept.
@@ -78,16 +88,22 @@ def run_study(
         done = len(plan.blocks) - len(missing)
         if done:
             report(f"{done} of {len(plan.blocks)} chunks are there already")
+        under_way = directory / UNDER_WAY
+        begun = canonical(begun_with)
         try:
             with progress("training members", int((~known).sum())) as advance:
                 for block in missing:
                     there = known[plan.blocks.region(block)]
+                    what = f"{begun} {block} {there.tolist()}".encode()
+                    own = under_way / hashlib.sha256(what).hexdigest()[:16]
+                    run = UnderWay(study, own, advance, int((~there).sum()))
                     if there.any():
-                        store.write(block, train_missing(study, store, block, there))
+                        store.write(block, train_missing(run, store, block, there))
                     else:
-                        store.write(block, train_block(study, plan, block))
+                        store.write(block, train_block(run, plan, block))
                     done += 1
-                    advance(int((~there).sum()))
+                    run.end()
+            shutil.rmtree(under_way, ignore_errors=True)
             dataset = open_study(directory)
             save_figure(draw(dataset), directory)
         except BaseException as problem:
@@ -106,7 +122,34 @@ def open_study(directory: str | Path) -> xr.Dataset:
     return dataset[sorted(map(str, dataset.data_vars.keys() - {CHECKSUM}))]
 
 
-def train_block(study: Study, plan: Layout, block: tuple[int, ...]) -> dict[str, np.ndarray]:
+@dataclasses.dataclass
+class UnderWay:
+    """Members of a study that are trained now: so many of them, saved in a directory if at all."""
+
+    study: Study
+    directory: Path
+    advance: Advance
+    members: int
+    shown: float = 0.0
+
+    @property
+    def checkpoints(self) -> Checkpoints | None:
+        """Where and how often their runs are saved."""
+        every = self.study.checkpoint_every
+        return None if every is None else Checkpoints(self.directory, every)
+
+    def told(self, share: float) -> None:
+        """Show that this share of their steps is done."""
+        self.advance(share * self.members)
+        self.shown += share * self.members
+
+    def end(self) -> None:
+        """Show that all are done, and in the store: the files go."""
+        self.advance(self.members - self.shown)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def train_block(run: UnderWay, plan: Layout, block: tuple[int, ...]) -> dict[str, np.ndarray]:
     """All arrays of a block, the axes of its members first.
 
     Blocks that are cut short are trained at full size, so that one program serves all.
@@ -117,7 +160,7 @@ def train_block(study: Study, plan: Layout, block: tuple[int, ...]) -> dict[str,
         [min(part.start + i, part.stop - 1) for i in range(length)]
         for part, length in zip(region[:-1], size[:-1], strict=True)
     ]
-    found = train_members(study, axes, first_seed=region[-1].start, seeds=size[-1])
+    found = train_members(run, axes, first_seed=region[-1].start, seeds=size[-1])
     kept = tuple(slice(part.stop - part.start) for part in region)
     return {
         name: array[kept if "seed" in plan.arrays[name].dims else kept[:-1]]
@@ -126,37 +169,35 @@ def train_block(study: Study, plan: Layout, block: tuple[int, ...]) -> dict[str,
 
 
 def train_members(
-    study: Study, axes: Sequence[Sequence[int]], *, first_seed: int, seeds: int
+    run: UnderWay, axes: Sequence[Sequence[int]], *, first_seed: int, seeds: int
 ) -> dict[str, np.ndarray]:
     """All arrays of some points along each axis of the grid, for some seeds in a row."""
+    study = run.study
     problem, found = study.on_grid(axes), {}
     if study.tune is not None:
         problem, found = _tune(study, problem, first_seed=first_seed, seeds=seeds)
-    found |= _train(study, problem, first_seed=first_seed, seeds=seeds)
+    found |= _train(run, problem, first_seed=first_seed, seeds=seeds)
     return {name: np.asarray(array) for name, array in jax.device_get(found).items()}
 
 
 def _train(
-    study: Study, problem: TrainingProblem, *, first_seed: int, seeds: int
+    under_way: UnderWay, problem: TrainingProblem, *, first_seed: int, seeds: int
 ) -> dict[str, Any]:
     """Train some seeds; hyperparameters [*grid, ...], or [*grid, seeds, ...] if tuned so."""
+    study = under_way.study
     key, grid = jax.random.key(study.key), len(study.grid)
-
-    def arrays(run: Run) -> dict[str, Any]:
-        return {STATUS: run.status, **(run.saved or {})}
-
-    if study.tune is None or not study.tune.per_seed:
-        run = ensemble(problem, key, seeds=seeds, first_seed=first_seed, method=study.method)
-        return arrays(run)
-    runs = []
-    for i in range(seeds):
-        own = jax.tree.map(lambda leaf, i=i: leaf[(slice(None),) * grid + (i,)], problem.hyper)
-        alone = dataclasses.replace(problem, hyper=own, grid_ndim=grid)
-        run = ensemble(
-            alone, key, seeds=1, first_seed=first_seed + i, method=study.method, vmap_size=1
-        )
-        runs.append(arrays(run))
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=grid), *runs)
+    if study.tune is not None and study.tune.per_seed:
+        # entries of seeds before the first are never looked at
+        entry = np.maximum(np.arange(first_seed + seeds) - first_seed, 0)
+        own = jax.tree.map(lambda leaf: jnp.take(leaf, entry, axis=grid), problem.hyper)
+        problem = dataclasses.replace(problem, hyper=PerSeed(own), grid_ndim=grid)
+    members = math.prod(problem.grid_shape) * seeds
+    run = ensemble(
+        problem, key, seeds=seeds, first_seed=first_seed, method=study.method,
+        checkpoints=under_way.checkpoints,
+        callback=None if under_way.checkpoints is None else lambda n: under_way.told(n / members),
+    )  # fmt: skip
+    return {STATUS: run.status, **(run.saved or {})}
 
 
 def _tune(
@@ -200,7 +241,7 @@ class _Objective:
 
 
 def train_missing(
-    study: Study, store: Store, block: tuple[int, ...], known: np.ndarray
+    run: UnderWay, store: Store, block: tuple[int, ...], known: np.ndarray
 ) -> dict[str, np.ndarray]:
     """A block's arrays, of which the members that are `known` [*block] are kept as they are.
 
@@ -213,7 +254,7 @@ def train_missing(
     within[-1] = np.arange(within[-1][0], within[-1][-1] + 1)
     starts = [part.start for part in region]
     chosen = [(start + positions).tolist() for start, positions in zip(starts, within, strict=True)]
-    found = train_members(study, chosen[:-1], first_seed=chosen[-1][0], seeds=len(chosen[-1]))
+    found = train_members(run, chosen[:-1], first_seed=chosen[-1][0], seeds=len(chosen[-1]))
     there = store.members(dict(zip(plan.member_dims, region, strict=True)))
     arrays, fresh = (
         merged(plan, known.shape, there, found, within, chosen)

@@ -34,8 +34,8 @@ import xarray as xr
 import zarr
 from zarr.storage import LocalStore, WrapperStore
 
-from nsh.study.files import atomic, sync
-from nsh.study.fingerprint import canonical
+from nsh._files import atomic, sync
+from nsh._fingerprint.description import canonical
 from nsh.study.layout import BYTES, CHECKSUM, NOT_COMPUTED, STATUS, Arrays, ArraySpec, Layout
 
 ROOT = "zarr.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -17,9 +17,11 @@ from jaxtyping import Array, Key, PyTree
 
 from nsh._checks import MOST, MOST_KEY, nearest, require, require_all, require_integer
 from nsh.bounds import REALS, intervals, unconstrain
-from nsh.training import Method, Sequential, Snapshot, TrainingProblem
+from nsh.training import Method, PerPoint, Sequential, Snapshot, TrainingProblem
+from nsh.training.checkpoints import stepping
 from nsh.training.problem import check_method
 
+BATCHES = "batches"
 LEAST_BLOCK, BLOCKS, MOST_BYTES = 64, 32, 2**26
 
 
@@ -62,11 +64,14 @@ class Study:
     """Many seeds of one training problem, for all points of a grid of hyperparameters.
 
     `problem`: what is trained, at one point. `grid`: some of its hyperparameters by name (as
-    `hyper_names` gives them, such as ``"growth.factor"``), with lists of values. The problem's
+    `hyper_names` gives them, such as ``"growth.factor"``), or numbers of its sampler
+    (``"batches.size"`` of `VariableSize`), with lists of values. The problem's
     `save` records a dict of arrays by name, such as `measurements`. `key`: the seeds are those of
     ``jax.random.key(key)``. `chunk`: about how many members (grid points x seeds) are trained and
     written together; by default a 32nd of all, but at least 64 (unless tuned) and at most 64 MB of
-    results. It changes no number, only the store's layout.
+    results. It changes no number, only the store's layout. `checkpoint_every`: save the runs that
+    are under way after every so many steps, so that a study that is killed goes on inside a run:
+    `nsh.training.Checkpoints`. For runs of minutes or more, by `Sequential`, without `tune`.
 
     Raises `ValueError` on anything that cannot be run, for every point of the grid.
 
@@ -88,6 +93,7 @@ class Study:
     tune: Tune | None = None
     key: int = 0
     chunk: int | None = None
+    checkpoint_every: int | None = None
 
     def __post_init__(self):
         require(
@@ -98,13 +104,19 @@ class Study:
         require_integer("key", self.key, 0, MOST_KEY)
         hyper = jax.tree.map(_as_jax, self.problem.hyper)
         object.__setattr__(self, "problem", self.problem.at(hyper))
-        object.__setattr__(self, "grid", _checked_grid(self.grid, hyper))
+        leaves = grid_leaves(hyper, self.problem.sampler)
+        object.__setattr__(self, "grid", _checked_grid(self.grid, leaves))
         whole = self.on_grid([range(n) for n in self.grid_shape])
         check_method(self.method, whole.first_point)
         recorded = self.recorded()
         if self.tune is not None:
             _check_tune(self.tune, self, recorded)
             unconstrain(whole.hyper, self.bounds())
+        if self.checkpoint_every is not None:
+            require_integer("checkpoint_every", self.checkpoint_every, 1)
+            allowed = "None where hyperparameters are tuned; a smaller chunk loses less"
+            require(self.tune is None, "checkpoint_every", self.checkpoint_every, allowed)
+            stepping(self.method)
         names = [*self.grid, *recorded]
         reserved = {
             "seed", "step", "status", "objective", "tuning_status", "iteration", "checksum",
@@ -137,9 +149,11 @@ class Study:
             lambda leaf: jnp.asarray(np.broadcast_to(leaf, (*shape, *np.shape(leaf)))),
             self.problem.hyper,
         )
-        values = np.meshgrid(*chosen, indexing="ij")
-        hyper = with_values(spread, dict(zip(self.grid, values, strict=True)))
-        return dataclasses.replace(self.problem, hyper=hyper, grid_ndim=len(shape))
+        values = dict(zip(self.grid, np.meshgrid(*chosen, indexing="ij"), strict=True))
+        sampler = with_values({BATCHES: self.problem.sampler}, values, PerPoint)[BATCHES]
+        return dataclasses.replace(
+            self.problem, hyper=with_values(spread, values), sampler=sampler, grid_ndim=len(shape)
+        )
 
     def leaf(self, name: str) -> jax.Array:
         """The hyperparameter with this name, at one point of the grid."""
@@ -153,7 +167,7 @@ class Study:
         """
         tune = self.tune
         assert tune is not None
-        hyper, system = self.problem.hyper, self.problem.system
+        hyper, system = self.problem.hyper, self.problem.first_point.system
         names, structure = hyper_names(hyper), jax.tree.structure(hyper)
         known = dict(zip(names, intervals(hyper, system.bounds(hyper)), strict=True))
         known |= {name: (float(low), float(high)) for name, (low, high) in tune.bounds.items()}
@@ -162,7 +176,7 @@ class Study:
 
     def recorded(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shape and type of what is recorded at one step of one member, by name."""
-        problem = self.problem
+        problem = self.problem.first_point
         if not problem.times:
             return {}
 
@@ -246,12 +260,21 @@ def hyper_names(hyper: PyTree) -> list[str]:
     return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
 
 
-def with_values(hyper: PyTree, values: Mapping[str, Any]) -> PyTree:
-    """`hyper` with some of its leaves, by name, replaced by numbers of their types."""
-    leaves, structure = jax.tree.flatten(hyper)
-    for i, name in enumerate(hyper_names(hyper)):
+def grid_leaves(hyper: PyTree, sampler: PyTree) -> dict[str, Any]:
+    """What a grid may vary, by name: hyperparameters, and the numbers of the sampler."""
+    of_sampler = {BATCHES: sampler}
+    names = [*hyper_names(hyper), *hyper_names(of_sampler)]
+    return dict(zip(names, jax.tree.leaves((hyper, of_sampler)), strict=True))
+
+
+def with_values(
+    tree: PyTree, values: Mapping[str, Any], around: Callable[[Array], PyTree] = lambda leaf: leaf
+) -> PyTree:
+    """`tree` with some of its leaves, by name, replaced by numbers of their types."""
+    leaves, structure = jax.tree.flatten(tree)
+    for i, name in enumerate(hyper_names(tree)):
         if name in values:
-            leaves[i] = jnp.asarray(values[name], leaves[i].dtype)
+            leaves[i] = around(jnp.asarray(values[name], leaves[i].dtype))
     return jax.tree.unflatten(structure, leaves)
 
 
@@ -259,20 +282,25 @@ def _as_jax(leaf: Any) -> Any:
     return jnp.asarray(leaf) if isinstance(leaf, np.ndarray | np.generic) else leaf
 
 
-def _checked_grid(grid: Any, hyper: PyTree) -> dict[str, tuple[float, ...]]:
-    leaves = dict(zip(hyper_names(hyper), jax.tree.leaves(hyper), strict=True))
+def _checked_grid(grid: Any, leaves: dict[str, Any]) -> dict[str, tuple[float | int, ...]]:
+    found = {}
     for name, values in grid.items():
         allowed = f"names of hyperparameters: {', '.join(leaves)}{nearest(name, leaves)}"
         require(name in leaves, "grid", name, allowed)
         leaf, field = leaves[name], f"grid.{name}"
-        real = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
-        require(real, field, leaf, "in place of a real number")
+        counted = name.startswith(f"{BATCHES}.")
+        kind, plain, called = (jnp.integer, "iu", "whole") if counted else (
+            jnp.floating, "iuf", "finite"
+        )  # fmt: skip
+        right = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, kind)
+        require(right, field, leaf, f"in place of a {'whole' if counted else 'real'} number")
         numbers = np.asarray(values)
-        plain = numbers.ndim == 1 and numbers.size > 0 and numbers.dtype.kind in "iuf"
-        allowed = "a list of different finite numbers, at least one"
+        plain = numbers.ndim == 1 and numbers.size > 0 and numbers.dtype.kind in plain
+        allowed = f"a list of different {called} numbers, at least one"
         require(plain and len(set(numbers.tolist())) == numbers.size, field, values, allowed)
         require_all(np.isfinite(numbers), field, numbers, "finite")
-    return {name: tuple(map(float, values)) for name, values in grid.items()}
+        found[name] = tuple(map(int if counted else float, values))
+    return found
 
 
 def _check_tune(tune: Tune, study: Study, recorded: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import AbstractArray, Array
 
 from nsh._checks import nearest
-from nsh.study.code import is_installed
+from nsh._fingerprint.code import is_installed
 
 WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
@@ -190,21 +190,22 @@ def convert(value: Any, hint: Any, field: Field) -> Any:
             raise field.wrong(value, "a table")
         return value
     if hint is Any or _is_array(hint):
-        return numbers(value, field)
+        return numbers(value, field, whole=_is_array(hint) and _is_integral(hint))
     if inspect.isabstract(hint):
         return choose(subclasses_of(hint), value, field)
     return construct(hint, value, field)
 
 
-def numbers(value: Any, field: Field) -> Array:
+def numbers(value: Any, field: Field, *, whole: bool = False) -> Array:
     """A number, or a list of them, as an array."""
     try:
-        plain = np.asarray(value).dtype.kind in "iuf"
+        plain = np.asarray(value).dtype.kind in ("iu" if whole else "iuf")
     except ValueError:  # lists of different lengths
         plain = False
     if not plain:
-        raise field.wrong(value, "a number or a list of numbers")
-    return jnp.asarray(value, float)
+        some = ("an integer", "integers") if whole else ("a number", "numbers")
+        raise field.wrong(value, f"{some[0]} or a list of {some[1]}")
+    return jnp.asarray(value, int if whole else float)
 
 
 def choose(choice: Registry, value: Any, field: Field) -> Any:
@@ -273,6 +274,10 @@ def require_takes(function: Callable[..., Any], *arguments: Any, **options: Any)
 
 def _is_array(hint: Any) -> bool:
     return inspect.isclass(hint) and issubclass(hint, AbstractArray)
+
+
+def _is_integral(hint: Any) -> bool:
+    return all(str(dtype).startswith(("int", "uint")) for dtype in hint.dtypes)
 
 
 def _one_of(value: Any, hints: list[Any], field: Field) -> Any:

@@ -10,6 +10,7 @@ from nsh.training.batches import (
     VariableSize,
     WithReplacement,
 )
+from nsh.training.checkpoints import Checkpoints
 from nsh.training.closed_form import ClosedForm
 from nsh.training.curvature import Curvature, hessian, hessian_vector_product
 from nsh.training.direct_sample import DirectSample
@@ -36,6 +37,7 @@ from nsh.training.varying import PerPoint, PerSeed
 
 __all__ = [
     "Bootstrap",
+    "Checkpoints",
     "ClosedForm",
     "Curvature",
     "DirectSample",

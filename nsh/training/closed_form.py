@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, Key, PyTree, UInt32
 
 from nsh.training.counters import WORD, count_bits
 from nsh.training.problem import Keys, Method, Result, TrainingProblem
-from nsh.training.step_loop import StepLoop, scan_blocks
+from nsh.training.step_loop import StepLoop, Stretch, scan_blocks
 
 # rows counted by one tree of adders, and indices in one histogram: what fits a cache
 ROWS, INDICES = 128, 2048
@@ -56,7 +56,9 @@ class ClosedForm(Method):
         trajectory = (_Always if problem.batch_size == 0 else _Examples if by_example else _Events)(
             problem, keys, start
         )
-        state, saved = trajectory.follow((trajectory.none(), sampler_state))
+        whole = Stretch(problem.steps, problem.times)
+        carry, saved = trajectory.follow((trajectory.none(), sampler_state), whole)
+        state = trajectory.state(carry, problem.steps)
         return Result(state, saved, problem.status(state))
 
 

@@ -23,13 +23,23 @@ from nsh._checks import (
     require_key,
     require_numeric,
 )
+from nsh.training.checkpoints import (
+    Checkpoints,
+    Programs,
+    begun,
+    describe,
+    follow,
+    followed,
+    stepping,
+)
 from nsh.training.problem import Method, Result, Run, TrainingProblem, as_run, check_method
 from nsh.training.sequential import Sequential
+from nsh.training.step_loop import Stretch
 from nsh.training.varying import PerSeed, resolved
 
 # a Device, which type checkers know as a variable
 Device = Any
-MemberFunction = Callable[[PyTree, PyTree, Key[Array, ""]], PyTree]
+MemberFunction = Callable[..., PyTree]
 AXIS = "members"
 
 # within 1.7 times the best on 2 CPU cores (experiments/benchmarks/vmap_size.py), and few enough for
@@ -47,7 +57,8 @@ def ensemble(
     vmap_size: int | None = None,
     chunk: int | None = None,
     devices: Sequence[Device] | None = None,
-    callback: Callable[[int], object] | None = None,
+    callback: Callable[[int | float], object] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Run:
     """Train many seeds, for many hyperparameters: `train`, with leading axes [*grid, seeds].
 
@@ -62,7 +73,8 @@ def ensemble(
     the device. `devices`: over which the members are shared out, default all of `jax.devices()`,
     those of other hosts too after `jax.distributed.initialize()`; then every host makes the same
     call and has the whole result. `callback`: called with the number of members done after each
-    chunk, for progress bars.
+    chunk, for progress bars. `checkpoints`: where to save long runs as they go, see `Checkpoints`;
+    then it is called after each stretch, with its share of the steps times the members.
 
     Raises `ValueError` on bad input, before compiling.
 
@@ -85,12 +97,27 @@ def ensemble(
     size, used = padded(min(chunk, total), members.vmap_size, members.devices)
     members = replace(members, devices=used)
     hypers, parts = members.flatten_grid(problem.hyper), []
+    steps, directory = None, None
+    if checkpoints is not None:
+        steps = stepping(method, problem, key)
+        directory = describe(checkpoints, problem, {
+            "function": "ensemble", "key": key, "method": method, "seeds": seeds,
+            "first_seed": first_seed, "chunk": chunk, "vmap_size": members.vmap_size, "size": size,
+        })  # fmt: skip
     for first in range(0, total, chunk):
         count = min(chunk, total - first)
-        result = _train_some(problem, hypers, method, key, members, members.indices(first, size))
+        some = _Some(problem, hypers, method, key, members, members.indices(first, size))
+        if checkpoints is None or steps is None or directory is None:
+            result = _train_some(some)
+        else:
+            folder = directory / f"members-{first}"
+            result = follow(
+                some.programs(steps), problem, folder, checkpoints.every, 1,
+                _share(callback, count, problem.steps),
+            )  # fmt: skip
         part = jax.tree.map(lambda leaf, count=count: leaf[:count], result)
         parts.append(part if chunk >= total else _on_host(part))
-        if callback is not None:
+        if callback is not None and (checkpoints is None or problem.steps == 0):
             jax.block_until_ready(part)
             callback(count)
     joined = parts[0] if len(parts) == 1 else jax.tree.map(_joined, *parts)
@@ -223,8 +250,12 @@ class Members(eqx.Module):
         hypers: PyTree,
         key: Key[Array, ""],
         indices: Int[Array, " size"],
+        own: PyTree = None,
     ) -> PyTree:
         """``function(shared, hyper, key)`` of some members, leaves [size, ...]; inside `jit`.
+
+        `own`: what each member has besides, leaves [size, ...]; if it is given the function is
+        called as ``function(shared, hyper, key, own)``.
 
         `shared`: of it each member sees its own entry of every `PerSeed` and `PerPoint`.
         `hypers`: leaves [grid_size, seeds, ...], with `seeds` 1 for all alike. `vmap_size` members
@@ -235,30 +266,33 @@ class Members(eqx.Module):
         """
         arrays, rest = eqx.partition((shared, hypers, key, self.first_seed), eqx.is_array)
 
-        def on_device(arrays: PyTree, indices: Int[Array, " share"]) -> PyTree:
+        def on_device(arrays: PyTree, each: tuple[Int[Array, " share"], PyTree]) -> PyTree:
             shared, hypers, key, first_seed = eqx.combine(arrays, rest)
 
-            def member(index: Int[Array, ""]) -> PyTree:
+            def member(each: tuple[Int[Array, ""], PyTree]) -> PyTree:
+                index, own = each
+                more = () if own is None else (own,)
                 point, seed = jnp.divmod(index, jnp.int32(self.seeds))
                 hyper = jax.tree.map(lambda leaf: leaf[point, seed % leaf.shape[1]], hypers)
                 number, place = first_seed + seed, jnp.unravel_index(point, self.grid_shape)
-                own = resolved(shared, place, number)
-                return function(own, hyper, jax.random.fold_in(key, number))
+                seen = resolved(shared, place, number)
+                return function(seen, hyper, jax.random.fold_in(key, number), *more)
 
             if self.vmap_size == 1:
-                return jax.lax.map(member, indices)
+                return jax.lax.map(member, each)
             # not by `batch_size` of `lax.map`, which cannot shape results without numbers
-            groups = indices.reshape(-1, self.vmap_size)
+            size = self.vmap_size
+            groups = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), each)
             result = jax.lax.map(jax.vmap(member), groups)
-            return jax.tree.map(lambda leaf: leaf.reshape(groups.size, *leaf.shape[2:]), result)
+            return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), result)
 
         if len(self.devices) == 1:
-            return on_device(arrays, indices)
+            return on_device(arrays, (indices, own))
         mesh = Mesh(np.asarray(self.devices), (AXIS,))
         everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
         result = jax.shard_map(
             on_device, mesh=mesh, in_specs=(everywhere, split), out_specs=split, check_vma=False
-        )(arrays, indices)
+        )(arrays, (indices, own))
         if jax.process_count() > 1:  # so that every host has all of it
             result = jax.lax.with_sharding_constraint(result, NamedSharding(mesh, everywhere))
         return result
@@ -293,16 +327,59 @@ def padded(count: int, vmap_size: int, devices: Sequence[Device]) -> tuple[int, 
     return math.ceil(groups / len(used)) * len(used) * vmap_size, used
 
 
-@eqx.filter_jit
-def _train_some(
-    problem: TrainingProblem,
-    hypers: PyTree,
-    method: Method,
-    key: Key[Array, ""],
-    members: Members,
-    indices: Int[Array, " size"],
-) -> Result:
-    def one(problem: TrainingProblem, hyper: PyTree, key: Key[Array, ""]) -> Result:
-        return method.run(problem.at(hyper), key)
+class _Some(eqx.Module):
+    """Some members to train, by one call or by several."""
 
-    return members.map_some(one, problem, hypers, key, indices)
+    problem: TrainingProblem
+    hypers: PyTree
+    method: Method
+    key: Key[Array, ""]
+    members: Members
+    indices: Int[Array, " size"]
+
+    def map(self, function: MemberFunction, own: PyTree = None) -> PyTree:
+        """``function(problem, key)`` or, of what each has, ``function(problem, key, own)``."""
+
+        def one(problem: TrainingProblem, hyper: PyTree, key: Array, *own: PyTree) -> PyTree:
+            return function(problem.at(hyper), key, *own)
+
+        return self.members.map_some(one, self.problem, self.hypers, self.key, self.indices, own)
+
+    def programs(self, method: Sequential) -> Programs:
+        """To train them in stretches."""
+        return Programs(
+            lambda: _begin_some(self, method),
+            lambda carry, part, first: _follow_some(self, method, carry, part, first),
+            lambda carry, saved: _end_some(self, method, carry)._replace(saved=saved),
+        )
+
+
+@eqx.filter_jit
+def _train_some(some: _Some) -> Result:
+    return some.map(some.method.run)
+
+
+@eqx.filter_jit
+def _begin_some(some: _Some, method: Sequential) -> tuple[PyTree, PyTree]:
+    return some.map(lambda problem, key: begun(problem, method, key))
+
+
+@eqx.filter_jit
+def _follow_some(
+    some: _Some, method: Sequential, carry: PyTree, part: Stretch, first: Int[Array, ""]
+) -> tuple[PyTree, PyTree]:
+    def one(problem: TrainingProblem, key: Key[Array, ""], carry: PyTree) -> PyTree:
+        return followed(problem, method, key, carry, part, first)
+
+    return some.map(one, carry)
+
+
+@eqx.filter_jit
+def _end_some(some: _Some, method: Sequential, carry: PyTree) -> Result:
+    return some.map(lambda problem, _, carry: method.end(problem, carry, None), carry)
+
+
+def _share(
+    callback: Callable[[int | float], object] | None, members: int, steps: int
+) -> Callable[[int], object]:
+    return lambda done: None if callback is None else callback(members * done / steps)

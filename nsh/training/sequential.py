@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, Key, PyTree
 
 from nsh._checks import require
 from nsh.training.problem import Keys, Method, Result, TrainingProblem
-from nsh.training.step_loop import StepLoop, scan_blocks
+from nsh.training.step_loop import StepLoop, Stretch, scan_blocks
 
 # so many indices are drawn at once: bulk draws cost a fifth of single ones, and these fit a cache
 INDICES_AT_ONCE = 2048
@@ -47,10 +47,29 @@ class Sequential(Method):
 
     def run(self, problem: TrainingProblem, key: Key[Array, ""]) -> Result:
         """See `Method.run`."""
-        keys = Keys.of(key)
+        whole = Stretch(problem.steps, problem.times)
+        carry, saved = self.follow(problem, key, self.begin(problem, key), whole)
+        return self.end(problem, carry, saved)
+
+    def begin(self, problem: TrainingProblem, key: Key[Array, ""]) -> tuple[PyTree, PyTree]:
+        """Return what is carried from step to step: the system's state and the sampler's."""
+        return problem.start(Keys.of(key))
+
+    def follow(
+        self,
+        problem: TrainingProblem,
+        key: Key[Array, ""],
+        carry: PyTree,
+        stretch: Stretch,
+        first: Int[Array, ""] | int = 0,
+    ) -> tuple[PyTree, PyTree]:
+        """Take some steps in a row, from step `first` on: what is carried then, and recorded."""
         root = max(math.isqrt(problem.steps), 1) if self.checkpoint == "sqrt" else None
-        state, saved = _Steps(problem, keys, root).follow(problem.start(keys))
-        state = problem.system.settled(state)
+        return _Steps(problem, Keys.of(key), stretch, first, root).follow(carry, stretch, first)
+
+    def end(self, problem: TrainingProblem, carry: PyTree, saved: PyTree) -> Result:
+        """Return the result of a run from what is carried after its last step."""
+        state = problem.system.settled(carry[0])
         return Result(state, saved, problem.status(state))
 
 
@@ -58,6 +77,8 @@ class Sequential(Method):
 class _Steps(StepLoop):
     problem: TrainingProblem
     keys: Keys
+    stretch: Stretch
+    first: Int[Array, ""] | int
     most: int | None
 
     def state(self, carry: PyTree, step: Int[Array, ""] | int) -> PyTree:
@@ -69,10 +90,10 @@ class _Steps(StepLoop):
     def unit(self) -> int:
         """A divisor of all recorded times and of the steps between two calls of `settled`."""
         every = self.problem.system.settle_every
-        if every is None or every > self.problem.steps:
+        if every is None or every > self.stretch.steps:
             return 1
-        recorded = math.gcd(every, *self.problem.times)
-        with_end = math.gcd(recorded, self.problem.steps)
+        recorded = math.gcd(every, *self.stretch.times)
+        with_end = math.gcd(recorded, self.stretch.steps)
         return with_end if with_end >= LEAST_AT_ONCE else recorded
 
     def advance(self, carry: PyTree, first: Int[Array, ""], count: int) -> PyTree:
@@ -93,7 +114,7 @@ class _Steps(StepLoop):
         steps = first + jnp.arange(size, dtype=jnp.int32), self.problem.wanted(indices)
         step = jax.checkpoint(self.step, prevent_cse=False)
         every, unit = self.problem.system.settle_every, min(self.unit, size)
-        if every is None or every > self.problem.steps:
+        if every is None or every > self.stretch.steps:
             return (jax.lax.scan(step, state, steps)[0], sampler_state), None
 
         def some(state: PyTree, steps: tuple[Array, PyTree]) -> tuple[PyTree, None]:
@@ -109,7 +130,7 @@ class _Steps(StepLoop):
         system, every = self.problem.system, self.problem.system.settle_every
         if every is None or every == unit:
             return system.settled(state)
-        due = steps % every == 0
+        due = (steps - self.first) % every == 0
         return jax.lax.cond(due, lambda state: system.settled(state), lambda state: state, state)
 
     def step(self, state: PyTree, now: tuple[Array, PyTree]) -> tuple[PyTree, None]:

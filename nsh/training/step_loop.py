@@ -23,6 +23,13 @@ from nsh.training.problem import Keys, TrainingProblem
 Block = Callable[..., tuple[PyTree, PyTree]]
 
 
+class Stretch(NamedTuple):
+    """Some steps of a run in a row, and after how many of them something is recorded."""
+
+    steps: int
+    times: tuple[int, ...]
+
+
 class StepLoop(abc.ABC):
     """A run as something carried forward in time; compared by identity."""
 
@@ -39,24 +46,29 @@ class StepLoop(abc.ABC):
     def state(self, carry: PyTree, step: Int[Array, ""] | int) -> PyTree:
         """Return the system's state after `step` steps."""
 
-    def follow(self, carry: PyTree) -> tuple[PyTree, PyTree]:
-        """Compute the final state, and everything the problem records, in order."""
+    def follow(
+        self, carry: PyTree, stretch: Stretch, first: Int[Array, ""] | int = 0
+    ) -> tuple[PyTree, PyTree]:
+        """Carry through a stretch from step `first` on, and compute all that it records."""
         saved, done = [], 0
-        for segment in segments(self.problem.times):
-            carry, recorded = self._record(carry, segment)
+        for segment in segments(stretch.times):
+            carry, recorded = self._record(carry, segment, first)
             saved.append(recorded)
             done = segment.end
-        if self.problem.steps > done:
-            carry = self.advance(carry, jnp.asarray(done, jnp.int32), self.problem.steps - done)
+        if stretch.steps > done:
+            start = jnp.asarray(first + done, jnp.int32)
+            carry = self.advance(carry, start, stretch.steps - done)
         together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *saved) if saved else None
-        return self.state(carry, self.problem.steps), together
+        return carry, together
 
-    def _record(self, carry: PyTree, segment: Segment) -> tuple[PyTree, PyTree]:
+    def _record(
+        self, carry: PyTree, segment: Segment, before: Int[Array, ""] | int
+    ) -> tuple[PyTree, PyTree]:
         # number -1 stands for step 0: recorded without a step, by the same program as the others
         first = -1 if segment.from_start and self.most is None else 0
 
         def one(carry: PyTree, number: Int[Array, ""]) -> tuple[PyTree, PyTree]:
-            step = segment.first + segment.gap * number
+            step = before + segment.first + segment.gap * number
             if segment.gap:  # compiling an empty scan costs as much as any
                 forward = partial(self.advance, count=segment.gap)
                 if first < 0:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import equinox as eqx
-from jaxtyping import Array, Key, PyTree
+import jax
+from jaxtyping import Array, Int, Key, PyTree
 
 from nsh._checks import require, require_key
 from nsh.system import System
+from nsh.training.checkpoints import (
+    Checkpoints,
+    Programs,
+    begun,
+    describe,
+    follow,
+    followed,
+    stepping,
+)
 from nsh.training.problem import (
     Keys,
     Method,
@@ -18,6 +30,7 @@ from nsh.training.problem import (
     check_method,
 )
 from nsh.training.sequential import Sequential
+from nsh.training.step_loop import Stretch
 from nsh.training.varying import in_words
 
 
@@ -26,6 +39,8 @@ def train(
     key: Key[Array, ""],
     *,
     method: Method = Sequential(),  # noqa: B008, an immutable value
+    checkpoints: Checkpoints | None = None,
+    callback: Callable[[int], object] | None = None,
 ) -> Run:
     """Train one seed: ``state_{t+1} = system.step(state_t, batch_t, hyper, key_t)``.
 
@@ -33,6 +48,10 @@ def train(
     what is recorded. Compiled once for each system shape, number of steps, sampler, `save` and
     method: other values of the hyperparameters compile nothing. `jit`, `vmap` and `grad` work on
     it; see `nsh.training.hypergradient` for derivatives at less cost.
+
+    `checkpoints`: where to save a long run as it goes, see `Checkpoints`. `callback`: called with
+    the number of steps done, after each stretch that is saved or, without `checkpoints`, at the
+    end.
 
     Raises `ValueError` on bad input, before compiling.
 
@@ -54,7 +73,22 @@ def train(
     require(not varying, "problem", varying, allowed)
     check_method(method, problem)
     require(problem.grid_ndim == 0, "grid_ndim", problem.grid_ndim, "0 for one run; use ensemble")
-    return as_run(_train(problem, method, key), problem)
+    if checkpoints is None:
+        result = _train(problem, method, key)
+        if callback is not None:
+            jax.block_until_ready(result)
+            callback(problem.steps)
+        return as_run(result, problem)
+    steps = stepping(method, problem, key)
+    run = {"function": "train", "key": key, "method": method}
+    folder = describe(checkpoints, problem, run) / "run"
+    programs = Programs(
+        lambda: _begin(problem, steps, key),
+        lambda carry, part, first: _follow(problem, steps, key, carry, part, first),
+        lambda carry, saved: _end(problem, steps, carry)._replace(saved=saved),
+    )
+    told = (lambda _: None) if callback is None else callback
+    return as_run(follow(programs, problem, folder, checkpoints.every, 0, told), problem)
 
 
 def start(system: System, hyper: PyTree, key: Key[Array, ""]) -> PyTree:
@@ -86,3 +120,25 @@ def _start(system: System, hyper: PyTree, key: Key[Array, ""]) -> PyTree:
 @eqx.filter_jit
 def _train(problem: TrainingProblem, method: Method, key: Key[Array, ""]) -> Result:
     return method.run(problem, key)
+
+
+@eqx.filter_jit
+def _begin(problem: TrainingProblem, method: Sequential, key: Key[Array, ""]) -> PyTree:
+    return begun(problem, method, key)
+
+
+@eqx.filter_jit
+def _follow(
+    problem: TrainingProblem,
+    method: Sequential,
+    key: Key[Array, ""],
+    carry: PyTree,
+    part: Stretch,
+    first: Int[Array, ""],
+) -> PyTree:
+    return followed(problem, method, key, carry, part, first)
+
+
+@eqx.filter_jit
+def _end(problem: TrainingProblem, method: Sequential, carry: PyTree) -> Result:
+    return method.end(problem, carry, None)

@@ -93,6 +93,10 @@ def methods(names):
     np.testing.assert_array_equal(
         names["unrolled"].state.log_amplification, names["five"].state.log_amplification
     )
+    assert names["on_halves"].state.log_amplification.shape == (2, 19)
+    assert names["by_size"].state.log_amplification.shape == (3, 4, 19)
+    saved, again = (names[name].saved.log_amplification for name in ("saved", "again"))
+    np.testing.assert_array_equal(saved, again)
     recorded = dataclasses.replace(names["problem"], save=SaveAt(every=1))
     with pytest.raises(ValueError, match=r"Unrolled does not fit, it records nothing"):
         names["train"](recorded, names["key"], method=names["Unrolled"]())
@@ -106,8 +110,8 @@ def hyperparameters(names):
 def optimisers(names):
     tuned = names["tuned"]
     assert tuned.values[-1] < tuned.values[0]
-    assert tuned.hyper["optimiser"]["eps_root"] == np.float32(1e-16)
-    assert 0.001 < tuned.best["optimiser"]["learning_rate"] < 1
+    assert tuned.hyper["eps_root"] == np.float32(1e-16)
+    assert 0.001 < tuned.best["learning_rate"] < 1
 
 
 def studies(names):

@@ -40,6 +40,7 @@ from experiments.harness.outcomes import (
     write_claims,
 )
 from experiments.harness.statistics import Verdict, after_holm, expected_by_chance
+from nsh._files import atomic
 from nsh.measure import Estimate
 from nsh.study import files, progress
 
@@ -69,20 +70,20 @@ def test_git_commit_says_when_the_tree_is_dirty(tmp_path):
 
 
 def interrupted_write(path):
-    with files.atomic(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_text("half of the n")
         raise KeyboardInterrupt
 
 
 def test_atomic_leaves_old_file_or_new_one(tmp_path):
     path = tmp_path / "sub" / "data.txt"
-    with files.atomic(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_text("old")
         assert not path.exists()
     with pytest.raises(KeyboardInterrupt):
         interrupted_write(path)
     assert path.read_text() == "old"
-    with files.atomic(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
     assert list(path.parent.iterdir()) == [path]

@@ -18,11 +18,11 @@ import sklearn.datasets
 from studies import small_study
 
 from nsh import Geometric, Rules
+from nsh._fingerprint.description import Description, canonical, differences
 from nsh.data import joined
 from nsh.data import source as sources
 from nsh.data.source import source_of
 from nsh.networks import digit_mlp
-from nsh.study.fingerprint import Description, canonical, differences
 
 
 def fingerprint(value):

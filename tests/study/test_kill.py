@@ -18,6 +18,10 @@ ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("NSH_KILLS", "4"))
 # more blocks than elsewhere, so that there is more to kill
 TEXT = FILE.replace("seeds = 5", "seeds = 40").replace("chunk = 4", "chunk = 5")
+# one chunk of long runs, which are saved as they go
+LONG = FILE.replace("steps = 8", "steps = 60000\ncheckpoint_every = 500")
+LONG = LONG.replace("chunk = 4", "chunk = 15").replace("every = 4", "every = 20000")
+
 RESULTS = {"data.zarr", "figure.png", "figure.pdf"}
 
 
@@ -93,6 +97,44 @@ def test_kills_at_random_moments(settings, uninterrupted, tmp_path):
             kills += 1
         assert process.exitcode == 0
         assert_finished_alike(out, expected)
+
+
+@pytest.mark.long
+def test_kills_inside_one_run(settings, tmp_path):
+    file, moments = write(tmp_path, LONG), random.Random(0)
+
+    def started(out):
+        process = command(["study", str(file), "--out", str(out)], settings)
+        process.start()
+        return process
+
+    def last(out):
+        """The step after which the run would go on."""
+        ends = [int(path.stem) for path in out.glob("under_way/*/members-0/0*.carried")]
+        return max(ends, default=0)
+
+    whole = started(tmp_path / "whole")
+    whole.join()
+    assert whole.exitcode == 0
+    kills, runs = 0, 0
+    while kills < KILLS:
+        out, runs, reached = tmp_path / str(runs), runs + 1, 0
+        while kills < KILLS:
+            process = started(out)
+            while last(out) == reached and process.exitcode is None:
+                time.sleep(0.0005)
+            process.join(moments.uniform(0, 0.03))
+            if process.exitcode is not None:
+                break
+            process.kill()
+            process.join()
+            kills += 1
+            assert last(out) > reached  # each goes on where the one before was killed
+            reached = last(out)
+        process = started(out)
+        process.join()
+        assert process.exitcode == 0
+        assert_finished_alike(out, tmp_path / "whole")
 
 
 def wait_for(process, ready):

@@ -9,7 +9,8 @@ import pytest
 from studies import Swelling, files, number, swelling
 
 from nsh import Epochs, SaveAt
-from nsh.study import StoreRefused, code, fingerprint, open_study, run_study
+from nsh._fingerprint import code
+from nsh.study import StoreRefused, fingerprint, open_study, run_study
 from nsh.study import run as run_module
 
 STUDY = swelling(seeds=6)

@@ -1,5 +1,6 @@
 """Running a study: the right numbers, whatever the chunks, crashes, damage and full disks."""
 
+import contextlib
 import dataclasses
 import errno
 
@@ -7,10 +8,20 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
+from bad_studies import SIZES
 from studies import GRID, assert_same_bytes, files, small_study, swelling, write
 from watched import count_blocks, crash_at, crash_everywhere, truncate
 
-from nsh import Geometric, Rules, SaveAt, TrainingProblem, ensemble, hyper_grid
+from nsh import (
+    Geometric,
+    Rules,
+    SaveAt,
+    TrainingProblem,
+    VariableSize,
+    WithReplacement,
+    ensemble,
+    hyper_grid,
+)
 from nsh.study import files as files_module
 from nsh.study import open_study, read_study, run_study
 from nsh.study.fingerprint import fingerprint
@@ -205,3 +216,44 @@ def test_two_runs_at_once_are_refused(tmp_path):
     study = swelling()
     run_study(study, tmp_path, progress=progress)
     run_study(study, tmp_path, report=lambda _: None)
+
+
+def test_a_grid_of_batch_sizes_goes_on_inside_a_run(tmp_path):
+    """Stopped after the first of two stretches."""
+    text = SIZES.replace("chunk = 4", "chunk = 30\ncheckpoint_every = 4")
+    study = read_study(write(tmp_path, text))
+    run_study(study, tmp_path / "whole")
+    shown = []
+
+    @contextlib.contextmanager
+    def stopping(label, total):
+        assert total == 30
+        yield stop
+
+    def stop(done):
+        shown.append(done)
+        if len(shown) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        run_study(study, tmp_path / "out", progress=stopping)
+    assert stopped.value.__notes__ == ["0 of 1 chunks of members are saved"]
+    assert len(list((tmp_path / "out" / "under_way").glob("*/members-0/*.carried"))) == 1
+    run_study(study, tmp_path / "out", progress=stopping)
+    assert shown == [
+        15,
+        15,
+        15,
+        0,
+    ]  # what is there is told first
+    assert_same_bytes(open_study(tmp_path / "out"), open_study(tmp_path / "whole"))
+    assert not (tmp_path / "out" / "under_way").exists()
+    data = open_study(tmp_path / "out")
+    assert data["cross_entropy"].dims == ("batches.size", "growth.factor", "seed", "step")
+    for size in (1, 4):
+        sampler = VariableSize(WithReplacement(4), size)
+        rules = Rules(Geometric(1.05), Geometric(0.99))
+        alone = dataclasses.replace(study.problem, sampler=sampler, hyper=rules)
+        run = ensemble(alone, jax.random.key(3), seeds=5)
+        found = data["cross_entropy"].sel({"batches.size": size, "growth.factor": 1.05})
+        np.testing.assert_allclose(found, run.saved["cross_entropy"], rtol=1e-5)

@@ -2,7 +2,7 @@
 
 CORE = {
     "nsh.system", "nsh.bounds", "nsh._checks", "nsh._deviance", "nsh._estimate", "nsh._extras",
-    "nsh._named_parts", "nsh._shown", "nsh._types",
+    "nsh._files", "nsh._named_parts", "nsh._shown", "nsh._types",
 }  # fmt: skip
 
 # what each part of nsh may import of nsh, besides itself
@@ -12,6 +12,8 @@ MAY_IMPORT = {
     "nsh._deviance": set(),
     "nsh._estimate": {"nsh._shown"},
     "nsh._extras": set(),
+    "nsh._files": set(),
+    "nsh._fingerprint": {"nsh.data"},
     "nsh._shown": {"nsh._checks"},
     "nsh._named_parts": {"nsh._checks"},
     "nsh.bounds": {"nsh._checks", "nsh._named_parts"},
@@ -21,12 +23,13 @@ MAY_IMPORT = {
     "nsh.activations": CORE,
     "nsh.data": CORE,
     "nsh.networks": CORE | {"nsh.activations", "nsh.data"},
-    "nsh.training": CORE | {"nsh.data"},
+    "nsh.training": CORE | {"nsh.data", "nsh._fingerprint"},
     "nsh.measure": CORE,
     "nsh.theory": CORE | {"nsh.activations", "nsh.networks", "nsh.training"},
     "nsh.correspondence": CORE | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure"},
     "nsh.figures": {"nsh._checks", "nsh._extras", "nsh._types", "nsh.neurashed.graph"},
     "nsh.study": CORE
+    | {"nsh._fingerprint"}
     | {"nsh.activations", "nsh.data", "nsh.neurashed", "nsh.networks", "nsh.theory", "nsh.training"}
     | {"nsh.measure"}
     | {"nsh.figures"},

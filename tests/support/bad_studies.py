@@ -10,7 +10,7 @@ steps = 4
 name = "mlp"
 hidden = [4]
 optimiser = "adam"
-[hyper.optimiser]
+[hyper]
 learning_rate = 0.1
 [batches]
 name = "epochs"
@@ -21,10 +21,20 @@ examples = 20
 what = ["cross_entropy", "test_accuracy"]
 [tune]
 objective = "cross_entropy"
-parameters = ["optimiser.learning_rate"]
+parameters = ["learning_rate"]
 learning_rate = 0.1
 iterations = 2
 """
+
+SIZES = FILE.replace(
+    "[grid]",
+    """[batches]
+name = "variable_size"
+size = 1
+sampler = { name = "with_replacement", size = 4 }
+[grid]
+batches.size = [1, 4]""",
+).replace("\n\n[batches]", "\n[batches]")
 
 # file, a line in it, what stands there instead, and what the error must say
 # fmt: off
@@ -37,6 +47,14 @@ BAD = [
     (FILE, "seeds = 5", "seeds = = 5", ["line 1, column 9: not TOML"]),
     (FILE, "steps = 8", "steps = -1", ["line 2: steps = -1", "an integer in 0..2147483647"]),
     (FILE, "chunk = 4", "chunk = 0", ["line 3: chunk = 0", ">= 1"]),
+    (FILE, "chunk = 4", "chunk = 4\ncheckpoint_every = 0", ["line 4: checkpoint_every = 0", ">= 1"]),
+    (FILE, "chunk = 4", 'checkpoint_every = 4\nmethod = "closed_form"', ["line 4: method = ClosedForm()", "Sequential()"]),
+    (MLP, "steps = 4", "steps = 4\ncheckpoint_every = 2", ["line 3: checkpoint_every = 2", "tuned", "a smaller chunk"]),
+    (SIZES, "size = 1", "size = 1.5", ["line 15: batches.size = 1.5", "an integer"]),
+    (SIZES, "size = 1", "size = 5", ["line 15: size = 5", "in 1..4"]),
+    (SIZES, "batches.size = [1, 4]", "batches.size = [1, 8]", ["size = 8", "in 1..4"]),
+    (SIZES, "batches.size = [1, 4]", "batches.size = [1.0]", ["line 18: grid.batches.size = [1.0]", "whole"]),
+    (SIZES, "batches.size = [1, 4]", "batches.siez = [1]", ["line 18: grid.batches.siez: unknown key", "did you mean batches.size?"]),
     (FILE, "key = 3", "key = -3", ["line 4: key = -3", "0.."]),
     (FILE, "key = 3", f"key = {2**70}", ["line 4: key = ", "0.."]),
     (FILE, "key = 3", "key = 3\n[extra]", ["line 5: extra: unknown key"]),
@@ -72,19 +90,19 @@ BAD = [
     (FILE, '"log_amplification"]', '{ name = "calibration_error", bins = 0 }]', ["line 19: record.what.1.bins = 0"]),
     (FILE, '"log_amplification"]', '{ name = "surviving_fraction", threshold = "x" }]', ["line 19: record.what.1.threshold = 'x'", "a number"]),
     (FILE, '"log_amplification"]', '{ name = "information", samples = 1 }]', ["line 19: record.what.1.samples = 1"]),
-    (FILE, "[record]", "[batches]\nsize = 2\n[record]", ["line 17: batches: needs a name, one of epochs, full_batch, with_replacement"]),
+    (FILE, "[record]", "[batches]\nsize = 2\n[record]", ["line 17: batches: needs a name, one of epochs, fixed_batches, full_batch, random_subset, variable_size, with_replacement"]),
     (FILE, "[record]", '[batches]\nname = "epochs"\nsize = 9\n[record]', ["line 19: size = 9", "at most 8"]),
     (FILE, "[record]", 'method = "sequntial"\n[record]', ["method"]),
     (MLP, "hidden = [4]", "hidden = 4", ["line 5: system.hidden = 4", "a list"]),
     (MLP, "hidden = [4]", "hidden = [4, 0]", ["line 5: system.hidden[1] = 0"]),
     (MLP, 'optimiser = "adam"', 'optimiser = "adm"', ["line 6: system.optimiser = 'adm'", "did you mean adam?"]),
-    (MLP, "learning_rate = 0.1\n[b", "learning_rat = 0.1\n[b", ["line 8: hyper.optimiser.learning_rat: unknown key", "did you mean learning_rate?"]),
-    (MLP, "learning_rate = 0.1\n[b", "learning_rate = 'x'\n[b", ["line 8: hyper.optimiser.learning_rate = 'x'", "a number"]),
+    (MLP, "learning_rate = 0.1\n[b", "learning_rat = 0.1\n[b", ["line 8: hyper.learning_rat: unknown key", "did you mean learning_rate?"]),
+    (MLP, "learning_rate = 0.1\n[b", "learning_rate = 'x'\n[b", ["line 8: hyper.learning_rate = 'x'", "a number"]),
     (MLP, "learning_rate = 0.1\n[b", "learning_rate = inf\n[b", ["line 8: hyper", "finite"]),
     (MLP, 'what = ["cross_entropy"', 'what = ["log_amplification"', ["line 15: record.what", "of a Neurashed"]),
     (MLP, 'objective = "cross_entropy"', 'objective = "accuracy"', ["line 17: tune.objective = 'accuracy'", "cross_entropy", "did you mean test_accuracy?"]),
-    (MLP, 'parameters = ["optimiser.learning_rate"]', 'parameters = ["optimiser.learnin_rate"]', ["line 18: tune.parameters = 'optimiser.learnin_rate'", "did you mean optimiser.learning_rate?"]),
+    (MLP, 'parameters = ["learning_rate"]', 'parameters = ["learnin_rate"]', ["line 18: tune.parameters = 'learnin_rate'", "did you mean learning_rate?"]),
     (MLP, "iterations = 2", "iterations = 0", ["line 20: tune.iterations = 0"]),
-    (MLP, "iterations = 2", "iterations = 2\nbounds.\"optimiser.learning_rate\" = [1, 0]", ["line 21: tune.bounds.optimiser.learning_rate", "[low, high]"]),
+    (MLP, "iterations = 2", "iterations = 2\nbounds.learning_rate = [1, 0]", ["line 21: tune.bounds.learning_rate", "[low, high]"]),
 ]
 # fmt: on

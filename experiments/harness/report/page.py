@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 from experiments.harness.claim import Claim
 from experiments.harness.command_line import docstring, short_name
 from experiments.harness.outcomes import Outcome, adjusted, format_measured, read_outcomes
-from nsh.study.files import atomic
+from nsh._files import atomic
 
 
 class Section(NamedTuple):
