@@ -161,7 +161,7 @@ def _networks(config: Config, progress: Progress) -> xr.Dataset:
             problem = TrainingProblem(
                 system,
                 train,
-                {"learning_rate": config.network_learning_rate},
+                {"optimiser": {"learning_rate": config.network_learning_rate}},
                 steps=config.network_steps,
                 sampler=WithReplacement(size),
                 save=SaveAt(what, times=(same_epochs, config.network_steps)),

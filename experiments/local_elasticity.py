@@ -146,7 +146,7 @@ def _networks(config: Config, progress: Progress) -> list[xr.Dataset]:
             problem = TrainingProblem(
                 system,
                 examples,
-                {"learning_rate": rate},
+                {"optimiser": {"learning_rate": rate}},
                 steps=config.network_steps,
                 sampler=WithReplacement(config.network_batch),
                 save=SaveAt(what, times=(config.network_steps,)),

@@ -218,6 +218,12 @@ class System(eqx.Module):
         for index in np.ndindex(*shape):
             self.check(jax.tree.map(lambda leaf, index=index: leaf[index], host), steps)
 
+    def check_fit(self, num_examples: int, hyper: PyTree) -> None:
+        """Raise `ValueError` unless `hyper` can serve for so many examples; by default nothing.
+
+        Leaves may be traced, and `hyper` is that of one point.
+        """
+
     def check_examples(self, examples: PyTree) -> None:
         """Raise `ValueError` for examples that cannot be this system's; by default nothing.
 

@@ -18,13 +18,13 @@ from jaxtyping import Array, Float
 
 from experiments.aspect_ratio.claims import claims
 from experiments.aspect_ratio.config import FULL, TINY, Config
-from experiments.aspect_ratio.deep import C_W, OfDepth, deep_network
+from experiments.aspect_ratio.deep import C_W, deep_network
 from experiments.aspect_ratio.figure import figure
 from experiments.harness.dataset import dataset
 from nsh import SaveAt, TrainingProblem, WithReplacement, ensemble
 from nsh.activations import as_activation
 from nsh.measure import accuracy, observe
-from nsh.networks import NetworkExamples, digits
+from nsh.networks import Network, NetworkExamples, digits
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.study.progress import Progress
 from nsh.theory.effective.architecture import Architecture, standard_rates
@@ -81,7 +81,7 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
                 problem = TrainingProblem(
                     network,
                     examples,
-                    {"learning_rate": rate, "layers": float(layers)},
+                    {"optimiser": {"learning_rate": rate}, "start": {"layers": float(layers)}},
                     steps=config.steps,
                     sampler=WithReplacement(config.batch),
                     save=SaveAt(what, times=(config.steps,)),
@@ -105,7 +105,7 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
 
 @eqx.filter_jit
 def _fluctuations(
-    network: OfDepth, x: Float[Array, "8 8"], layers: Array, keys: Array
+    network: Network, x: Float[Array, "8 8"], layers: Array, keys: Array
 ) -> tuple[Array, Array]:
     """Of random networks: the outputs' variance given the hidden layers, and the NTK's diagonal."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -13,9 +12,8 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from nsh.activations import as_activation
-from nsh.networks import Network, NetworkState
+from nsh.networks import Network
 from nsh.networks.for_digits import CLASSES, PIXELS
-from nsh.networks.optimisers import Hyper
 from nsh.theory.effective.samples.seeds import standard_normals
 
 C_W = {"relu": 2.0, "tanh": 1.0}  # critical; C_b = 0
@@ -53,30 +51,14 @@ class Deep(eqx.Module):
         return self.features(x)[-1] @ self.readout + self.last_bias
 
 
-class OfDepth(Network):
-    """A `Deep` network, ``hyper["layers"]`` deep, trained by gradient descent."""
-
-    def __init__(self, make: Callable[[Array], Deep]):
-        super().__init__(make, _sgd)
-
-    def init(self, key: Key[Array, ""], hyper: Hyper) -> NetworkState:
-        """As any network, then of this depth."""
-        state = super().init(key, hyper)
-        return eqx.tree_at(
-            lambda s: s.params.layers, state, jnp.asarray(hyper["layers"]).astype(jnp.int32)
-        )
-
-
-def _sgd(learning_rate: Array, layers: Array) -> optax.GradientTransformation:
-    del layers  # for `init`
-    return optax.sgd(learning_rate)
-
-
 @functools.cache
-def deep_network(activation: str, width: int, most: int) -> OfDepth:
-    """Critical networks on the digits, of `width`, with up to `most` hidden layers."""
+def deep_network(activation: str, width: int, most: int) -> Network:
+    """Critical networks on the digits, of `width`; ``hyper["start"]["layers"]`` hidden layers act.
 
-    def make(key: Key[Array, ""]) -> Deep:
+    At most `most` of them.
+    """
+
+    def make(key: Key[Array, ""], layers: float | Float[Array, ""] = most) -> Deep:
         shapes = (PIXELS, width), (most - 1, width, width), (width, CLASSES)
         first, middle, readout = (
             part * float(np.sqrt(C_W[activation] / part.shape[-2]))
@@ -84,7 +66,13 @@ def deep_network(activation: str, width: int, most: int) -> OfDepth:
         )
         bias, last_bias = jnp.zeros((most, width)), jnp.zeros(CLASSES)
         return Deep(
-            first, middle, readout, bias, last_bias, jnp.asarray(most, jnp.int32), activation
+            first,
+            middle,
+            readout,
+            bias,
+            last_bias,
+            jnp.asarray(layers).astype(jnp.int32),
+            activation,
         )
 
-    return OfDepth(make)
+    return Network(make, optax.sgd)

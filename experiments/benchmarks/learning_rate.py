@@ -98,9 +98,9 @@ def ours(data: Data, *, mode: Any, inputs: int, hidden: int, steps: int, **_: in
         mlp, tuple(jnp.asarray(data[name]) for name in ("w0", "b0", "w1", "b1")),
     )  # fmt: skip
     loss = optax.losses.softmax_cross_entropy_with_integer_labels
-    system = Network(lambda _: Logistic(mlp), lambda log_rate: optax.sgd(jnp.exp(log_rate)), loss)
+    system = Network(lambda _: Logistic(mlp), lambda log_rate: optax.sgd(jnp.exp(log_rate)))
     examples = system.prepare(data["x"], data["y"])
-    hyper, key = {"log_rate": jnp.log(jnp.asarray(0.1))}, jax.random.key(0)
+    hyper, key = {"optimiser": {"log_rate": jnp.log(jnp.asarray(0.1))}}, jax.random.key(0)
 
     def final_loss(examples: NetworkExamples, run: Any) -> Any:
         logits = jax.vmap(system.module(run.state))(examples.x)
@@ -119,7 +119,7 @@ def ours(data: Data, *, mode: Any, inputs: int, hidden: int, steps: int, **_: in
             seeds=1,
             mode=mode,
             method=Sequential("sqrt") if mode == "reverse" else None,
-        ).gradient["log_rate"][0]
+        ).gradient["optimiser"]["log_rate"][0]
 
     if mode is None:
         return compiled(forward, examples, hyper)

@@ -95,7 +95,7 @@ def ours(data: Data, *, widths: Any, batch: int, seeds: int, steps: int, **_: in
     widths = tuple(widths)
     system = Network(lambda key: MLP(widths, key=key), optax.sgd)
     examples = system.prepare(data["x"], data["y"])
-    hyper, sampler = {"learning_rate": jnp.asarray(RATE)}, WithReplacement(batch)
+    hyper, sampler = {"optimiser": {"learning_rate": jnp.asarray(RATE)}}, WithReplacement(batch)
 
     def run(examples: Any, hyper: Any, key: Any) -> Any:
         problem = TrainingProblem(system, examples, hyper, steps=steps, sampler=sampler)
@@ -122,7 +122,11 @@ def _checked(data: Data, widths: tuple[int, ...], examples: Any, seed: int) -> D
     indices = jnp.asarray(data["check_indices"][:, seed], jnp.int32)
     system = Network(lambda _: module, optax.sgd)
     problem = TrainingProblem(
-        system, examples, {"learning_rate": RATE}, steps=len(indices), sampler=FixedBatches(indices)
+        system,
+        examples,
+        {"optimiser": {"learning_rate": RATE}},
+        steps=len(indices),
+        sampler=FixedBatches(indices),
     )
     final = train(problem, jax.random.key(0))
     trained = system.module(final.state)

@@ -62,7 +62,7 @@ def cases() -> dict[str, Case]:
         "CNN 8-16": digit_cnn((8, 16)),
     }
     for name, system in networks.items():
-        hyper = {"learning_rate": 0.1}
+        hyper = {"optimiser": {"learning_rate": 0.1}}
         found[name] = _case(system, data.train_x, data.train_y, hyper, 64, 100, 32)
     return found
 

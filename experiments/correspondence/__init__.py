@@ -160,7 +160,7 @@ def _network(task: Task, name: str) -> tuple[Trained, xr.Dataset]:
     examples = system.prepare(data.train_x, data.train_y)
     test = system.prepare(data.test_x[: config.test], data.test_y[: config.test])
     sizes = (config.batch, *config.other_batches) if is_mlp else (config.batch,)
-    hyper = {"learning_rate": config.learning_rates[0 if is_mlp else 1]}
+    hyper = {"optimiser": {"learning_rate": config.learning_rates[0 if is_mlp else 1]}}
     done = train_networks(task.setting, system, examples, test, hyper, task.runs(sizes, 1))
     effective = np.asarray(done[0]["effective"])[:, -1].reshape(len(sizes), config.seeds)
     trained = Trained(*jax.tree.map(lambda leaf: np.asarray(leaf[: config.seeds]), done))

@@ -151,7 +151,7 @@ def run_digits(config: Config) -> xr.Dataset:
     }
     results = {}
     for name in config.networks:
-        rate = {"learning_rate": jnp.asarray(LEARNING_RATES[name])}
+        rate = {"optimiser": {"learning_rate": jnp.asarray(LEARNING_RATES[name])}}
         examples, steps = networks[name].prepare(x, y), config.digits_steps
         results[name], _ = trained(networks[name], examples, rate, steps, config.digits_batch)
     from_digits = from_data(data.train_x, data.train_y)

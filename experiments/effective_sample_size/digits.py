@@ -60,7 +60,7 @@ def run_digits(config: Config) -> xr.Dataset:
         drawn = draws(config.seed, seeds, steps, batch, index.shape[-1])
         return _recalls(system, train, test, index, hyper, drawn, keys)
 
-    rate = {"learning_rate": jnp.asarray(config.digits_learning_rate)}
+    rate = {"optimiser": {"learning_rate": jnp.asarray(config.digits_learning_rate)}}
     examples, steps, batch = network.prepare(x, y), config.digits_steps, config.digits_batch
     networks = recalls(network, examples, rate, steps, batch)
     rules = Rules(Geometric(GROWTH), Geometric(DECAY))

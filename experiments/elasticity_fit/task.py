@@ -94,7 +94,7 @@ class Task(NamedTuple):
         problem = TrainingProblem(
             system,
             system.prepare(self.x[: self.trained], self.y[: self.trained]),
-            {"learning_rate": config.learning_rate},
+            {"optimiser": {"learning_rate": config.learning_rate}},
             steps=config.steps,
             sampler=self.sampler,
             save=SaveAt(what, times=(config.steps,)),

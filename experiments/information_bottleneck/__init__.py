@@ -118,7 +118,7 @@ def _network(config: Config, activation: str, progress: Progress) -> xr.Dataset:
         problem = TrainingProblem(
             system,
             examples,
-            {"learning_rate": config.network_learning_rate},
+            {"optimiser": {"learning_rate": config.network_learning_rate}},
             steps=config.network_steps,
             sampler=WithReplacement(config.network_batch),
             save=SaveAt(what, every=max(config.network_steps // 40, 1)),

@@ -55,7 +55,10 @@ class Setup(eqx.Module):
 
         def one(member: tuple[PyTree, PyTree, Array]) -> Trained:
             mask, start, key = member
-            system, hyper = Pruned(self.network, mask, start), {"learning_rate": self.rate}
+            system, hyper = (
+                Pruned(self.network, mask, start),
+                {"optimiser": {"learning_rate": self.rate}},
+            )
             sampler = WithReplacement(self.batch)
             problem = TrainingProblem(system, self.train, hyper, steps=steps, sampler=sampler)
             run = train(problem, key)
@@ -66,7 +69,7 @@ class Setup(eqx.Module):
     @eqx.filter_jit
     def starts(self, keys: Key[Array, " seeds"]) -> PyTree:
         """New parameters for each key."""
-        hyper = {"learning_rate": self.rate}
+        hyper = {"optimiser": {"learning_rate": self.rate}}
         return jax.lax.map(lambda key: self.network.init(key, hyper).params, keys)
 
     def evaluate(self, params: PyTree) -> Trained:

@@ -47,7 +47,7 @@ from experiments.scaling_law.measures import (
 from experiments.scaling_law.theory import firing_tables, wide_limit
 from nsh import Geometric, Rules
 from nsh.measure import Noise
-from nsh.neurashed import Task, random_hierarchy
+from nsh.neurashed import GraphAndInputs, random_hierarchy
 from nsh.study.progress import Progress
 
 __all__ = ["FULL", "TINY", "Config", "claims", "figure", "run"]
@@ -103,7 +103,7 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
             drawn = batches([point.batch for point in group])
             members = jnp.asarray(drawn.members)
             for seed in range(config.seeds):
-                tasks: dict[Layout, Task] = {}
+                tasks: dict[Layout, GraphAndInputs] = {}
                 for point, chances in zip(group, drawn.chances, strict=True):
                     plan = layout(*point[:3])
                     if plan not in tasks:
@@ -120,7 +120,7 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
     return _dataset(config, points, values)
 
 
-def _task(config: Config, plan: Layout, seed: int) -> Task:
+def _task(config: Config, plan: Layout, seed: int) -> GraphAndInputs:
     """A random graph and the types of its input."""
     return random_hierarchy(
         jax.random.fold_in(jax.random.key(config.seed), seed), classes=CLASSES,
@@ -130,7 +130,7 @@ def _task(config: Config, plan: Layout, seed: int) -> Task:
 
 
 def _one(
-    config: Config, point: Condition, task: Task, members: Array, counts: Array
+    config: Config, point: Condition, task: GraphAndInputs, members: Array, counts: Array
 ) -> dict[str, Any]:
     """What a run on one graph comes to."""
     rules = Rules(Geometric(config.growth), Geometric(config.decay))

@@ -152,7 +152,7 @@ def system_collapse(
         >>> from nsh.networks import Linear, Network
         >>> network = Network(lambda key: Linear(2, 2, key=key), optax.sgd)
         >>> x, y = jnp.array([[1.0, 0.0], [-1.0, 0.0]]), jnp.array([0, 1])
-        >>> state = network.init(jax.random.key(0), {"learning_rate": 0.1})
+        >>> state = network.init(jax.random.key(0), {"optimiser": {"learning_rate": 0.1}})
         >>> collapse = system_collapse(network, state, network.prepare(x, y), y, classes=2)
         >>> round(float(collapse.nc1), 3)
         0.0

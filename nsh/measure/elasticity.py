@@ -51,7 +51,7 @@ def elasticity(
         >>> from nsh.measure import elasticity
         >>> from nsh.networks import Linear, Network
         >>> network = Network(lambda key: Linear(2, 2, key=key), optax.sgd)
-        >>> hyper, key = {"learning_rate": 0.1}, jax.random.key(0)
+        >>> hyper, key = {"optimiser": {"learning_rate": 0.1}}, jax.random.key(0)
         >>> state = network.init(key, hyper)
         >>> examples = network.prepare(np.eye(2), np.array([0, 1]))
         >>> updated, probe = (jax.tree.map(lambda leaf: leaf[i], examples) for i in (0, 1))
@@ -87,7 +87,7 @@ def elasticity_matrix(
         >>> from nsh.measure import elasticity_matrix
         >>> from nsh.networks import Linear, Network
         >>> network = Network(lambda key: Linear(2, 2, key=key), optax.sgd)
-        >>> hyper, key = {"learning_rate": 0.1}, jax.random.key(0)
+        >>> hyper, key = {"optimiser": {"learning_rate": 0.1}}, jax.random.key(0)
         >>> examples = network.prepare(np.eye(2), np.array([0, 1]))
         >>> state = network.init(key, hyper)
         >>> elasticity_matrix(network, state, hyper, examples, key).round(3).tolist()

@@ -41,7 +41,7 @@ def observe(system: System, state: PyTree, examples: PyTree) -> Observation:
         >>> from nsh.measure import observe
         >>> from nsh.networks import Linear, Network
         >>> network = Network(lambda key: Linear(2, 3, key=key), optax.sgd)
-        >>> state = network.init(jax.random.key(0), {"learning_rate": 0.1})
+        >>> state = network.init(jax.random.key(0), {"optimiser": {"learning_rate": 0.1}})
         >>> found = observe(network, state, network.prepare(np.eye(2), np.array([0, 1])))
         >>> found.outputs.shape, found.features[0].tolist()
         ((2, 3), [[1.0, 0.0], [0.0, 1.0]])

@@ -5,16 +5,25 @@ from nsh.networks.for_digits import digit_cnn, digit_linear, digit_mlp
 from nsh.networks.models import CNN, MLP, Linear
 from nsh.networks.network import Network, NetworkExamples, NetworkState
 from nsh.networks.pruning import Pruned, magnitude_mask, masked, random_mask
+from nsh.networks.schedules import PerStep, Schedule
+from nsh.networks.tasks import Classification, Custom, MultiLabel, Regression, Task
 
 __all__ = [
     "CNN",
     "MLP",
+    "Classification",
+    "Custom",
     "Digits",
     "Linear",
+    "MultiLabel",
     "Network",
     "NetworkExamples",
     "NetworkState",
+    "PerStep",
     "Pruned",
+    "Regression",
+    "Schedule",
+    "Task",
     "digit_cnn",
     "digit_linear",
     "digit_mlp",

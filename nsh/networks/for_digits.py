@@ -33,7 +33,7 @@ def digit_mlp(
     Example:
         >>> from nsh.networks import digit_mlp
         >>> network = digit_mlp((16,), "relu", optax.adam)
-        >>> state = network.init(jax.random.key(0), {"learning_rate": 0.01})
+        >>> state = network.init(jax.random.key(0), {"optimiser": {"learning_rate": 0.01}})
         >>> [layer.weight.shape for layer in (*state.params.hidden, state.params.readout)]
         [(64, 16), (16, 10)]
     """
@@ -60,7 +60,7 @@ def digit_cnn(
 
     Example:
         >>> from nsh.networks import digit_cnn
-        >>> state = digit_cnn((4, 8)).init(jax.random.key(0), {"learning_rate": 0.1})
+        >>> state = digit_cnn((4, 8)).init(jax.random.key(0), {"optimiser": {"learning_rate": 0.1}})
         >>> [block.weight.shape for block in state.params.blocks]
         [(3, 3, 1, 4), (3, 3, 4, 8)]
     """
@@ -79,7 +79,7 @@ def digit_linear(optimiser: Optimiser = optax.sgd) -> Network:
 
     Example:
         >>> from nsh.networks import digit_linear
-        >>> state = digit_linear().init(jax.random.key(0), {"learning_rate": 0.1})
+        >>> state = digit_linear().init(jax.random.key(0), {"optimiser": {"learning_rate": 0.1}})
         >>> state.params.weight.shape
         (64, 10)
     """

@@ -16,13 +16,15 @@ from jax.tree_util import KeyPath
 from jaxtyping import Array, Float, Key, PyTree
 
 from nsh._checks import require
-from nsh._types import ArrayLike
 from nsh.bounds import Interval
 
-# arguments of an optimiser by name, numbers that may be traced
+# arguments of an optimiser by name: numbers that may be traced, or schedules
 Hyper: TypeAlias = Mapping[str, Any]
 Make = Callable[..., optax.GradientTransformation]
-Loss = Callable[[PyTree], Float[Array, ""]]
+Loss = Callable[[PyTree], tuple[Float[Array, ""], PyTree]]
+
+# of a pytree: structure, then shape and type of each leaf
+Shapes: TypeAlias = tuple[Any, tuple[tuple[tuple[int, ...], str], ...]]
 
 NOISE = 2**31  # what a run's key is folded with for the noise of its optimiser
 POSITIVE: Interval = (0.0, math.inf)
@@ -62,74 +64,93 @@ def initial(make: Make, hyper: Hyper, trained: PyTree, key: Key[Array, ""]) -> P
 
 def moved(
     make: Make, hyper: Hyper, loss: Loss, trained: PyTree, state: PyTree
-) -> tuple[PyTree, PyTree]:
-    """Parameters and optimiser's state after one step down the gradient of `loss`.
+) -> tuple[PyTree, PyTree, PyTree]:
+    """Parameters, optimiser's state and what `loss` gives besides, after one step down its slope.
+
+    `loss`: parameters -> (value, anything).
 
     The optimiser may ask for the loss too, by Optax's names for it. Hyperparameters keep their own
     type, lest a rate of 0.999 become 1 beside parameters of 16 bits; what comes out has the types
     of what went in.
     """
-    value, gradient = jax.value_and_grad(loss)(trained)
+    (value, more), gradient = jax.value_and_grad(loss, has_aux=True)(trained)
 
     # line searches hand to it what they know nothing of
     def value_fn(params: PyTree, obj_fn: Any = None, grad_fn: Any = None) -> Array:  # noqa: ARG001
-        return loss(params)
+        return loss(params)[0]
 
     asked = {
-        "value": value, "grad": gradient, "value_fn": value_fn, "obj_fn": loss,
-        "grad_fn": lambda params, _: jax.grad(loss)(params),
+        "value": value, "grad": gradient, "value_fn": value_fn, "obj_fn": value_fn,
+        "grad_fn": lambda params, _: jax.grad(value_fn)(params),
     }  # fmt: skip
     with jax.numpy_dtype_promotion("standard"):  # which Optax needs
         update = _made(make, hyper).update
         updates, after = update(gradient, state, trained, **_taken(update, asked))
         shapes, allowed = ([x.shape for x in jax.tree.leaves(t)] for t in (updates, trained))
         require(shapes == allowed, "shapes of updates", shapes, f"of parameters, {allowed}")
-        return optax.apply_updates(trained, updates), jax.tree.map(_as_before, after, state)
+        moved = optax.apply_updates(trained, updates)
+        return moved, jax.tree.map(_as_before, after, state), more
 
 
 @functools.lru_cache(maxsize=256)  # all points of a grid look the same
-def check_runs(
-    make: Make,
-    module: Callable[[Array], Any],
-    numbers: tuple[tuple[str, tuple[int, ...]], ...],
-) -> None:
+def check_runs(make: Make, trained: Shapes, hyper: Shapes) -> None:
     """Raise `ValueError` unless the optimiser makes a step, traced but not computed.
 
-    ``module(key)`` gives what is trained; `numbers`: name and shape of each hyperparameter. An
-    array that fits weights of these shapes alone is broadcast over them: it is refused too.
+    `trained`, `hyper`: shapes of parameters and of the optimiser's arguments, as `shapes_of` gives
+    them. An array that fits weights of these shapes alone is broadcast over them: it is refused
+    too.
     """
-    dtype = jnp.result_type(float)
-    hyper = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape in numbers}
+    numbers, weights = _tree_of(hyper), _tree_of(trained)
 
     def complaint_of(trained: PyTree) -> str | None:
         def step(key: Array, trained: PyTree, hyper: Hyper) -> tuple[PyTree, PyTree]:
             before = trained, initial(make, hyper, trained, key)
-            return before, moved(make, hyper, _squared, *before)
+            return before, moved(make, hyper, _squared, *before)[:2]
 
         try:
-            before, after = eqx.filter_eval_shape(step, jax.random.key(0), trained, hyper)
+            before, after = eqx.filter_eval_shape(step, jax.random.key(0), trained, numbers)
             fits = jax.tree.map(_kind, before) == jax.tree.map(_kind, after)
         except Exception as problem:  # whatever Optax or a user's function raises
             return f"{type(problem).__name__}: {problem}".splitlines()[0]
         return None if fits else "a step changes the shape of its state or of the parameters"
 
-    made = eqx.filter_eval_shape(module, jax.random.key(0))
-    trained = eqx.filter(made, lambda leaf: _is_shape(leaf) and _is_inexact(leaf))
-    complaint = complaint_of(trained)
-    arrays = {name: shape for name, shape in numbers if shape != ()}
+    complaint = complaint_of(weights)
+    arrays = {
+        name: leaf.shape
+        for name, leaf in numbers.items()
+        if isinstance(leaf, jax.ShapeDtypeStruct) and leaf.shape != ()
+    }
     if complaint is None and arrays:
         most = max(max(shape) for shape in arrays.values())
-        complaint = complaint_of(jax.tree.map(lambda leaf: _longer(leaf, most + 1), trained))
+        complaint = complaint_of(jax.tree.map(lambda leaf: _longer(leaf, most + 1), weights))
     if complaint is None:
         return
     for name, shape in arrays.items():
-        scalar = "(), a scalar, for this optimiser; for a grid of values say grid_ndim=1"
-        require(False, f"hyper[{name!r}].shape", shape, scalar)
+        scalar = (
+            "(), a scalar, for this optimiser; for a grid of values say grid_ndim=1, for one per "
+            "step nsh.networks.PerStep"
+        )
+        require(False, f'hyper["optimiser"][{name!r}].shape', shape, scalar)
     allowed = (
         "an Optax optimiser that steps by the parameters, the gradient and the loss of a batch "
         f"(the guide has a table of those that do), but it says: {complaint}"
     )
     require(False, "optimiser", getattr(make, "__name__", make), allowed)
+
+
+def shapes_of(tree: PyTree, dtype: Any = None) -> Shapes:
+    """Structure, shapes and types of a pytree of arrays and numbers, hashable."""
+    leaves, structure = jax.tree.flatten(tree)
+    kinds = (
+        (tuple(jnp.shape(x)), str(jnp.result_type(x) if dtype is None else dtype)) for x in leaves
+    )
+    return structure, tuple(kinds)
+
+
+def _tree_of(shapes: Shapes) -> PyTree:
+    structure, kinds = shapes
+    leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds]
+    return jax.tree.unflatten(structure, leaves)
 
 
 def _is_key(path: KeyPath, leaf: Any) -> bool:
@@ -154,7 +175,9 @@ def _taken(update: Callable[..., Any], asked: Hyper) -> Hyper:
     return {name: value for name, value in asked.items() if name in taken}
 
 
-def _as_float(value: ArrayLike) -> Array:
+def _as_float(value: Any) -> Any:
+    if callable(value):  # a schedule
+        return value
     value = jnp.asarray(value)
     floating = jnp.issubdtype(value.dtype, jnp.floating)
     return value if floating else value.astype(jnp.result_type(float))
@@ -173,14 +196,10 @@ def _is_shape(leaf: object) -> bool:
     return isinstance(leaf, jax.ShapeDtypeStruct)
 
 
-def _is_inexact(leaf: jax.ShapeDtypeStruct) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.inexact)
-
-
 def _longer(leaf: jax.ShapeDtypeStruct, more: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(tuple(n + more for n in leaf.shape), leaf.dtype)
 
 
-def _squared(params: PyTree) -> Float[Array, ""]:
+def _squared(params: PyTree) -> tuple[Float[Array, ""], None]:
     """Any smooth loss."""
-    return jnp.sum(jnp.stack([jnp.sum(leaf**2).real for leaf in jax.tree.leaves(params)]))
+    return jnp.sum(jnp.stack([jnp.sum(leaf**2).real for leaf in jax.tree.leaves(params)])), None

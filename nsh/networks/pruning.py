@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import equinox as eqx
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,6 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 from nsh._checks import is_concrete, require, require_all
 from nsh._types import ArrayLike
 from nsh.networks.network import Network, NetworkExamples, NetworkState
-from nsh.networks.optimisers import Hyper
 from nsh.system import System
 
 
@@ -94,7 +95,7 @@ class Pruned(System):
     Example:
         >>> from nsh.networks import Linear, Network, Pruned, magnitude_mask
         >>> network = Network(lambda key: Linear(4, 2, key=key), optax.sgd)
-        >>> hyper = {"learning_rate": 0.1}
+        >>> hyper = {"optimiser": {"learning_rate": 0.1}}
         >>> mask = magnitude_mask(network.init(jax.random.key(0), hyper).params, keep=0.25)
         >>> pruned = Pruned(network, mask)
         >>> int((pruned.init(jax.random.key(1), hyper).params.weight != 0).sum())
@@ -106,8 +107,7 @@ class Pruned(System):
     start: PyTree = None
 
     def __check_init__(self):
-        made = eqx.filter_eval_shape(self.network.make, jax.random.key(0))
-        params = eqx.filter(made, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+        params = self.network.shapes
         _require_alike("mask", self.mask, params)
         _require_bools(self.mask)
         if self.start is not None:
@@ -121,35 +121,64 @@ class Pruned(System):
         """See `Network.check`."""
         self.network.check(hyper, steps)
 
+    def check_fit(self, num_examples: int, hyper: PyTree) -> None:
+        """See `Network.check_fit`."""
+        self.network.check_fit(num_examples, hyper)
+
     def check_examples(self, examples: NetworkExamples) -> None:
         """See `Network.check_examples`."""
         self.network.check_examples(examples)
 
-    def bounds(self, hyper: Hyper) -> PyTree:
+    def bounds(self, hyper: PyTree) -> PyTree:
         """See `Network.bounds`."""
         return self.network.bounds(hyper)
 
-    def tunable(self, hyper: Hyper) -> PyTree:
+    def tunable(self, hyper: PyTree) -> PyTree:
         """See `Network.tunable`."""
         return self.network.tunable(hyper)
 
-    def init(self, key: Key[Array, ""], hyper: Hyper) -> NetworkState:
+    def init(self, key: Key[Array, ""], hyper: PyTree) -> NetworkState:
         """The start, masked, and the optimiser's state before its first step."""
-        new = self.network.init(key, hyper).params if self.start is None else self.start
-        return self.network.started(masked(new, self.mask), hyper, key)
+        new = self.network.init(key, hyper)
+        params = new.params if self.start is None else self.start
+        return self.network.started(masked(params, self.mask), hyper, key, new.module_state)
 
     def step(
         self,
         state: NetworkState,
         batch: NetworkExamples,
-        hyper: Hyper,
+        hyper: PyTree,
         key: Key[Array, ""],
     ) -> NetworkState:
         """One step of the network, then the mask."""
         after = self.network.step(state, batch, hyper, key)
-        return NetworkState(masked(after.params, self.mask), after.optimiser_state)
+        return dataclasses.replace(after, params=masked(after.params, self.mask))
 
-    def outputs(self, state: NetworkState, example: NetworkExamples) -> Float[Array, " classes"]:
+    def update_at(
+        self, state: NetworkState, example: NetworkExamples, hyper: PyTree, key: Key[Array, ""]
+    ) -> NetworkState:
+        """One update of the network at one example, then the mask."""
+        after = self.network.update_at(state, example, hyper, key)
+        return dataclasses.replace(after, params=masked(after.params, self.mask))
+
+    def convert(self, x: Any, y: Any) -> NetworkExamples:
+        """See `Network.convert`."""
+        return self.network.convert(x, y)
+
+    def targets(self, y: Any) -> Any:
+        """See `Network.targets`."""
+        return self.network.targets(y)
+
+    def masked(self, batch: NetworkExamples, present: Bool[Array, " batch"]) -> NetworkExamples:
+        """See `Network.masked`."""
+        return self.network.masked(batch, present)
+
+    @property
+    def classifies(self) -> bool:
+        """See `Network.classifies`."""
+        return self.network.classifies
+
+    def outputs(self, state: NetworkState, example: NetworkExamples) -> PyTree:
         """See `Network.outputs`."""
         return self.network.outputs(state, example)
 

@@ -9,7 +9,7 @@ from nsh.neurashed.inputs import Inputs, Prototypes
 from nsh.neurashed.logspace import Compensated
 from nsh.neurashed.model import Neurashed, NeurashedState, Pathways
 from nsh.neurashed.paper import (
-    Task,
+    GraphAndInputs,
     figure1,
     figure2,
     figure3,
@@ -30,6 +30,7 @@ __all__ = [
     "Constant",
     "Geometric",
     "Graph",
+    "GraphAndInputs",
     "Initializer",
     "Inputs",
     "Neurashed",
@@ -42,7 +43,6 @@ __all__ = [
     "Rules",
     "Saturating",
     "Subgraph",
-    "Task",
     "Uniform",
     "able_to_fire",
     "exact",

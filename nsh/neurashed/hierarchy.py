@@ -12,7 +12,7 @@ from jaxtyping import Array, Key
 from nsh._checks import require, require_integer
 from nsh.neurashed.graph import Graph
 from nsh.neurashed.inputs import Prototypes
-from nsh.neurashed.paper import Task
+from nsh.neurashed.paper import GraphAndInputs
 
 
 def random_hierarchy(
@@ -26,7 +26,7 @@ def random_hierarchy(
     least_firing: int | None = None,
     active: float = 0.5,
     noise: float = 0.02,
-) -> Task:
+) -> GraphAndInputs:
     """A random graph whose levels hold `shared[l]` features of all classes, `specific[l]` of each.
 
     A class's own node depends on `fan_in` nodes of the level below drawn from its own and the
@@ -77,7 +77,7 @@ def random_hierarchy(
     inputs = shared[0] + classes * specific[0]
     graph = Graph.from_arrays(inputs, dependents, thresholds, (nodes, wired_to), classes)
     x, y = _prototypes(random, shared[0], specific[0], classes, subclasses, active)
-    return Task(graph, Prototypes(x, y, np.arange(len(y)), noise))
+    return GraphAndInputs(graph, Prototypes(x, y, np.arange(len(y)), noise))
 
 
 def _owners(common: int, own: int, classes: int) -> np.ndarray:

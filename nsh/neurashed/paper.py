@@ -20,14 +20,14 @@ from nsh.neurashed.rules import Rules
 BASE = 1.022
 
 
-class Task(NamedTuple):
+class GraphAndInputs(NamedTuple):
     """A graph and the inputs it is trained on."""
 
     graph: Graph
     inputs: Prototypes
 
 
-def figure1() -> Task:
+def figure1() -> GraphAndInputs:
     """The structure: four levels, nodes that need any or all of their dependents, two classes.
 
     Level 3 has a node per class of the kind "cat = head or tail" (any) and one of the kind
@@ -53,10 +53,10 @@ def figure1() -> Task:
     ]
     graph = Graph.from_nodes(8, [level2, level3], [(0, 1, 2), (2, 3, 4)])
     patterns = [(0, 1, 2, 3), (1, 2, 3, 4), (0, 2), (3, 4, 5, 6), (4, 5, 6, 7), (5, 7)]
-    return Task(graph, Prototypes(_firing(patterns, 8), [0, 0, 0, 1, 1, 1]))
+    return GraphAndInputs(graph, Prototypes(_firing(patterns, 8), [0, 0, 0, 1, 1, 1]))
 
 
-def figure2() -> Task:
+def figure2() -> GraphAndInputs:
     """Feature pathways: three classes that share much at the low levels, nothing at the top.
 
     Every input fires the shared nodes of level 1; those of level 2 are shared by two classes
@@ -70,10 +70,10 @@ def figure2() -> Task:
     level3 = [Node((0, 3), "all"), Node((1, 3), "all"), Node((2, 3), "all")]
     graph = Graph.from_nodes(5, [level2, level3], [(0,), (1,), (2,)])
     patterns = [(0, 1, 2), (0, 1, 3), (0, 1, 4)]
-    return Task(graph, Prototypes(_firing(patterns, 5), [0, 1, 2]))
+    return GraphAndInputs(graph, Prototypes(_firing(patterns, 5), [0, 1, 2]))
 
 
-def figure3() -> Task:
+def figure3() -> GraphAndInputs:
     """Implicit regularization: the part that belongs to one class, and four samples.
 
     Level-1 nodes fire for all four samples (node 0), three (1), two (2, 3, 4, 5) or one alone
@@ -89,10 +89,10 @@ def figure3() -> Task:
     x = np.array([[sample in members for members in sets] for sample in range(4)])
     level2 = [Node((node,), "any") for node in range(len(sets))]
     graph = Graph.from_nodes(len(sets), [level2], [tuple(range(len(sets)))])
-    return Task(graph, Prototypes(x, [0, 0, 0, 0]))
+    return GraphAndInputs(graph, Prototypes(x, [0, 0, 0, 0]))
 
 
-def figure4(shared_node: bool = True) -> Task:
+def figure4(shared_node: bool = True) -> GraphAndInputs:
     """Information bottleneck: two classes, eight inputs, levels of 13 (or 14) and 6 nodes.
 
     Class 1 has the patterns (1,2,7), (2,3,7), (4,5,7), (5,6,7), class 2 the mirror images. At
@@ -120,7 +120,7 @@ def figure4(shared_node: bool = True) -> Task:
     level2 += [Node(mirror(nodes), fires) for nodes, fires in reversed(wiring)]
     graph = Graph.from_nodes(width, [level2], [(0, 1, 2), (3, 4, 5)])
     x = _firing([*ours, *map(mirror, ours)], width)
-    return Task(graph, Prototypes(x, [0, 0, 0, 0, 1, 1, 1, 1]))
+    return GraphAndInputs(graph, Prototypes(x, [0, 0, 0, 0, 1, 1, 1, 1]))
 
 
 def figure4_rules(graph: Graph) -> Rules:
@@ -137,7 +137,7 @@ def figure4_rules(graph: Graph) -> Rules:
     return _rules(graph, slow_nodes=[6, graph.widths[0] - 7])
 
 
-def figure6() -> Task:
+def figure6() -> GraphAndInputs:
     """Local elasticity: two classes of two subclasses, pathways shared the more the closer.
 
     Level 1 has a node that every input fires (0), one for each class (1, 2), each subclass (3 to
@@ -155,7 +155,9 @@ def figure6() -> Task:
     level2 = [Node((0, 1), "all"), Node((0, 2), "all")]
     level2 += [Node((1 + s // 2, 3 + s, 7 + 2 * s, 8 + 2 * s), 3) for s in range(4)]
     graph = Graph.from_nodes(15, [level2], [(0, 2, 3), (1, 4, 5)])
-    return Task(graph, Prototypes(x, [i // 4 for i in samples], [i // 2 for i in samples]))
+    return GraphAndInputs(
+        graph, Prototypes(x, [i // 4 for i in samples], [i // 2 for i in samples])
+    )
 
 
 def figure6_rules(graph: Graph) -> Rules:

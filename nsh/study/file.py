@@ -15,7 +15,9 @@ from jaxtyping import Array, PyTree
 
 from nsh._checks import MOST_KEY, require, require_integer
 from nsh.measure.recorded import ATTRIBUTE
-from nsh.networks import Network
+from nsh.networks import Network, PerStep, Schedule
+from nsh.networks.network import BRANCHES
+from nsh.networks.schedules import TRACEABLE
 from nsh.neurashed import Neurashed, Rules
 from nsh.study.measurements import (
     MEASUREMENTS,
@@ -200,14 +202,48 @@ def _hyper(task: SystemAndData, given: dict[str, Any], field: Field) -> PyTree:
     if isinstance(task.system, Neurashed):
         return task.hyper if not given and task.hyper else construct(Rules, given, field)
     if isinstance(task.system, Network):
-        allowed = list(inspect.signature(task.system.optimiser).parameters)
-        for name in given:
-            if name not in allowed:
-                raise field.unknown(name, allowed)
+        values = _branches(task.system, given, field)
+        own = task.hyper if isinstance(task.hyper, dict) else {}
+        return own | {branch: own.get(branch, {}) | named for branch, named in values.items()}
     values = _numbers(given, field)
     if isinstance(task.hyper, dict):
         return task.hyper | values
     return task.hyper if not given and task.hyper is not None else values
+
+
+def _branches(system: Network, given: dict[str, Any], field: Field) -> dict[str, dict[str, Any]]:
+    """A network's hyperparameters by branch and name: numbers, schedules or one number a step."""
+    for name, names in given.items():
+        if name not in BRANCHES:
+            raise field.unknown(name, BRANCHES)
+        if not isinstance(names, dict):
+            raise (field / name).wrong(names, "a table of arguments")
+    allowed = list(inspect.signature(system.optimiser).parameters)
+    for name in given.get("optimiser", {}):
+        if name not in allowed:
+            raise (field / "optimiser").unknown(name, allowed)
+    return {
+        branch: {name: _argument(value, field / branch / name) for name, value in names.items()}
+        for branch, names in given.items()
+    }
+
+
+def _argument(value: Any, field: Field) -> Any:
+    if not isinstance(value, dict):
+        return numbers(value, field)
+    if "per_step" in value:
+        return PerStep(numbers(value["per_step"], field / "per_step"))
+    if "schedule" not in value:
+        return _numbers(value, field)
+    known = {function.__name__: function for function in TRACEABLE}
+    name = value["schedule"]
+    if name not in known:
+        raise (field / "schedule").unknown(str(name), list(known))
+    rest = {n: v for n, v in value.items() if n != "schedule"}
+    try:
+        return Schedule(known[name], **rest)
+    except ValueError as complaint:
+        raise field.of(complaint) from complaint
 
 
 def _numbers(given: dict[str, Any], field: Field) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from nsh import neurashed as model
 from nsh._checks import require, require_integer
 from nsh.networks import Network, digit_cnn, digit_linear, digit_mlp, digits
 from nsh.networks.for_digits import CLASSES, PIXELS
-from nsh.neurashed import Initializer, Neurashed, Rules, Task
+from nsh.neurashed import GraphAndInputs, Initializer, Neurashed, Rules
 from nsh.study.tables import Registry, require_takes
 from nsh.system import System
 from nsh.theory import two_layer as two_layer_theory
@@ -45,7 +45,7 @@ class Wired(NamedTuple):
     rules: Rules | None = None
 
 
-def graph_with_inputs(make: Callable[..., Task]) -> Callable[..., Wired]:
+def graph_with_inputs(make: Callable[..., GraphAndInputs]) -> Callable[..., Wired]:
     """The same function for study files: `seed` in place of its key, and `samples`.
 
     `samples`: so many inputs to train on and as many to test on; without, the prototypes. Rates
@@ -78,7 +78,11 @@ def _graphs() -> dict[str, Callable[..., Wired]]:
     functions = {n: f for n, f in public.items() if inspect.isfunction(f)}
     # as text, as other functions are annotated with what only an extra installs
     returned = {n: inspect.signature(f).return_annotation for n, f in functions.items()}
-    tasks = {n: f for n, f in functions.items() if returned[n] in (Task, Task.__name__)}
+    tasks = {
+        n: f
+        for n, f in functions.items()
+        if returned[n] in (GraphAndInputs, GraphAndInputs.__name__)
+    }
     return {name: graph_with_inputs(make) for name, make in tasks.items()}
 
 

@@ -259,7 +259,9 @@ class TrainingProblem(eqx.Module):
         self.seeds_given()
 
     def _check_hyper(self) -> None:
-        system, shape = self.first_point.system, self.grid_shape
+        first, shape = self.first_point, self.grid_shape
+        system = first.system
+        system.check_fit(first.num_examples, first.hyper)
         if shape and is_concrete(self.hyper) and not varying_parts(self.hyper):
             system.check_grid(self.hyper, self.steps, shape)
             return

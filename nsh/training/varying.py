@@ -31,7 +31,7 @@ class PerSeed(eqx.Module):
     Example:
         Two seeds train on the two halves of the data:
 
-        >>> graph, inputs = nsh.neurashed.figure2()
+        >>> graph, inputs = nsh.neurashed.figure4()
         >>> system = nsh.Neurashed(graph, nsh.Constant(1.0))
         >>> rules = nsh.Rules(nsh.Geometric(2.0), nsh.Geometric(0.5))
         >>> examples = system.prepare(inputs.x, inputs.y)

@@ -9,7 +9,7 @@ from bad_input.good import EXAMPLES, GRAPH, INPUTS, KEY, X, Y, prepared
 
 from nsh import Neurashed
 from nsh.correspondence import from_data, from_network, quality
-from nsh.networks import MLP, Linear, Network, subclasses
+from nsh.networks import MLP, Classification, Linear, Network, subclasses
 from nsh.neurashed import Prototypes, feature_pathway, pack, random_hierarchy, unpack
 from nsh.theory.effective import critical_rates, phase_diagram
 from nsh.theory.two_layer import Symmetric, TwoLayer
@@ -88,9 +88,9 @@ DATA = {
     ),
     "network: loss of a vector": (
         lambda: Network(
-            lambda key: Linear(13, 2, key=key), optax.sgd, lambda logits, y: logits
+            lambda key: Linear(13, 2, key=key), optax.sgd, Classification(lambda logits, y: logits)
         ).prepare(X, Y),
-        "shape of loss(logits, y)", "(2,)", "()",
+        "shape of loss(outputs, target)", "(2,)", "()",
     ),
     "network: gain": (lambda: Linear(3, 2, key=KEY, gain=np.inf), "gain", "inf", "finite"),
     "graph of a network: labels from one": (

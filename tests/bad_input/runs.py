@@ -119,8 +119,8 @@ RUNS = {
         lambda: trained(examples=(X, Y)), "examples", "tuple", "give system.prepare(x, y)",
     ),
     "samples not prepared": (
-        lambda: trained({"learning_rate": 0.1}, NETWORK, (X, Y)), "examples", "tuple",
-        "prepare(x, y)",
+        lambda: trained({"optimiser": {"learning_rate": 0.1}}, NETWORK, (X, Y)),
+        "examples", "tuple", "prepare(x, y)",
     ),
     "train: key": (lambda: train(PROBLEM, 0), "key", "0", "jax.random.key"),
     "train: keys": (

@@ -110,8 +110,8 @@ def hyperparameters(names):
 def optimisers(names):
     tuned = names["tuned"]
     assert tuned.values[-1] < tuned.values[0]
-    assert tuned.hyper["eps_root"] == np.float32(1e-16)
-    assert 0.001 < tuned.best["learning_rate"] < 1
+    assert tuned.hyper["optimiser"]["eps_root"] == np.float32(1e-16)
+    assert 0.001 < tuned.best["optimiser"]["learning_rate"] < 1
 
 
 def studies(names):

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small_networks import KEY, X, Y, make_linear
+from small_networks import KEY, X, Y, at_rate, make_linear
 
-from nsh.networks import MLP, Linear, Network, NetworkExamples
+from nsh.networks import MLP, Classification, Linear, Network, NetworkExamples
 
 pytestmark = pytest.mark.core
 
@@ -61,7 +61,7 @@ def softmax_regression(weight, bias, rate, momentum, steps=8, batch=5):
 
 @pytest.mark.parametrize("momentum", [None, 0.8])
 def test_linear_network_is_softmax_regression(momentum):
-    hyper = {"learning_rate": 0.5} | ({} if momentum is None else {"momentum": momentum})
+    hyper = at_rate(0.5, **({} if momentum is None else {"momentum": momentum}))
     network = Network(make_linear, optax.sgd)
     start = network.module(network.init(KEY, hyper))
     end = network.module(train(network, network.prepare(X, Y), hyper, KEY))
@@ -78,7 +78,7 @@ def test_seeds_and_learning_rates_side_by_side_are_single_runs():
     network = Network(make_mlp, optax.adam)
     examples = network.prepare(X, Y)
     keys, rates = jax.random.split(KEY, 3), jnp.array([0.003, 0.03])
-    run = lambda key, rate: train(network, examples, {"learning_rate": rate}, key)  # noqa: E731
+    run = lambda key, rate: train(network, examples, at_rate(rate), key)  # noqa: E731
     grid = jax.jit(jax.vmap(jax.vmap(run, (None, 0)), (0, None)))(keys, rates)
     single = jax.jit(run)
     for i, j in np.ndindex(3, 2):
@@ -101,8 +101,8 @@ def test_values_and_equal_networks_do_not_recompile():
     step = eqx.filter_jit(lambda network, *args: network.step(*args))
     runs = [(0, 0.1, 8, 1), (1, 0.2, 8, 0), (2, 0.3, 8, 0), (3, 0.3, 9, 1)]
     for seed, rate, size, compiles in runs:
-        network = Network(make_mlp, optax.sgd, loss)
-        hyper, key = {"learning_rate": jnp.asarray(rate)}, jax.random.key(seed)
+        network = Network(make_mlp, optax.sgd, Classification(loss))
+        hyper, key = at_rate(jnp.asarray(rate)), jax.random.key(seed)
         examples = network.prepare(X[:size], Y[:size])  # it tries the loss, too
         traces.clear()
         step(network, network.init(key, hyper), examples, hyper, key)
@@ -113,13 +113,16 @@ def test_values_and_equal_networks_do_not_recompile():
 @pytest.mark.parametrize(
     ("optimiser", "hyper"),
     [
-        (optax.sgd, {"learning_rate": 0.1}),
-        (optax.sgd, {"learning_rate": 0.1, "momentum": 0.9}),
-        (optax.adam, {"learning_rate": 0.1, "b1": 0.8, "eps_root": 1e-12}),
-        (optax.adamw, {"learning_rate": np.float64(0.1), "weight_decay": 0.01}),
-        (functools.partial(optax.rmsprop, centered=True), {"learning_rate": np.float32(0.1)}),
-        (optax.inject_hyperparams(optax.sgd), {"learning_rate": jnp.array(0.1)}),
-        (lambda rate: optax.chain(optax.clip(1.0), optax.sgd(rate)), {"rate": 1}),
+        (optax.sgd, at_rate(0.1)),
+        (optax.sgd, at_rate(0.1, momentum=0.9)),
+        (optax.adam, at_rate(0.1, b1=0.8, eps_root=1e-12)),
+        (optax.adamw, at_rate(np.float64(0.1), weight_decay=0.01)),
+        (
+            functools.partial(optax.rmsprop, centered=True),
+            at_rate(np.float32(0.1)),
+        ),
+        (optax.inject_hyperparams(optax.sgd), at_rate(jnp.array(0.1))),
+        (lambda rate: optax.chain(optax.clip(1.0), optax.sgd(rate)), {"optimiser": {"rate": 1}}),
     ],
 )
 def test_any_optimiser_keeps_a_state_of_arrays_of_fixed_type(optimiser, hyper):
@@ -131,13 +134,17 @@ def test_any_optimiser_keeps_a_state_of_arrays_of_fixed_type(optimiser, hyper):
     after = jax.jit(network.step)(state, batch, hyper, KEY)
     assert shape_of(after) == shape_of(state)
     assert jax.tree.structure(after) == jax.tree.structure(state)
-    loss = lambda s: jnp.mean(jax.vmap(lambda e: network.loss(network.outputs(s, e), e.y))(batch))  # noqa: E731
+
+    def loss(s):
+        losses = jax.vmap(lambda e: network.task.loss(network.outputs(s, e), e.y))(batch)
+        return jnp.mean(losses)
+
     assert loss(after) < loss(state)
 
 
 def test_arrays_that_are_not_trained_stay_in_the_state():
     network = Network(Permuted, optax.sgd)
-    hyper, examples = {"learning_rate": 0.1}, network.prepare(X, Y)
+    hyper, examples = at_rate(0.1), network.prepare(X, Y)
     for seed in (0, 1):
         key = jax.random.key(seed)
         state = train(network, examples, hyper, key)
@@ -151,7 +158,7 @@ def test_arrays_that_are_not_trained_stay_in_the_state():
 
 def test_features_of_the_module_or_of_the_argument():
     examples = Network(make_mlp, optax.sgd).prepare(X, Y)
-    one, hyper = jax.tree.map(lambda a: a[0], examples), {"learning_rate": 0.1}
+    one, hyper = jax.tree.map(lambda a: a[0], examples), at_rate(0.1)
     own = Network(make_mlp, optax.sgd)
     state = own.init(KEY, hyper)
     (level,) = own.features(state, one)
@@ -172,7 +179,7 @@ def test_features_of_the_module_or_of_the_argument():
 def test_equinox_modules_serve_unchanged():
     make = lambda key: eqx.nn.MLP(6, 4, 8, 2, jax.nn.relu, key=key)  # noqa: E731
     network = Network(make, optax.sgd)
-    state = train(network, network.prepare(X.reshape(-1, 6), Y), {"learning_rate": 0.1}, KEY)
+    state = train(network, network.prepare(X.reshape(-1, 6), Y), at_rate(0.1), KEY)
     assert bool(network.is_finite(state))
     example = NetworkExamples(jnp.ones(6), jnp.array(0))
     np.testing.assert_array_equal(network.module(state)(example.x), network.outputs(state, example))
@@ -181,9 +188,9 @@ def test_equinox_modules_serve_unchanged():
 def test_a_diverged_network_is_not_healthy():
     network = Network(make_linear, optax.sgd)
     examples = network.prepare(X, Y)
-    assert network.is_finite(train(network, examples, {"learning_rate": 0.1}, KEY))
+    assert network.is_finite(train(network, examples, at_rate(0.1), KEY))
     largest = jnp.finfo(jnp.result_type(float)).max
-    assert not network.is_finite(train(network, examples, {"learning_rate": largest}, KEY))
+    assert not network.is_finite(train(network, examples, at_rate(largest), KEY))
 
 
 def test_prepared_samples_are_floats_and_int32():
@@ -211,7 +218,7 @@ class InLists(eqx.Module):
 def test_a_module_may_hold_lists():
     network, again = Network(InLists, optax.sgd), Network(InLists, optax.sgd)
     assert (network, hash(network)) == (again, hash(again))
-    state = network.init(KEY, {"learning_rate": 0.1})
+    state = network.init(KEY, at_rate(0.1))
     example = network.prepare(X, Y).x[0]
     assert isinstance(network.module(state).layers, list)
     np.testing.assert_array_equal(network.module(state)(example), InLists(KEY)(example))

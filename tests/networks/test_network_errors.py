@@ -10,21 +10,34 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small_networks import KEY, X, Y, make_linear
+from small_networks import KEY, X, Y, at_rate, make_linear
 
-from nsh.networks import Linear, Network, NetworkExamples, NetworkState
+from nsh.networks import (
+    Classification,
+    Linear,
+    Network,
+    NetworkExamples,
+    NetworkState,
+    PerStep,
+)
 
 pytestmark = pytest.mark.core
 LOSS = optax.losses.softmax_cross_entropy_with_integer_labels
 
 
+RATE = {"optimiser": {"rate": 0.1}}
+
+
 def prepare(x, y, make=make_linear, loss=LOSS):
-    return Network(make, optax.sgd, loss).prepare(x, y)
+    return Network(make, optax.sgd, Classification(loss)).prepare(x, y)
 
 
 def stepped(y, x=X, loss=LOSS):
     """A step on samples that nobody has prepared."""
-    network, hyper = Network(make_linear, optax.sgd, loss), {"learning_rate": 0.1}
+    network, hyper = (
+        Network(make_linear, optax.sgd, Classification(loss)),
+        at_rate(0.1),
+    )
     samples = NetworkExamples(jnp.asarray(x, float), jnp.asarray(y))
     return network, network.step(network.init(KEY, hyper), samples, hyper, KEY)
 
@@ -53,22 +66,6 @@ def branching(rate):
     return optax.sgd(rate if rate < 1 else 1.0)
 
 
-class WithKey(eqx.Module):
-    """As one would write a module with dropout."""
-
-    linear: Linear
-
-    def __init__(self, key):
-        self.linear = make_linear(key)
-
-    def __call__(self, x, key):
-        return self.linear(x)
-
-
-def with_dropout(key, p=0.5):
-    return eqx.nn.Sequential([eqx.nn.Linear(3, 4, key=key), eqx.nn.Dropout(p)])
-
-
 class OfKey(eqx.Module):
     """Another value with a key than without, as its `change` says."""
 
@@ -80,19 +77,6 @@ class OfKey(eqx.Module):
         return logits if key is None else self.change(logits, key)
 
 
-def noisy(logits, key):
-    return logits + jax.random.normal(key, logits.shape)
-
-
-def dropped(logits, key):
-    return eqx.nn.Dropout(0.5)(logits, key=key)
-
-
-def unused(logits, key):
-    jax.random.split(key)
-    return jax.jit(lambda logits, key: logits)(logits, key)
-
-
 class WithState(eqx.Module):
     linear: Linear
     norm: eqx.nn.BatchNorm
@@ -102,6 +86,30 @@ class WithState(eqx.Module):
 
     def __call__(self, x, state=None):
         return self.linear(x)
+
+
+class TwoNorms(eqx.Module):
+    norms: list
+
+    def __init__(self, key):
+        names = "batch", "other"
+        self.norms = [eqx.nn.BatchNorm(4, name, mode="batch") for name in names]
+
+    def __call__(self, x, state):
+        return x, state
+
+
+class Counting(eqx.Module):
+    """Its state is another for each example."""
+
+    linear: Linear
+    seen: eqx.nn.StateIndex
+
+    def __init__(self, key):
+        self.linear, self.seen = make_linear(key), eqx.nn.StateIndex(jnp.zeros(()))
+
+    def __call__(self, x, state):
+        return self.linear(x), state.set(self.seen, state.get(self.seen) + jnp.sum(x))
 
 
 def of_key(change):
@@ -137,77 +145,93 @@ def with_entry(array, value):
             r"make\(key\)\(x\) = .*vector",
         ),
         (lambda: check([0.1]), r"hyper = \[0\.1\].*dict"),
-        (lambda: check({"learning_rate": np.nan}), r"hyper\['learning_rate'\] = nan"),
-        (lambda: check({"learning_rate": np.array([0.1, np.inf])}), r"\[1\] = inf"),
-        (lambda: check({"learning_rate": lambda step: 0.1}), r"hyper\['learning_rate'\]\.dtype"),
-        (lambda: check({"learning_rate": 0.1, "nesterov": True}), r"hyper\['nesterov'\] = True"),
-        (lambda: check({"learning_rate": 0.1, "speed": 1.0}), "'speed'"),
+        (
+            lambda: check(at_rate(np.nan)),
+            r"\['learning_rate'\] = nan",
+        ),
+        (lambda: check(at_rate(np.array([0.1, np.inf]))), r"\[1\] = inf"),
+        (
+            lambda: check(at_rate(lambda step: 0.1)),
+            r"\['learning_rate'\]\.dtype",
+        ),
+        (
+            lambda: check(at_rate(0.1, nesterov=True)),
+            r"\['nesterov'\] = True",
+        ),
+        (lambda: check(at_rate(0.1, speed=1.0)), "'speed'"),
         (
             lambda: check({"learning_rat": 0.1}),
-            "among learning_rate, .*; did you mean learning_rat",
+            "hyper = 'learning_rat': must be branches of `hyper`: optimiser, loss, data, start",
         ),
         (
-            lambda: check({"learning_rate": jnp.array([0.1, 0.2])}),
-            r"hyper\['learning_rate'\]\.shape = \(2,\): .*for a grid of values say grid_ndim=1",
+            lambda: check(at_rate(jnp.array([0.1, 0.2]))),
+            r"\['learning_rate'\]\.shape = \(2,\): .*for a grid of values say grid_ndim=1",
         ),
         (
-            lambda: Network(without_bias, optax.adam).check({"learning_rate": jnp.ones(6)}, 1),
-            r"hyper\['learning_rate'\]\.shape = \(6,\): .*for a grid of values say grid_ndim=1",
+            lambda: Network(without_bias, optax.adam).check(at_rate(jnp.ones(6)), 1),
+            r"\['learning_rate'\]\.shape = \(6,\): .*for a grid of values say grid_ndim=1",
         ),
-        (lambda: check({}), r"hyper = \[\].*'learning_rate'"),
-        (lambda: check({"rate": 0.1}, lookahead), "optimiser = 'lookahead': .* but it says: "),
-        (lambda: check({"rate": 0.1}, per_example), "optimiser = 'per_example': .*it says: Value"),
-        (lambda: check({"rate": 0.1}, growing), "optimiser = 'growing': .*changes the shape"),
-        (lambda: check({"rate": 0.1}, branching), "'branching': .*TracerBoolConversionError"),
+        (lambda: check({}), r"hyper\[\"optimiser\"\] = \[\].*'learning_rate'"),
+        (lambda: check({"optimiser": {"learning_rat": 0.1}}), "; did you mean learning_rate"),
+        (lambda: check({"optimiser": 0.1}), r'hyper\["optimiser"\] = 0.1: must be a dict'),
+        (lambda: check({"optimizer": {}}), "did you mean optimiser"),
+        (lambda: check(at_rate(0.1) | {"loss": {"smoothing": 0.1}}), r'hyper\["loss"\] = .*label_'),
+        (lambda: check(at_rate(0.1) | {"start": {"gain": 2.0}}), r'hyper\["start"\] = .*none'),
+        (lambda: check(at_rate(0.1) | {"data": {"noise": 2.0}}), r'hyper\["data"\] = .*augment'),
+        (lambda: check(at_rate(0.1) | {"data": {"weights": 2.0}}), r"shape = \(\): .*one per ex"),
+        (lambda: check(at_rate(PerStep(np.ones(9)))), r"values.shape = \(9,\): must be \(10,\) or"),
+        (
+            lambda: check(RATE, lookahead),
+            "optimiser = 'lookahead': .* but it says: ",
+        ),
+        (
+            lambda: check(RATE, per_example),
+            "optimiser = 'per_example': .*it says: Value",
+        ),
+        (
+            lambda: check(RATE, growing),
+            "optimiser = 'growing': .*changes the shape",
+        ),
+        (
+            lambda: check(RATE, branching),
+            "'branching': .*TracerBoolConversionError",
+        ),
         (lambda: Network(lambda key: jnp.zeros(3), optax.sgd), r"make\(key\) = .*callable"),
         (lambda: Network(lambda key: jnp.tanh, optax.sgd), r"make\(key\) = .*to train"),
         (lambda: Network(make_linear(KEY), optax.sgd), "make = 'Linear': .*not a module"),
-        (lambda: Network(WithKey, optax.sgd), r"make\(key\) = 'WithKey': .*no Dropout.*'key'"),
         (
-            lambda: Network(with_dropout, optax.sgd),
-            r"make\(key\) = 'Sequential with Dropout': must be .*leave it out",
+            lambda: prepare(X, Y, WithState),
+            r"make\(key\)\(x, state\) = .*a pair \(outputs, state\)",
         ),
-        (lambda: Network(WithState, optax.sgd), "'WithState with StateIndex': .*no BatchNorm"),
+        (lambda: prepare(X, Y, of_key(lambda z, key: z[key[:0]])), "says: .*give Network.*call="),
+        (lambda: Network(TwoNorms, optax.sgd), "axis_name = .*'other'.*: must be one for all"),
+        (lambda: prepare(X, Y, Counting), "state after .* = 'another for each example': .*pmean"),
         (
-            lambda: prepare(X, Y, of_key(noisy)),
-            r"make\(key\)\(x, key=\.\.\.\) = .*trained without what it does at random; .*wrap it",
+            lambda: Network(make_linear, optax.sgd, Classification(Unhashable())),
+            "task = .*hashable",
         ),
-        (lambda: prepare(X, Y, of_key(dropped)), r"make\(key\)\(x, key=\.\.\.\) = .*at random"),
-        (lambda: Network(make_linear, optax.sgd, Unhashable()), "loss = .*hashable"),
         (
             lambda: prepare(X, Y, loss=lambda z, y: z),
-            r"shape of loss\(logits, y\) = \(4,\): .*\(\)",
+            r"shape of loss\(outputs, target\) = \(4,\): .*\(\)",
         ),
         (lambda: prepare(X, Y, loss=lambda z, y: z.argmax()), "dtype of loss.* = 'int.*real"),
         (
             lambda: prepare(X, Y, loss=lambda z, y: jax.lax.complex(z[0], z[0])),
             "dtype of loss.* = 'complex",
         ),
-        (lambda: prepare(X, Y, loss=optax.losses.l2_loss), r"loss = 'l2_loss': .*logits \[4\] and"),
+        (
+            lambda: prepare(X, Y, loss=optax.losses.l2_loss),
+            r"loss = 'l2_loss': .*outputs \[4\]",
+        ),
         (lambda: prepare(X, Y, loss=lambda z, y: {}[y]), "loss = '<lambda>': .*it says: TypeError"),
         (lambda: stepped(Y[:, None]), r"y\.shape = \(24, 1\)"),
-        (lambda: stepped(Y, loss=lambda z, y: z), r"shape of loss\(logits, y\) = \(4,\)"),
+        (lambda: stepped(Y, loss=lambda z, y: z), r"shape of loss\(outputs, target\) = \(4,\)"),
         (lambda: stepped(Y, X[:, :1]), r"x\.shape = \(24, 1, 3\).*6 numbers"),
     ],
 )
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        of_key(unused),
-        of_key(lambda logits, key: logits[key[:0]]),  # some other key
-        lambda key: eqx.nn.MLP(3, 4, 5, 1, key=key),
-        lambda key: with_dropout(key, 0.0),
-        lambda key: eqx.nn.inference_mode(with_dropout(key)),
-    ],
-)
-def test_modules_may_take_a_key_that_they_do_not_use(make):
-    x = X if isinstance(make(KEY), OfKey) else X[:, 0]
-    assert len(prepare(x, Y, make).x) == len(X)
 
 
 @pytest.mark.long
@@ -247,9 +271,11 @@ class Unhashable:
 
 
 def test_hyperparameters_may_be_arrays_where_the_optimiser_takes_them():
-    check({"rates": jnp.ones(2)}, lambda rates: optax.chain(*map(optax.scale, rates)))
+    check(
+        {"optimiser": {"rates": jnp.ones(2)}}, lambda rates: optax.chain(*map(optax.scale, rates))
+    )
     network = Network(without_bias, lambda rates: optax.sgd(lambda step: rates[step]))
-    network.check({"rates": jnp.ones(6)}, 1)
+    network.check({"optimiser": {"rates": jnp.ones(6)}}, 1)
 
 
 def test_checks_pass_tracers():
@@ -257,7 +283,7 @@ def test_checks_pass_tracers():
 
     @jax.jit
     def run(rate):
-        network.check({"learning_rate": rate}, 1)
-        return network.init(KEY, {"learning_rate": rate})
+        network.check(at_rate(rate), 1)
+        return network.init(KEY, at_rate(rate))
 
     assert isinstance(run(jnp.array(0.1)), NetworkState)

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_networks import at_rate
 
 from nsh import SaveAt, TrainingProblem, ensemble
-from nsh.networks import Network, Pruned
+from nsh.networks import Classification, Network, Pruned
 from nsh.training import tune
 
 pytestmark = pytest.mark.core
@@ -37,13 +38,14 @@ def square(out, label):
 
 
 def network(optimiser, make: Any = One):
-    made = Network(make, optimiser, square)
+    made = Network(make, optimiser, Classification(square))
     return made, made.prepare(np.ones((1, 1)), [0])
 
 
 def after(optimiser, hyper, steps, make: Any = One):
     """The weight along training, one step at a time."""
     made, samples = network(optimiser, make)
+    hyper = {"optimiser": hyper}
     made.check(hyper, steps)
     state, key = made.init(jax.random.key(0), hyper), jax.random.key(0)
     types = jax.tree.map(jnp.result_type, state)
@@ -57,7 +59,10 @@ def after(optimiser, hyper, steps, make: Any = One):
 
 @pytest.mark.long
 def test_rates_keep_their_own_type_beside_parameters_of_16_bits():
-    """The first step of Adam is the learning rate, whatever b2 < 1; bfloat16 takes .999 for 1."""
+    """The first step of Adam is the learning rate, whatever b2 < 1; bfloat16 takes .999 for 1.
+
+    The weight is kept in 32 bits, and the module computes in 16: its output is that of bfloat16.
+    """
     hyper = {"learning_rate": np.float32(0.125), "b2": np.float32(0.999)}
     assert after(optax.adam, hyper, 1, half) == [0.875]
     # and so a rate that differs by less than 16 bits can tell makes another weight
@@ -65,14 +70,19 @@ def test_rates_keep_their_own_type_beside_parameters_of_16_bits():
         after(optax.sgd, {"learning_rate": np.float32(rate)}, 1, half) for rate in (0.252, 0.2515)
     ]
     assert float(jnp.bfloat16(0.252)) == float(jnp.bfloat16(0.2515))
-    assert weights == [[float(jnp.bfloat16(1 - 0.252))], [float(jnp.bfloat16(1 - 0.2515))]]
-    assert weights[0] != weights[1]
+    assert weights == [[float(1 - np.float32(rate))] for rate in (0.252, 0.2515)]
+    made, samples = network(optax.sgd, half)
+    state = made.init(jax.random.key(0), at_rate(0.1))
+    state = eqx.tree_at(lambda s: s.params.w, state, jnp.asarray(0.7497))
+    one = jax.tree.map(lambda leaf: leaf[0], samples)
+    assert made.outputs(state, one).tolist() == [float(jnp.bfloat16(0.7497))]
+    assert made.outputs(state, one).dtype == jnp.float32
 
 
 def test_numbers_of_numpy_are_taken_without_a_word():
     """Warnings are errors here; and a float64 is a float of Python, too."""
     made, samples = network(optax.sgd)
-    rates = {"learning_rate": np.float64(0.5)}
+    rates = at_rate(np.float64(0.5))
     problem = TrainingProblem(made, samples, rates, steps=2)
     run = ensemble(problem, jax.random.key(0), seeds=1)
     np.testing.assert_array_equal(run.state.params.w, 0.25)
@@ -94,7 +104,7 @@ def test_each_seed_has_its_own_noise(name):
         "noisy_sgd": lambda key: lambda rate: optax.noisy_sgd(rate, 0.1, 0.5, key=key),
         "sophia": lambda key: lambda rate: optax.contrib.sophia(rate),
     }[name]
-    hyper, seeds = {"rate": 0.1}, [jax.random.key(seed) for seed in (0, 0, 1)]
+    hyper, seeds = {"optimiser": {"rate": 0.1}}, [jax.random.key(seed) for seed in (0, 0, 1)]
 
     def keys(optimiser):
         states = [network(optimiser)[0].init(seed, hyper).optimiser_state for seed in seeds]
@@ -118,8 +128,8 @@ def test_noise_of_seeds_is_independent_and_survives_chunks():
     def noise(learning_rate):
         return optax.noisy_sgd(learning_rate, 1.0, 0.0, key=3)
 
-    made = Network(One, noise, lambda out, label: 1e-9 * jnp.sum(out**2))
-    samples, hyper = made.prepare(np.ones((1, 1)), [0]), {"learning_rate": 1.0}
+    made = Network(One, noise, Classification(faint))
+    samples, hyper = made.prepare(np.ones((1, 1)), [0]), at_rate(1.0)
     problem = TrainingProblem(made, samples, hyper, steps=200, save=SaveAt(weight, every=1))
     whole = ensemble(problem, jax.random.key(0), seeds=2)
     parts = ensemble(problem, jax.random.key(0), seeds=2, chunk=1)
@@ -127,6 +137,10 @@ def test_noise_of_seeds_is_independent_and_survives_chunks():
     one, other = np.diff(np.asarray(whole.saved, float))
     assert abs(np.corrcoef(one, other)[0, 1]) < 4 / 200**0.5
     np.testing.assert_allclose([one.std(), other.std()], 1, atol=4 / 400**0.5)
+
+
+def faint(out, label):
+    return 1e-9 * jnp.sum(out**2)
 
 
 def weight(now):
@@ -148,17 +162,20 @@ def test_optimisers_get_the_loss_that_they_ask_for():
 
 def test_bounds_and_what_is_tuned_by_default():
     made, _ = network(optax.adam)
-    hyper = {"learning_rate": 0.1, "b1": 0.9, "eps": 1e-8, "eps_root": 1e-16, "other": 1.0}
+    hyper = at_rate(0.1, b1=0.9, eps=1e-8, eps_root=1e-16, other=1.0)
     inf = float("inf")
-    assert made.bounds(hyper) == {
+    assert made.bounds(hyper)["optimiser"] == {
         "learning_rate": (0.0, inf), "b1": (0.0, 1.0), "eps": (-inf, inf),
         "eps_root": (-inf, inf), "other": (-inf, inf),
     }  # fmt: skip
-    params = made.init(jax.random.key(0), {"learning_rate": 0.1}).params
+    params = made.init(jax.random.key(0), at_rate(0.1)).params
     pruned = Pruned(made, jax.tree.map(lambda leaf: leaf > 0, params))
     assert pruned.bounds(hyper) == made.bounds(hyper)
     assert pruned.tunable(hyper) == made.tunable(hyper)
-    assert [name for name, tuned in made.tunable(hyper).items() if not tuned] == ["eps", "eps_root"]
+    assert [name for name, tuned in made.tunable(hyper)["optimiser"].items() if not tuned] == [
+        "eps",
+        "eps_root",
+    ]
 
 
 def final(run):
@@ -169,7 +186,7 @@ def final(run):
 def test_tuning_keeps_an_optimiser_sound():
     """One step from 1 to 1 - rate: the best rate is 1. The momentum has no part in it."""
     made, samples = network(optax.sgd)
-    hyper = {"learning_rate": 0.2, "momentum": 0.9}
+    hyper = at_rate(0.2, momentum=0.9)
     problem = TrainingProblem(made, samples, hyper, steps=2)
     found = tune(
         final,
@@ -178,10 +195,10 @@ def test_tuning_keeps_an_optimiser_sound():
         seeds=1,
         optimiser=optax.adam(2.0),
         iterations=3,
-        tuned={"momentum": True},
+        tuned={"optimiser": {"momentum": True}},
     )
-    momenta = np.asarray(found.hypers["momentum"])
+    momenta = np.asarray(found.hypers["optimiser"]["momentum"])
     assert np.all((momenta > 0) & (momenta < 1))
     assert momenta[1] != momenta[0]
-    rates = found.hypers["learning_rate"]
+    rates = found.hypers["optimiser"]["learning_rate"]
     np.testing.assert_array_equal(rates, np.asarray(0.2, rates.dtype))

@@ -1,7 +1,6 @@
 """Masks by magnitude and at random, and training with a mask held."""
 
 import chex
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +22,7 @@ def adam(learning_rate):
 
 
 NETWORK = Network(make, adam)
-HYPER = {"learning_rate": jnp.array(0.05)}
+HYPER = {"optimiser": {"learning_rate": jnp.array(0.05)}}
 
 
 @pytest.fixture(scope="module")
@@ -152,12 +151,12 @@ def test_training_with_a_mask_is_descent_in_the_kept_weights(params):
         return jax.tree.unflatten(structure, filled)
 
     def loss(vectors):
-        logits = jax.vmap(eqx.combine(whole(vectors), NETWORK.skeleton))(examples.x)
+        logits = jax.vmap(NETWORK.skeleton.module(whole(vectors)))(examples.x)
         labels = jax.nn.one_hot(examples.y, 3, dtype=logits.dtype)
         return -jnp.mean(jnp.sum(labels * jax.nn.log_softmax(logits), axis=1))
 
     vectors = [leaf.ravel()[place] for leaf, place in zip(leaves, places, strict=True)]
-    optimiser = adam(HYPER["learning_rate"])
+    optimiser = adam(HYPER["optimiser"]["learning_rate"])
 
     @jax.jit
     def descended(vectors, state):

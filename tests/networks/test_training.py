@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_networks import at_rate
 
 from nsh.networks import CNN, MLP, Linear, Network, digits
 
@@ -51,7 +52,7 @@ def test_digits_are_learned(make, rate, steps, mean, deviation):
     data, network = digits(), Network(make, optax.sgd)
     examples = network.prepare(data.train_x, data.train_y)
     test = network.prepare(data.test_x, data.test_y)
-    hyper = {"learning_rate": jnp.asarray(rate)}
+    hyper = at_rate(jnp.asarray(rate))
 
     @jax.jit
     @jax.vmap
@@ -71,7 +72,7 @@ def loss_after_training(optimiser, steps):
 
     def loss(hyper):
         state = train(network, examples, hyper, jax.random.key(2), steps, batch=16)
-        return jnp.mean(jax.vmap(lambda e: network.loss(network.outputs(state, e), e.y))(test))
+        return jnp.mean(jax.vmap(lambda e: network.task.loss(network.outputs(state, e), e.y))(test))
 
     return loss
 
@@ -80,14 +81,18 @@ def loss_after_training(optimiser, steps):
 def test_hypergradient_three_ways():
     with x64():
         loss = loss_after_training(optax.sgd, 10)
-        hyper = {"learning_rate": jnp.asarray(0.2), "momentum": jnp.asarray(0.5)}
+        hyper = at_rate(jnp.asarray(0.2), momentum=jnp.asarray(0.5))
         every = jax.jit(lambda hyper: (loss(hyper), jax.grad(loss)(hyper), jax.jacfwd(loss)(hyper)))
         _, reverse, forward = every(hyper)
-        for name, value in hyper.items():
-            up, down = (every({**hyper, name: value * (1 + h)})[0] for h in (1e-5, -1e-5))
-            assert abs(reverse[name]) > 1e-3
-            np.testing.assert_allclose(forward[name], reverse[name], rtol=1e-9)
-            np.testing.assert_allclose((up - down) / (2e-5 * value), reverse[name], rtol=1e-5)
+        for name, value in hyper["optimiser"].items():
+            moved = [
+                at_rate(**{**hyper["optimiser"], name: value * (1 + h)}) for h in (1e-5, -1e-5)
+            ]
+            up, down = (every(one)[0] for one in moved)
+            one, other = (slope["optimiser"][name] for slope in (reverse, forward))
+            assert abs(one) > 1e-3
+            np.testing.assert_allclose(other, one, rtol=1e-9)
+            np.testing.assert_allclose((up - down) / (2e-5 * value), one, rtol=1e-5)
 
 
 @pytest.mark.long
@@ -95,10 +100,12 @@ def test_adam_needs_eps_root_for_a_hypergradient():
     """Weights of always-blank pixels have gradient 0, where Adam's square root has no slope."""
     with x64():
         both = jax.jit(jax.value_and_grad(loss_after_training(optax.adam, 3)))
-        plain, slope = both({"learning_rate": 0.01, "eps_root": 0.0})
-        assert jnp.isnan(slope["learning_rate"])
-        rooted, slope = both({"learning_rate": 0.01, "eps_root": 1e-16})
+        plain, slope = both(at_rate(0.01, eps_root=0.0))
+        assert jnp.isnan(slope["optimiser"]["learning_rate"])
+        rooted, slope = both(at_rate(0.01, eps_root=1e-16))
         np.testing.assert_allclose(rooted, plain, rtol=1e-6)
         rates = (0.01 * (1 + 1e-5), 0.01 * (1 - 1e-5))
-        up, down = (both({"learning_rate": rate, "eps_root": 1e-16})[0] for rate in rates)
-        np.testing.assert_allclose((up - down) / 2e-7, slope["learning_rate"], rtol=1e-5)
+        up, down = (both(at_rate(rate, eps_root=1e-16))[0] for rate in rates)
+        np.testing.assert_allclose(
+            (up - down) / 2e-7, slope["optimiser"]["learning_rate"], rtol=1e-5
+        )

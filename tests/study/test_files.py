@@ -41,7 +41,7 @@ def test_good_files_of_the_bad_ones_are_good(tmp_path):
     study = read_study(write(tmp_path, MLP))
     assert isinstance(study.problem.sampler, Epochs)
     assert study.tune is not None
-    assert study.tune.parameters == ("learning_rate",)
+    assert study.tune.parameters == ("optimiser.learning_rate",)
     assert set(study.recorded()) == {"cross_entropy", "test_accuracy"}
 
 

@@ -10,7 +10,7 @@ steps = 4
 name = "mlp"
 hidden = [4]
 optimiser = "adam"
-[hyper]
+[hyper.optimiser]
 learning_rate = 0.1
 [batches]
 name = "epochs"
@@ -21,7 +21,7 @@ examples = 20
 what = ["cross_entropy", "test_accuracy"]
 [tune]
 objective = "cross_entropy"
-parameters = ["learning_rate"]
+parameters = ["optimiser.learning_rate"]
 learning_rate = 0.1
 iterations = 2
 """
@@ -96,13 +96,13 @@ BAD = [
     (MLP, "hidden = [4]", "hidden = 4", ["line 5: system.hidden = 4", "a list"]),
     (MLP, "hidden = [4]", "hidden = [4, 0]", ["line 5: system.hidden[1] = 0"]),
     (MLP, 'optimiser = "adam"', 'optimiser = "adm"', ["line 6: system.optimiser = 'adm'", "did you mean adam?"]),
-    (MLP, "learning_rate = 0.1\n[b", "learning_rat = 0.1\n[b", ["line 8: hyper.learning_rat: unknown key", "did you mean learning_rate?"]),
-    (MLP, "learning_rate = 0.1\n[b", "learning_rate = 'x'\n[b", ["line 8: hyper.learning_rate = 'x'", "a number"]),
+    (MLP, "learning_rate = 0.1\n[b", "learning_rat = 0.1\n[b", ["line 8: hyper.optimiser.learning_rat: unknown key", "did you mean learning_rate?"]),
+    (MLP, "learning_rate = 0.1\n[b", "learning_rate = 'x'\n[b", ["line 8: hyper.optimiser.learning_rate = 'x'", "a number"]),
     (MLP, "learning_rate = 0.1\n[b", "learning_rate = inf\n[b", ["line 8: hyper", "finite"]),
     (MLP, 'what = ["cross_entropy"', 'what = ["log_amplification"', ["line 15: record.what", "of a Neurashed"]),
     (MLP, 'objective = "cross_entropy"', 'objective = "accuracy"', ["line 17: tune.objective = 'accuracy'", "cross_entropy", "did you mean test_accuracy?"]),
-    (MLP, 'parameters = ["learning_rate"]', 'parameters = ["learnin_rate"]', ["line 18: tune.parameters = 'learnin_rate'", "did you mean learning_rate?"]),
+    (MLP, 'parameters = ["optimiser.learning_rate"]', 'parameters = ["optimiser.learnin_rate"]', ["line 18: tune.parameters = 'optimiser.learnin_rate'", "did you mean optimiser.learning_rate?"]),
     (MLP, "iterations = 2", "iterations = 0", ["line 20: tune.iterations = 0"]),
-    (MLP, "iterations = 2", "iterations = 2\nbounds.learning_rate = [1, 0]", ["line 21: tune.bounds.learning_rate", "[low, high]"]),
+    (MLP, "iterations = 2", "iterations = 2\nbounds.\"optimiser.learning_rate\" = [1, 0]", ["line 21: tune.bounds.optimiser.learning_rate", "[low, high]"]),
 ]
 # fmt: on

@@ -33,7 +33,7 @@ def systems():
     random = np.random.default_rng(0)
     network = Network(lambda key: MLP((8, 16, 3), key=key), optax.sgd)
     x, y = random.normal(size=(20, 8)), random.integers(0, 3, 20)
-    yield "mlp", network, network.prepare(x, y), {"learning_rate": 0.1}
+    yield "mlp", network, network.prepare(x, y), {"optimiser": {"learning_rate": 0.1}}
 
 
 def digests(devices, processes):

@@ -10,7 +10,7 @@ import optax
 import pytest
 from derivatives import QUICKLY, x64
 
-from nsh.networks import Network
+from nsh.networks import Classification, Network
 from nsh.networks.optimisers import BOUNDS
 
 STEPS, EPS = 7, 1e-6
@@ -54,6 +54,10 @@ class Weights(eqx.Module):
 
 def distance(out, label):
     return jnp.sum((out - jnp.array([0.21, 0.52])) ** 2) / 2
+
+
+def trained_by(make):
+    return Network(Weights, make, Classification(distance))
 
 
 def optimisers():
@@ -102,7 +106,7 @@ def behaviour(make, more):
     along = {n: 0.3 * v * (1 - v if BOUNDS[n][1] == 1 else 1) for n, v in hyper.items()}
 
     def end(tuned, x):
-        network, given = Network(Weights, make, distance), tuned | more
+        network, given = trained_by(make), {"optimiser": tuned | more}
         samples = eqx.tree_at(lambda s: s.x, network.prepare(SEEN, [0, 1]), x)
 
         def step(state, _):
@@ -124,7 +128,7 @@ def behaviour(make, more):
     def given(numbers):
         return {name: jnp.asarray(value, float) for name, value in numbers.items()}
 
-    Network(Weights, make, distance).check(hyper | more, STEPS)
+    trained_by(make).check({"optimiser": hyper | more}, STEPS)
     with x64(True):
         run = compiled(end, given(hyper), SEEN)
         shifted = [given({n: v + h * along[n] for n, v in hyper.items()}) for h in (EPS, -EPS)]

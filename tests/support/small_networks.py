@@ -12,3 +12,8 @@ X, Y = RNG.normal(size=(24, 2, 3)), RNG.integers(0, 4, 24)
 
 def make_linear(key):
     return Linear(6, 4, key=key)
+
+
+def at_rate(learning_rate, **more):
+    """Hyperparameters of a network: the optimiser's arguments."""
+    return {"optimiser": {"learning_rate": learning_rate, **more}}

@@ -49,7 +49,7 @@ def make_cnn(key):
 def network(make):
     system, rng = Network(make, optax.sgd), np.random.default_rng(0)
     x = rng.normal(size=(20, 8 if make is make_mlp else 16))
-    return system, system.prepare(x, rng.integers(0, 3, 20)), {"learning_rate": 0.1}
+    return system, system.prepare(x, rng.integers(0, 3, 20)), {"optimiser": {"learning_rate": 0.1}}
 
 
 SYSTEMS = {
@@ -196,10 +196,13 @@ def test_other_values_compile_nothing():
 def test_diverged_members_are_flagged_and_harm_no_other():
     what = network(make_mlp)
     well = many(
-        what, hyper_grid(lambda lr: {"learning_rate": lr}, lr=[0.1, 0.2, 0.3]), 6, grid_ndim=1
+        what,
+        hyper_grid(lambda lr: {"optimiser": {"learning_rate": lr}}, lr=[0.1, 0.2, 0.3]),
+        6,
+        grid_ndim=1,
     )
     far = float(jnp.finfo(jnp.zeros(()).dtype).max) / 4
-    hyper = hyper_grid(lambda lr: {"learning_rate": lr}, lr=[0.1, far, 0.3])
+    hyper = hyper_grid(lambda lr: {"optimiser": {"learning_rate": lr}}, lr=[0.1, far, 0.3])
     ill = many(what, hyper, 6, grid_ndim=1)
     np.testing.assert_array_equal(well.status, 0)
     np.testing.assert_array_equal(ill.status, np.repeat([[0], [1], [0]], 6, axis=1))

@@ -130,7 +130,7 @@ def test_real_networks():
             return jnp.mean(system_loss(logits, examples.y))
 
         system_loss = optax.losses.softmax_cross_entropy_with_integer_labels
-        hyper = {"learning_rate": jnp.array(0.2), "momentum": jnp.array(0.6)}
+        hyper = {"optimiser": {"learning_rate": jnp.array(0.2), "momentum": jnp.array(0.6)}}
         options = {"seeds": 2, "steps": 9, "vmap_size": 1, "sampler": FullBatch()}
         ways = {name: WAYS[name] for name in ("forward", "sqrt")}
         check_all_agree(*slopes_of(ways, error, system, examples, hyper, **options))

@@ -55,8 +55,8 @@ from nsh.theory.effective.prediction.dynamics import (
 )
 from nsh.theory.effective.prediction.loss_dynamics import loss_dynamics
 from nsh.theory.effective.prediction.prediction import (
+    KernelRegression,
     Prediction,
-    Regression,
     gp_predict,
     kernel_regression,
 )
@@ -84,13 +84,13 @@ __all__ = [
     "Fluctuations",
     "ForwardSamples",
     "KernelMean",
+    "KernelRegression",
     "Kernels",
     "NearZeroExpansion",
     "NearlyGaussian",
     "NetworkSamples",
     "PerturbationGrowth",
     "Prediction",
-    "Regression",
     "Samples",
     "Status",
     "Trajectory",

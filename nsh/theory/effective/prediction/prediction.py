@@ -48,7 +48,7 @@ class Prediction(Shown):
     status: Int[Array, ""]
 
 
-class Regression(Shown):
+class KernelRegression(Shown):
     """Kernel regression: `mean` at the test inputs and `dual`, the weights of the training ones.
 
     ``mean = kernel_test_train dual``; `error`, `jitter`, `condition` and `status` as in
@@ -106,7 +106,7 @@ def kernel_regression(
     *,
     ridge: ArrayLike = 0.0,
     kernel_error: KernelError = 0.0,
-) -> Regression:
+) -> KernelRegression:
     """``mean = K_*X (K_XX + ridge I)^-1 y``, with ridge added to the kernel's diagonal.
 
     With the NTK and ridge = 0 this is the mean, over initialisations, of networks of infinite
@@ -161,12 +161,12 @@ def _gp_predict(
 @jax.jit
 def _kernel_regression(
     train: Array, cross: Array, y: Array, ridge: Array, errors: Errors
-) -> Regression:
+) -> KernelRegression:
     factor = _regularised(train, ridge)
     dual = factor.solve(y)
     mean = jnp.matmul(cross, dual, precision=MATMUL)
     error, status = _accuracy(factor, train, cross, dual, y, errors)
-    return Regression(mean, dual, error, factor.jitter, factor.condition, status)
+    return KernelRegression(mean, dual, error, factor.jitter, factor.condition, status)
 
 
 def _accuracy(

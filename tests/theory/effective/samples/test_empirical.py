@@ -158,7 +158,7 @@ def test_derivative_by_inputs_and_parameters():
 def test_kernel_after_training():
     system = Network(mlp_of, optax.sgd)
     examples = system.prepare(X, np.array([0, 1, 0, 1, 1]))
-    problem = TrainingProblem(system, examples, {"learning_rate": 0.5}, steps=20)
+    problem = TrainingProblem(system, examples, {"optimiser": {"learning_rate": 0.5}}, steps=20)
     run = train(problem, jax.random.key(0))
     before, after = mlp_of(jax.random.key(0)), system.module(run.state)
     kernel = empirical_ntk(after, floats(X), floats(Z))
