@@ -19,6 +19,7 @@ from experiments.benchmarks import (
     learning_rate,
     networks,
     rule_gradients,
+    streaming,
     trajectories,
 )
 from experiments.benchmarks.case import Case
@@ -59,6 +60,7 @@ class Config:
         default_factory=learning_rate.LearningRate
     )
     networks: networks.Networks = dataclasses.field(default_factory=networks.Networks)
+    streaming: streaming.Streaming = dataclasses.field(default_factory=streaming.Streaming)
     infinite: kernels.Infinite = dataclasses.field(default_factory=kernels.Infinite)
     finite: kernels.Finite = dataclasses.field(default_factory=kernels.Finite)
 
@@ -66,7 +68,8 @@ class Config:
 LOG_WIDTH = 140
 QUICK = Config(
     None, None, (), False, 2, Path("results"), *ensembles.QUICK, final_states.QUICK,
-    trajectories.QUICK, *rule_gradients.QUICK, learning_rate.QUICK, networks.QUICK, *kernels.QUICK,
+    trajectories.QUICK, *rule_gradients.QUICK, learning_rate.QUICK, networks.QUICK, streaming.QUICK,
+    *kernels.QUICK,
 )  # fmt: skip
 
 
@@ -79,6 +82,7 @@ def cases(config: Config) -> list[Case]:
         *rule_gradients.cases(config.few, config.many),
         *learning_rate.cases(config.learning_rate),
         *networks.cases(config.networks),
+        *streaming.cases(config.streaming),
         *kernels.cases(config.infinite, config.finite),
     ]
     for name in config.only:

@@ -34,7 +34,8 @@ NO_PICKLE = "without Python objects: these are pickles, which run code, and are 
 def read_idx(path: Path_) -> np.ndarray:
     """The array in an IDX file, the format of MNIST and its family: images, labels, anything.
 
-    Of any rank and of all types of the format, which are big-endian. Mapped, read-only: nothing is
+    Of any rank and of all types of the format, which are big-endian: `prepare` and `stream` take
+    them, and `jnp.asarray` wants bytes in the order of the machine. Mapped, read-only: nothing is
     copied, and `nsh.training.stream` reads no more than it needs. A file compressed by gzip is
     recognised by its content, and is read whole.
 

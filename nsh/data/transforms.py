@@ -85,7 +85,7 @@ class Standardise(Shown):
 
     def __call__(self, x: ArrayLike) -> Float[Array, "..."]:
         """The same in units of the deviations, from the means."""
-        x = jnp.asarray(x, self.mean.dtype)
+        x = _as_jax(x).astype(self.mean.dtype)
         allowed = f"(..., {', '.join(map(str, self.mean.shape))}), as the examples were"
         require(x.ndim >= self.mean.ndim, "x.shape", x.shape, allowed)
         shape = (1,) * (x.ndim - self.mean.ndim) + self.mean.shape
@@ -93,7 +93,7 @@ class Standardise(Shown):
 
 
 def random_crop(
-    x: Array, key: Key[Array, ""], padding: int, *, channels_at: ChannelsAt = "first"
+    x: ArrayLike, key: Key[Array, ""], padding: int, *, channels_at: ChannelsAt = "first"
 ) -> Array:
     """One image, moved by up to `padding` pixels each way; what comes in from outside is 0.
 
@@ -106,7 +106,7 @@ def random_crop(
         (8, 8)
     """
     padding = require_integer("padding", padding, 0)
-    x = jnp.asarray(x)
+    x = _as_jax(x)
     places = sides(x.shape, channels_at)
     width = [(padding, padding) if axis in places else (0, 0) for axis in range(x.ndim)]
     moved = jax.random.randint(key, (2,), 0, 2 * padding + 1, jnp.int32)
@@ -115,7 +115,7 @@ def random_crop(
     return jax.lax.dynamic_slice(jnp.pad(x, width), start, x.shape)
 
 
-def random_flip(x: Array, key: Key[Array, ""], *, channels_at: ChannelsAt = "first") -> Array:
+def random_flip(x: ArrayLike, key: Key[Array, ""], *, channels_at: ChannelsAt = "first") -> Array:
     """One image, or with probability 1/2 its mirror image, left and right exchanged.
 
     x [height, width], or with channels. Differentiable in x.
@@ -128,7 +128,7 @@ def random_flip(x: Array, key: Key[Array, ""], *, channels_at: ChannelsAt = "fir
         >>> sorted({tuple(row) for row in images[:, 0].tolist()})
         [(1, 2), (2, 1)]
     """
-    x = jnp.asarray(x)
+    x = _as_jax(x)
     across = sides(x.shape, channels_at)[1]
     return jnp.where(jax.random.bernoulli(key), jnp.flip(x, across), x)
 
@@ -145,7 +145,14 @@ def add_noise(x: ArrayLike, key: Key[Array, ""], scale: ArrayLike) -> Float[Arra
         True
     """
     require_scalar("scale", scale)
-    x = jnp.asarray(x)
+    x = _as_jax(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         x = x.astype(float)
     return x + jnp.asarray(scale, x.dtype) * jax.random.normal(key, x.shape, x.dtype)
+
+
+def _as_jax(x: ArrayLike) -> Array:
+    """The input as JAX has it: files of the IDX format have the bytes in the other order."""
+    if isinstance(x, np.ndarray) and not x.dtype.isnative:
+        x = x.astype(x.dtype.newbyteorder("="))
+    return jnp.asarray(x)

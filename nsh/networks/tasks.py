@@ -271,8 +271,8 @@ def _as_array(leaf: Any, count: int) -> Array:
     require(fits, "y.shape", numbers.shape, f"({count}, ...), one target per example")
     if numbers.dtype.kind == "f":
         require_all(np.isfinite(numbers), "y", numbers, "finite")
-        return jnp.asarray(numbers, jnp.result_type(float))
-    return jnp.asarray(numbers, bool if numbers.dtype == bool else jnp.int32)
+        return jnp.array(numbers, jnp.result_type(float))
+    return jnp.array(numbers, bool if numbers.dtype == bool else jnp.int32)
 
 
 def require_arguments(

@@ -324,4 +324,4 @@ def labelled(system: System, x: Any, y: Any, count: int | None) -> MeasuredExamp
     """The first `count` samples (None: all), prepared; labels as int32, targets as they are."""
     x, y = x[:count], y[:count]
     whole = np.asarray(y).dtype.kind in "iu"
-    return MeasuredExamples(system.prepare(x, y), jnp.asarray(y, jnp.int32 if whole else None))
+    return MeasuredExamples(system.prepare(x, y), jnp.array(y, jnp.int32 if whole else None))

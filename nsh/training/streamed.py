@@ -9,6 +9,7 @@ them. While a step computes, a thread reads the rows of the next one.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -39,24 +40,28 @@ class Wanted(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What `prepare` makes of examples: which arrays there are, and of which types."""
+    """What `prepare` makes of one example: which arrays there are, of which shapes and types."""
 
     structure: Any
-    types: tuple[np.dtype, ...]
+    arrays: tuple[tuple[tuple[int, ...], np.dtype], ...]
 
     @classmethod
     def of(cls, examples: PyTree) -> Prepared:
-        """Those of some examples."""
+        """That of some examples."""
         leaves, structure = jax.tree.flatten(examples)
-        return cls(structure, tuple(np.dtype(leaf.dtype) for leaf in leaves))
+        return cls(structure, tuple((leaf.shape[1:], np.dtype(leaf.dtype)) for leaf in leaves))
 
     def fit(self, examples: PyTree, system: str) -> PyTree:
-        """The same examples in these types."""
+        """Converted examples with these shapes and types, such as a target [1] of a number."""
         leaves, structure = jax.tree.flatten(examples)
-        allowed = f"as {system}.prepare(x, y) gives them: {self.structure}"
-        require(structure == self.structure, f"{system}.convert(x, y)", structure, allowed)
-        typed = [leaf.astype(kind) for leaf, kind in zip(leaves, self.types, strict=True)]
-        return jax.tree.unflatten(structure, typed)
+        field, allowed = f"{system}.convert(x, y)", f"as {system}.prepare(x, y) gives them"
+        require(structure == self.structure, field, structure, f"{allowed}: {self.structure}")
+        fitted = []
+        for leaf, (shape, kind) in zip(leaves, self.arrays, strict=True):
+            fits = math.prod(leaf.shape[1:]) == math.prod(shape)
+            require(fits, field, leaf.shape, f"{allowed}: [n, {', '.join(map(str, shape))}]")
+            fitted.append(leaf.reshape(len(leaf), *shape).astype(kind))
+        return jax.tree.unflatten(structure, fitted)
 
 
 class StreamedExamples(Shown):
@@ -67,7 +72,7 @@ class StreamedExamples(Shown):
     """
 
     y: PyTree
-    each: Callable[[PyTree], PyTree] | None
+    each: Any
     sources: tuple[Source, ...] = eqx.field(static=True)
     structure: Any = eqx.field(static=True)
     prepared: Prepared = eqx.field(static=True)
@@ -140,6 +145,16 @@ def stream(
 
     Raises `ValueError` on what `prepare` refuses, for numbers of inputs and targets that differ,
     and for systems without `System.convert`. Samplers must draw some examples: not `FullBatch`.
+
+    Example:
+        >>> from nsh.networks import digit_linear
+        >>> network, x = digit_linear(), np.zeros((6, 64), np.uint8)
+        >>> examples = nsh.training.stream(network, x, np.arange(6), each=lambda image: image / 16)
+        >>> hyper = {"optimiser": {"learning_rate": 0.1}}
+        >>> nsh.TrainingProblem(network, examples, hyper, steps=3).num_examples
+        6
+        >>> [len(block.y) for block in examples.blocks(network, 4)]
+        [4, 2]
     """
     named, structure = jax.tree_util.tree_flatten_with_path(x, is_leaf=_is_array_like)
     require(len(named) > 0, "x", x, "an array of examples, or a pytree of them")
@@ -155,8 +170,11 @@ def stream(
         allowed = f"({len(sources[0])}, ...), as many as in {names[0]}"
         require(shape[:1] == (len(sources[0]),), f"{name}.shape", shape, allowed)
     blocks = _prepared(system, sources, structure, y, each)
+    if each is not None and not isinstance(each, eqx.Module):
+        each = jax.tree_util.Partial(each)  # a pytree without leaves, which `jax.jit` takes too
     prepared = next(blocks)  # what is wrong with all examples is found before all are read
-    targets = jax.tree.map(jnp.asarray, system.targets(y))
+    # copies: an array made by `asarray` may share the memory of one that its owner changes
+    targets = jax.tree.map(jnp.array, system.targets(y))
     examples = StreamedExamples(targets, each, sources, structure, prepared)
     one = jax.ShapeDtypeStruct((1,), jnp.int32)
     eqx.filter_eval_shape(lambda at: system.check_examples(examples.batch(system, at)), one)

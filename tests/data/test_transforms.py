@@ -34,6 +34,7 @@ def test_standardised_data_have_mean_0_and_deviation_1(monkeypatch, per, channel
 def test_whole_numbers_are_standardised_and_constants_keep_their_unit():
     fitted = Standardise.of(np.array([[0, 9], [4, 9]], np.uint8))
     np.testing.assert_array_equal(fitted(np.array([[4, 12]], np.uint8)), [[1, 3]])
+    np.testing.assert_array_equal(fitted(np.array([4, 12], ">i4")), [1, 3])
     slope = jax.grad(lambda x: fitted(x)[0])(jnp.array([1.0, 1.0]))
     np.testing.assert_array_equal(slope, [0.5, 0])
 
@@ -79,6 +80,7 @@ def test_slopes():
     moved = random_crop(image, key, 1)
     slopes = jax.grad(lambda x: random_crop(x, key, 1).sum())(image)
     np.testing.assert_array_equal(slopes, np.isin(IMAGE, np.asarray(moved)))
+    assert random_flip(np.array([[2, 2]], ">i2"), key).tolist() == [[2, 2]]
     assert add_noise(np.array([1, 2], np.uint8), key, 0.0).tolist() == [1.0, 2.0]
 
 

@@ -31,8 +31,6 @@ EXEMPT = {
     "nsh.training.Method": "abstract: docs/guide/methods.md makes one",
     "nsh.training.Result": "docs/guide/methods.md: what a method of one's own returns",
     "nsh.training.Sampler": ABSTRACT,
-    "nsh.training.StreamedExamples": "made by `stream`",
-    "nsh.training.stream": "made by networks",
     "nsh.study.MeasuredExamples": "made by `measurements`",
     "nsh.study.MeasurementContext": "made by studies: what a `Measurement` is given",
     "nsh.study.StoreRefused": ERROR,

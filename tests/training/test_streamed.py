@@ -1,9 +1,15 @@
 """Streamed examples: the same bits as in memory, whoever trains; and sources that fail."""
 
+import subprocess
+import sys
+from pathlib import Path
+
+import chex
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from nsh import (
@@ -18,8 +24,10 @@ from nsh import (
     hypergradient,
     train,
 )
-from nsh.data import joined, source
+from nsh.data import Classes, joined, source
 from nsh.data.source import source_of
+from nsh.networks import Classification, Linear, Network, Regression
+from nsh.theory.two_layer import Symmetric, TwoLayer
 from nsh.training import Sequential, stream
 from nsh.training.streamed import ReadAhead
 
@@ -175,6 +183,9 @@ def test_each_is_applied_to_all_that_is_read(mapped, streamed):
     found = stream(SYSTEM, mapped, Y, each=inverted)
     expected = SYSTEM.prepare(255 - X, Y)
     same(next(found.blocks(SYSTEM, N)), expected)
+    at = jnp.array([3, 1])
+    batch = jax.jit(lambda examples, at: examples.batch(SYSTEM, at))(found, at)
+    same(batch, jax.tree.map(lambda leaf: leaf[at], expected))
     assert "on 40 examples, read as they are needed, 7 steps" in explain(problem(found))
 
 
@@ -185,6 +196,71 @@ def test_numbers_of_64_bits_cross_as_they_can(mapped):
         wide[3, 0, 1] = 2**40
         with pytest.raises(ValueError, match=r"x\[3, 0, 1\] = 1099511627776: must be in"):
             stream(SYSTEM, wide, Y)
+
+
+def test_networks_see_what_prepare_makes(mapped):
+    """Names of classes, numbers as targets, tokens, and the places of examples."""
+    names = np.array(["owl", "cat", "dog"])[Y]
+    classify = Network(lambda key: Linear(12, 3, key=key), optax.sgd, Classification(
+        classes=Classes.of(names)))  # fmt: skip
+    regress = Network(lambda key: Linear(12, 1, key=key), optax.sgd, Regression())
+    embed = Network(Tokens, optax.sgd)
+    for network, x, y in [
+        (classify, mapped, names), (classify, mapped, names.tolist()), (regress, mapped, Y / 3),
+        (regress, mapped, Y.astype(np.uint8)), (embed, mapped[:, 0].astype(">i8"), Y),
+    ]:  # fmt: skip
+        expected = network.prepare(x, y)
+        examples = stream(network, x, y)
+        same(next(examples.blocks(network, N)), expected)
+        at = jnp.array([5, 0, 5])
+        same(examples.batch(network, at), jax.tree.map(lambda leaf, at=at: leaf[at], expected))
+        found = jax.eval_shape(lambda at, e=examples, n=network: e.batch(n, at), at)
+        chex.assert_trees_all_equal_shapes_and_dtypes(found, examples.batch(network, at))
+
+
+class Tokens(eqx.Module):
+    table: eqx.nn.Embedding
+
+    def __init__(self, key):
+        self.table = eqx.nn.Embedding(256, CLASSES, key=key)
+
+    def __call__(self, tokens):
+        return jnp.mean(jax.vmap(self.table)(tokens), axis=0)
+
+
+def test_data_that_change_later_change_no_examples():
+    """Arrays that start at multiples of 64 bytes can be shared with JAX, not copied."""
+    room = np.zeros(4 * N + 64, np.uint8)
+    at = -room.ctypes.data % 64
+    y = room[at : at + 4 * N].view(np.float32)
+    for network in (
+        Network(lambda key: Linear(12, 1, key=key), optax.sgd, Regression()),
+        TwoLayer(12, Symmetric(4)),
+    ):
+        y[:] = 1
+        prepared = network.prepare(X, y).y
+        streamed = [] if isinstance(network, TwoLayer) else [stream(network, X, y).y]
+        y[:] = 2
+        for kept in (prepared, *streamed):
+            assert np.asarray(kept).max() == 1
+
+
+@pytest.mark.long
+def test_several_devices_stream_at_once(tmp_path):
+    program = (
+        "import jax; jax.config.update('jax_num_cpu_devices', 2);"
+        "import sys; sys.path += sys.argv[1:];"
+        "import test_streamed as t; import nsh, numpy as np;"
+        "s = t.stream(t.SYSTEM, t.X, t.Y); m = t.SYSTEM.prepare(t.X, t.Y);"
+        "a, b = (nsh.ensemble(t.problem(e), t.KEY, seeds=6, vmap_size=1).state for e in (s, m));"
+        "assert len(jax.devices()) == 2; t.same(a, b); print('same')"
+    )
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(here), str(here.parent / "support")],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.stdout == "same\n", done.stderr
 
 
 @pytest.mark.parametrize(

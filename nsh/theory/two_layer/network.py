@@ -154,7 +154,7 @@ class TwoLayer(System):
         allowed = f"({len(x)}, {self.out_size}) targets or ({len(x)},) {other}"
         require(fitting, "y.shape", y.shape, allowed)
         require_all(np.isfinite(y), "y", y, "finite")
-        return Examples(x, jnp.asarray(y.reshape(len(x), -1), float))
+        return Examples(x, jnp.array(y.reshape(len(x), -1), float))
 
     def check(self, hyper: PyTree, steps: int) -> None:  # noqa: ARG002
         """Raise `ValueError` unless `hyper` has the names and signs the class states."""
