@@ -18,9 +18,9 @@ from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from nsh import TrainingProblem, WithReplacement, ensemble
+from nsh._fingerprint.surroundings import device
 from nsh.data import read_idx
 from nsh.networks import CNN, Network
-from nsh.study.fingerprint import device
 from nsh.training import stream
 
 __all__ = ["cases", "device"]
