@@ -25,7 +25,7 @@ Read next: `nsh.training.problem` for what a run is, `nsh.neurashed.pathway_mode
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -90,9 +90,24 @@ class System(eqx.Module):
     """
 
     @property
+    def predicts(self) -> Literal["classes", "labels", "numbers", "anything"]:
+        """What `outputs` say, so that measures which mean nothing for it can refuse.
+
+        "classes": logits of classes, of which each example has one, which is the default. "labels":
+        logits of labels, of which each example may have several. "numbers": real targets.
+        "anything": not known.
+        """
+        return "classes"
+
+    @property
     def classifies(self) -> bool:
-        """Whether `outputs` are the logits of classes and targets labels; True by default."""
-        return True
+        """Whether `outputs` are the logits of classes and targets labels."""
+        return self.predicts == "classes"
+
+    @property
+    def class_names(self) -> tuple[Any, ...] | None:
+        """The names of the classes, for stores and plots, or None, which is the default."""
+        return None
 
     settle_every: ClassVar[int | None] = None
     """After how many steps `settled` is called; None for never."""

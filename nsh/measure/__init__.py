@@ -16,10 +16,18 @@ from nsh.measure.observe import Observation, observe
 from nsh.measure.prediction import (
     accuracy,
     brier_score,
+    class_accuracy,
     cross_entropy,
     expected_calibration_error,
 )
 from nsh.measure.recorded import Variable, recorded
+from nsh.measure.regression import (
+    exact_match,
+    gaussian_negative_log_likelihood,
+    label_accuracy,
+    r_squared,
+    root_mean_squared_error,
+)
 from nsh.measure.sparsity import (
     Overlap,
     active_units,
@@ -43,6 +51,7 @@ __all__ = [
     "active_units",
     "binned_information",
     "brier_score",
+    "class_accuracy",
     "cross_entropy",
     "effective_features",
     "effective_number",
@@ -50,16 +59,21 @@ __all__ = [
     "elasticity_contrast",
     "elasticity_matrix",
     "estimate",
+    "exact_match",
     "expected_calibration_error",
+    "gaussian_negative_log_likelihood",
     "information",
     "information_bounds",
+    "label_accuracy",
     "level_information",
     "neural_collapse",
     "noise_level",
     "observe",
     "pathway_overlap",
+    "r_squared",
     "readout",
     "recorded",
+    "root_mean_squared_error",
     "surviving_fraction",
     "system_collapse",
 ]

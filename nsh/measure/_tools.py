@@ -77,6 +77,8 @@ def checked_predictions(
 ) -> tuple[Float[Array, "n classes"], Int[Array, " n"], Inside]:
     """Logits [n, classes], and n labels of these classes, as `checked_labels` gives them."""
     logits = checked_rows(logits, "logits")
+    allowed = "(n, classes), 2 classes at least; of one real output measure r_squared, for instance"
+    require(logits.shape[1] > 1, "logits.shape", logits.shape, allowed)
     return logits, *checked_labels(labels, *logits.shape)
 
 
@@ -104,6 +106,12 @@ def levels_of(
         allowed = f"(width,), one vector per level for one example {ONE_SEED}"
         _require_axes(level, 1, None, f"features(...)[{number}]", allowed)
     return levels
+
+
+def require_classes(system: System) -> None:
+    """Raise `ValueError` unless the system predicts classes."""
+    allowed = "'classes', for measures of classes; of numbers measure r_squared, for instance"
+    require(system.classifies, "system.predicts", system.predicts, allowed)
 
 
 def require_levels(features: Sequence[object]) -> None:

@@ -16,6 +16,7 @@ from nsh.measure._tools import (
     checked_rows,
     mean_over_pairs,
     nan_with,
+    require_classes,
     require_levels,
     safe_norm,
     where_labelled,
@@ -157,6 +158,7 @@ def system_collapse(
         >>> round(float(collapse.nc1), 3)
         0.0
     """
+    require_classes(system)
     seen = observe(system, state, examples)
     require_levels(seen.features)
     weights, bias = readout(seen.features[-1], seen.outputs)

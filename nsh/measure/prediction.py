@@ -48,6 +48,31 @@ def accuracy(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Flo
 
 
 @recorded(
+    "class_accuracy",
+    class_accuracy=Variable("accuracy of each class", "1", ("class",), differentiable=False),
+)
+def class_accuracy(
+    logits: Float[Array, "n classes"], labels: Int[Array, " n"]
+) -> Float[Array, " classes"]:
+    """Accuracy among the examples of each class, also called recall; NaN of one without example.
+
+    Their mean is the balanced accuracy. Errors as of `accuracy`. Not differentiable.
+
+    Example:
+        >>> from nsh.measure import class_accuracy
+        >>> logits = jnp.array([[2.0, 1.0], [0.0, 3.0], [0.0, 3.0]])
+        >>> class_accuracy(logits, jnp.array([0, 0, 1])).tolist()
+        [0.5, 1.0]
+    """
+    logits, labels, inside = checked_predictions(logits, labels)
+    right = (_decisions(logits, labels) == labels).astype(logits.dtype)
+    members = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
+    count = jnp.sum(members, axis=0)
+    share = jnp.sum(members * right[:, None], axis=0) / jnp.where(count > 0, count, jnp.nan)
+    return where_labelled(nan_with(share, logits), inside)
+
+
+@recorded(
     "calibration_error",
     calibration_error=Variable("expected calibration error", "1", differentiable=False),
 )

@@ -43,9 +43,11 @@ class Recorded:
 def recorded(name: str, **variables: Variable) -> Callable[[Function], Function]:
     """Make a measure known to study files, by a name; returns the function as it is.
 
-    Of the function's parameters, studies fill in logits, labels, features, log_unit, classes, key,
-    system, state, hyper and examples. All others are options, with their defaults. A measure of
-    `features` is taken of every level.
+    Of the function's parameters, studies fill in key, system, state, hyper, examples, targets and:
+    logits, labels and classes of a system that predicts classes; label_logits of one whose examples
+    have several labels; predictions of others (see `System.predicts`); features and log_unit of
+    every level. All others are options, with their defaults. Studies refuse a measure that asks for
+    what the system does not predict.
 
     Example:
         >>> from nsh.measure import Variable, recorded

@@ -23,7 +23,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -192,9 +192,14 @@ class Network(System):
         return eqx.filter_eval_shape(self.skeleton.kept, arrays)
 
     @property
-    def classifies(self) -> bool:
-        """Whether outputs are logits and targets labels."""
-        return self.task.classifies
+    def predicts(self) -> Literal["classes", "labels", "numbers", "anything"]:
+        """See `System.predicts`: as the task says."""
+        return self.task.predicts
+
+    @property
+    def class_names(self) -> tuple[Any, ...] | None:
+        """See `System.class_names`: those of the task."""
+        return self.task.class_names
 
     def prepare(self, x: Any, y: Any) -> NetworkExamples:
         """Finite inputs x [n, ...], or a pytree of these, and targets y as the task has them.
@@ -275,7 +280,7 @@ class Network(System):
         allowed = "NetworkExamples: give network.prepare(x, y)"
         require(isinstance(examples, NetworkExamples), "examples", type(examples).__name__, allowed)
         count = len(jax.tree.leaves(examples.x)[0])
-        if self.task.classifies:
+        if self.classifies:
             require_label_type(examples.y, count, "y")
 
     def bounds(self, hyper: PyTree) -> PyTree:

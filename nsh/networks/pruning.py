@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -174,9 +174,14 @@ class Pruned(System):
         return self.network.masked(batch, present)
 
     @property
-    def classifies(self) -> bool:
-        """See `Network.classifies`."""
-        return self.network.classifies
+    def predicts(self) -> Literal["classes", "labels", "numbers", "anything"]:
+        """See `Network.predicts`."""
+        return self.network.predicts
+
+    @property
+    def class_names(self) -> tuple[Any, ...] | None:
+        """See `Network.class_names`."""
+        return self.network.class_names
 
     def outputs(self, state: NetworkState, example: NetworkExamples) -> PyTree:
         """See `Network.outputs`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -39,7 +39,12 @@ class Task(eqx.Module):
     """
 
     loss: eqx.AbstractVar[Loss]
-    classifies: ClassVar[bool] = False
+    predicts: ClassVar[Literal["classes", "labels", "numbers", "anything"]] = "anything"
+
+    @property
+    def class_names(self) -> tuple[Any, ...] | None:
+        """The names of the classes, or None."""
+        return None
 
     @property
     def whole_batches(self) -> bool:
@@ -106,7 +111,12 @@ class Classification(Task):
 
     loss: Loss = eqx.field(static=True, default=cross_entropy_loss)
     classes: Any = eqx.field(static=True, default=None)
-    classifies: ClassVar[bool] = True
+    predicts = "classes"
+
+    @property
+    def class_names(self) -> tuple[Any, ...] | None:
+        """See `Task.class_names`."""
+        return None if self.classes is None else tuple(self.classes.names)
 
     def __check_init__(self):
         require(callable(self.loss), "loss", self.loss, "callable")
@@ -154,6 +164,7 @@ class Regression(Task):
     """
 
     loss: Loss = eqx.field(static=True, default=squared_error_loss)
+    predicts = "numbers"
 
     def __check_init__(self):
         require(callable(self.loss), "loss", self.loss, "callable")
@@ -184,6 +195,7 @@ class MultiLabel(Task):
     """
 
     loss: Loss = eqx.field(static=True, default=binary_cross_entropy_loss)
+    predicts = "labels"
 
     def __check_init__(self):
         require(callable(self.loss), "loss", self.loss, "callable")

@@ -29,16 +29,26 @@ Arrays = dict[str, Array]
 
 
 class MeasuredExamples(eqx.Module):
-    """Examples, as `System.prepare` gives them, and their labels or real targets `y`."""
+    """Examples, as `System.prepare` gives them, and their labels or other targets `y`.
+
+    `y`: any pytree with the examples as leading axis, as `System.targets` makes them.
+    """
 
     examples: PyTree
-    y: Array
+    y: PyTree
 
     @property
     def labels(self) -> Int[Array, " n"]:
-        """The classes. Raises `ValueError` where `y` are real targets."""
+        """The classes. Raises `ValueError` where `y` are other targets."""
+        require(hasattr(self.y, "dtype"), "y", type(self.y).__name__, "labels, one per example")
         require_label_type(self.y, len(self.y), "y")
         return self.y
+
+    @property
+    def are_labelled(self) -> bool:
+        """Whether `y` is one whole number for each example, as labels of classes are."""
+        leaves = jax.tree.leaves(self.y)
+        return len(leaves) == 1 and leaves[0].ndim == 1 and leaves[0].dtype.kind in "iu"
 
 
 class MeasurementContext(eqx.Module):
@@ -58,12 +68,14 @@ class MeasurementContext(eqx.Module):
 class Measurement:
     """A function of a `MeasurementContext` that gives arrays, by the names of `variables`.
 
-    `test`: of the test examples, its variables' names beginning with ``test_``.
+    `test`: of the test examples, its variables' names beginning with ``test_``. `needs`: of what
+    `nsh.measure.recorded` lists, that which systems do not all predict, such as logits.
     """
 
     function: Callable[[MeasurementContext], Arrays]
     variables: Mapping[str, Variable]
     test: bool = False
+    needs: frozenset[str] = frozenset()
 
     def named(self) -> dict[str, Variable]:
         """The variables by the names that they are recorded under."""
@@ -75,7 +87,11 @@ class Measurement:
         }
 
 
-def of_levels(function: Callable[..., Arrays], variables: Mapping[str, Variable]) -> Measurement:
+def of_levels(
+    function: Callable[..., Arrays],
+    variables: Mapping[str, Variable],
+    needs: frozenset[str] = frozenset(),
+) -> Measurement:
     """A measurement of one level's features and unit, for all levels, stacked."""
     across = {n: dataclasses.replace(v, dims=("level",)) for n, v in variables.items()}
 
@@ -84,13 +100,16 @@ def of_levels(function: Callable[..., Arrays], variables: Mapping[str, Variable]
         levels = [function(context, features, unit) for features, unit in pairs]
         return jax.tree.map(lambda *numbers: jnp.stack(numbers), *levels)
 
-    return Measurement(measured, across)
+    return Measurement(measured, across, needs=needs)
 
 
 # what a measure can ask for, and stand-ins by which its options are tried
 PROVIDED: Mapping[str, Callable[[MeasurementContext], Any]] = {
     "logits": lambda context: context.observation.outputs,
+    "label_logits": lambda context: context.observation.outputs,
+    "predictions": lambda context: context.observation.outputs,
     "labels": lambda context: context.data.labels,
+    "targets": lambda context: context.data.y,
     "classes": lambda context: context.observation.outputs.shape[1],
     "features": lambda context: context.observation.features,
     "log_unit": lambda context: context.observation.log_units,
@@ -100,7 +119,17 @@ PROVIDED: Mapping[str, Callable[[MeasurementContext], Any]] = {
     "hyper": lambda context: context.snapshot.hyper,
     "key": lambda context: context.key,
 }
-TRIED = {"logits": np.zeros((2, 2)), "features": np.zeros((2, 2)), "labels": np.arange(2)}
+TRIED = dict.fromkeys(
+    ("logits", "label_logits", "predictions", "targets", "features"), np.zeros((2, 2))
+) | {"labels": np.arange(2)}
+# what measures cannot ask for, by what a system predicts
+OF_CLASSES = frozenset({"logits", "labels", "classes"})
+NOT_PREDICTED: Mapping[str, frozenset[str]] = {
+    "classes": frozenset({"predictions", "label_logits"}),
+    "labels": frozenset({"predictions"}) | OF_CLASSES,
+    "numbers": frozenset({"label_logits"}) | OF_CLASSES,
+    "anything": OF_CLASSES,
+}
 
 
 def measurement(name: str | Callable[..., Any]) -> Measurement:
@@ -123,27 +152,39 @@ def measurement(name: str | Callable[..., Any]) -> Measurement:
 
 
 def information(
-    *, samples: int = 16, noise_fixed: float = 1e-4, noise_relative: float = 0.05
+    *,
+    samples: int = 16,
+    noise_fixed: float = 1e-4,
+    noise_relative: float = 0.05,
+    label: bool = True,
 ) -> Measurement:
-    """I(level; input) and I(level; label) under Gaussian noise, with standard errors."""
+    """I(level; input) and I(level; label) under Gaussian noise, with standard errors.
+
+    `label`: whether the latter, for which systems must predict classes.
+    """
     require_integer("samples", samples, 2)
     noise = Noise(noise_fixed, noise_relative)
+    names = {"input": "I(level; input)"} | ({"label": "I(level; label)"} if label else {})
 
     def measured(context: MeasurementContext, features: Array, unit: Array) -> Arrays:
+        # without labels, all are of one class
         found = measure.information(
-            features, context.data.labels, context.key,
-            noise=noise, log_unit=unit, classes=context.observation.outputs.shape[1],
+            features,
+            context.data.labels if label else jnp.zeros(len(features), jnp.int32),
+            context.key,
+            noise=noise,
+            log_unit=unit,
+            classes=context.observation.outputs.shape[1] if label else 1,
             samples=samples,
-        )  # fmt: skip
-        parts = ("input", "input_error", "label", "label_error")
+        )
+        parts = [part + error for part in names for error in ("", "_error")]
         return {f"information_{part}": getattr(found, part) for part in parts}
 
-    names = {"input": "I(level; input)", "label": "I(level; label)"}
     variables = {}
     for part, long_name in names.items():
         variables[f"information_{part}"] = Variable(long_name, "bits")
         variables[f"information_{part}_error"] = Variable(STANDARD_ERROR + long_name, "bits")
-    return of_levels(measured, variables)
+    return of_levels(measured, variables, OF_CLASSES if label else frozenset())
 
 
 def elasticity() -> Measurement:
@@ -166,7 +207,7 @@ def elasticity() -> Measurement:
         "elasticity_across": Variable("local elasticity across classes", "1"),
         "elasticity_ratio": Variable("local elasticity, within / across classes", "1"),
     }
-    return Measurement(measured, variables)
+    return Measurement(measured, variables, needs=frozenset({"labels"}))
 
 
 def log_amplification() -> Measurement:
@@ -182,6 +223,7 @@ def made_from(function: Callable[..., Any]) -> Callable[..., Measurement]:
     recorded: Recorded = vars(function)[ATTRIBUTE]
     parameters = inspect.signature(function).parameters
     given = [name for name in parameters if name in PROVIDED]
+    needs = frozenset(given) & frozenset().union(*NOT_PREDICTED.values())
 
     def measured(context: MeasurementContext, options: Mapping[str, Any], **level: Array) -> Arrays:
         arguments = {name: level.get(name, PROVIDED[name](context)) for name in given}
@@ -193,12 +235,13 @@ def made_from(function: Callable[..., Any]) -> Callable[..., Measurement]:
             arrays = {name: TRIED[name] for name in given if name in TRIED}
             jax.eval_shape(lambda arrays: function(**arrays, **fixed), arrays)  # may complain
         if "features" not in given:
-            return Measurement(partial(measured, options=options), recorded.variables)
+            made = partial(measured, options=options)
+            return Measurement(made, recorded.variables, needs=needs)
 
         def of_level(context: MeasurementContext, features: Array, unit: Array) -> Arrays:
             return measured(context, options, features=features, log_unit=unit)
 
-        return of_levels(of_level, recorded.variables)
+        return of_levels(of_level, recorded.variables, needs)
 
     options = [parameter for name, parameter in parameters.items() if name not in PROVIDED]
     signature = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in options])
@@ -278,8 +321,9 @@ def measurements(
 
     ``"test_accuracy"`` is the accuracy on the test data, and so on for every name. `examples`:
     only the first so many of each set. `key`: of the Monte Carlo draws. Raises `ValueError` for a
-    name that is not there, test data that are not, and measurements that do not fit the system.
-    Where `y` are real targets, measurements that need classes raise it as they are recorded.
+    name that is not there, test data that are not, and measurements that do not fit the system or
+    the targets: those of classes where it predicts no classes, and those of predicted numbers where
+    it does (see `System.predicts`).
 
     Example:
         >>> from nsh.study import measurements
@@ -303,12 +347,33 @@ def measurements(
     if examples is not None:
         require_integer("examples", examples, 1)
     require_integer("key", key, 0, MOST_KEY)
-    return Measurements(
-        chosen,
-        labelled(system, x, y, examples),
-        None if test is None else _labelled_test(system, test, examples),
-        jax.random.key(key),
-    )
+    train = labelled(system, x, y, examples)
+    tested = None if test is None else _labelled_test(system, test, examples)
+    for one in chosen:
+        data = tested if one.test and tested is not None else train
+        _require_predicted(one, system, data)
+    return Measurements(chosen, train, tested, jax.random.key(key))
+
+
+def predicted(system: System, data: MeasuredExamples) -> str:
+    """What the system predicts of these data: one of classes may have numbers as targets, too."""
+    if system.classifies and not data.are_labelled:
+        return "numbers"
+    return system.predicts
+
+
+def _require_predicted(one: Measurement, system: System, data: MeasuredExamples) -> None:
+    what = predicted(system, data)
+    if not one.needs & NOT_PREDICTED[what]:
+        return
+    known = {name: make() for name, make in MEASUREMENTS.items()}
+    fitting = [
+        name
+        for name, other in known.items()
+        if other.needs and not other.needs & NOT_PREDICTED[what]
+    ]
+    which = f"fits what {type(system).__name__} predicts of these targets ({what})"
+    require(False, "what", list(one.named()), f"one that {which}: {', '.join(fitting)}")
 
 
 def _labelled_test(system: System, test: Any, count: int | None) -> MeasuredExamples:
@@ -322,6 +387,20 @@ def _labelled_test(system: System, test: Any, count: int | None) -> MeasuredExam
 
 def labelled(system: System, x: Any, y: Any, count: int | None) -> MeasuredExamples:
     """The first `count` samples (None: all), prepared; labels as int32, targets as they are."""
-    x, y = x[:count], y[:count]
-    whole = np.asarray(y).dtype.kind in "iu"
-    return MeasuredExamples(system.prepare(x, y), jnp.array(y, jnp.int32 if whole else None))
+    x, y = _first(x, count), _first(y, count)
+    examples = system.prepare(x, y)
+    targets = jax.tree.map(_as_target, system.targets(y), is_leaf=_is_array_like)
+    return MeasuredExamples(examples, targets)
+
+
+def _first(rows: Any, count: int | None) -> Any:
+    return jax.tree.map(lambda leaf: leaf[:count], rows, is_leaf=_is_array_like)
+
+
+def _as_target(leaf: Any) -> Array:
+    whole = np.asarray(leaf).dtype.kind in "iu"
+    return jnp.array(leaf, jnp.int32 if whole else None)  # a copy: the user's may change
+
+
+def _is_array_like(value: Any) -> bool:
+    return hasattr(value, "shape") or isinstance(value, list)

@@ -45,8 +45,32 @@ MEASURES = {
         lambda: accuracy(LABELS, np.zeros((5, 3, 2))), "logits.shape", "(5, 3, 2)", "jax.vmap",
     ),
     "logits: none": (lambda: accuracy([], np.zeros((0, 2))), "logits.shape", "(0, 2)", "n >= 1"),
+    "logits: one output": (
+        lambda: accuracy([0, 0, 0], LOGITS[:, :1]), "logits.shape", "(3, 1)", "measure r_squared",
+    ),
     "logits: complex": (
         lambda: accuracy(LABELS, LOGITS + 0j), "logits.dtype", "complex", "bool, int or float",
+    ),
+    "targets: of other examples": (
+        lambda: measure.r_squared(LOGITS, LOGITS[:2]), "targets.shape", "(2, 2)", "(3, 2), as the",
+    ),
+    "targets: never varying": (
+        lambda: measure.r_squared(LOGITS, LOGITS * [1, 0]), "targets[0][1]", "0.0", "another one",
+    ),
+    "targets: a pytree": (
+        lambda: measure.root_mean_squared_error({"a": LOGITS}, LOGITS), "predictions", "dict",
+        "each leaf",
+    ),
+    "variance": (
+        lambda: measure.gaussian_negative_log_likelihood(LOGITS, LOGITS, variance=[1.0, 0.0]),
+        "variance[1]", "0.0", "above 0",
+    ),
+    "variance: of examples": (
+        lambda: measure.gaussian_negative_log_likelihood(LOGITS, LOGITS, variance=np.ones(3)),
+        "variance.shape", "(3,)", "() or (2,)",
+    ),
+    "label logits: of classes": (
+        lambda: measure.label_accuracy(LOGITS, LOGITS), "targets[1, 1]", "3.0", "0 or 1",
     ),
     "features: one axis": (
         lambda: measure.effective_features(LOGITS[0]), "features.shape", "(2,)", "two axes",

@@ -5,15 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from derivatives import check_three_ways, x64
-from scipy.stats import sem
+from scipy.stats import linregress, norm, sem
 
 from nsh.measure import _tools as tools
 from nsh.measure import (
     accuracy,
     brier_score,
+    class_accuracy,
     cross_entropy,
     estimate,
+    exact_match,
     expected_calibration_error,
+    gaussian_negative_log_likelihood,
+    label_accuracy,
+    r_squared,
+    root_mean_squared_error,
 )
 
 pytestmark = pytest.mark.core
@@ -45,6 +51,11 @@ def test_scores_match_plain_loops():
     np.testing.assert_allclose(measured(cross_entropy, logits, labels), loss, rtol=1e-5)
     np.testing.assert_allclose(measured(accuracy, logits, labels), hits, rtol=1e-6)
     np.testing.assert_allclose(measured(brier_score, logits, labels), brier, rtol=1e-5)
+    right = p.argmax(1) == labels
+    each = [right[labels == c].mean() for c in range(3)]
+    np.testing.assert_allclose(measured(class_accuracy, logits, labels), each, rtol=1e-6)
+    absent = measured(class_accuracy, logits, np.minimum(labels, 1))
+    np.testing.assert_array_equal(np.isnan(absent), [False, False, True])
 
 
 @pytest.mark.parametrize("bins", [1, 4, 15])
@@ -120,6 +131,72 @@ def test_labels_outside_the_classes_are_refused(function):
 def test_logits_of_an_ensemble_are_refused():
     with pytest.raises(ValueError, match=r"shape = \(5, 1, 3\): must be two axes, .*; for an ens"):
         tools.checked_predictions(jnp.zeros((5, 1, 3)), jnp.zeros(5, int))
+
+
+def regression_case():
+    generator = np.random.default_rng(1)
+    y = generator.normal(size=(30, 2)) * [1.0, 50.0] + [0.0, 7.0]
+    f = y + generator.normal(size=(30, 2)) * [0.5, 80.0]
+    return jnp.asarray(f, float), jnp.asarray(y, float)
+
+
+def test_scores_of_real_targets_match_other_formulas():
+    given = regression_case()
+    f, y = (np.asarray(values, np.float64) for values in given)
+    line = linregress(f[:, 0], y[:, 0])  # of a fitted line, R² is the squared correlation
+    fitted = line.intercept + line.slope * f[:, 0]
+    np.testing.assert_allclose(jax.jit(r_squared)(fitted, y[:, 0]), line.rvalue**2, rtol=1e-5)
+    f, y = given
+    each = [float(r_squared(f[:, k], y[:, k])) for k in range(2)]
+    assert each[0] > 0 > each[1]
+    np.testing.assert_allclose(r_squared(f, y), np.mean(each), rtol=1e-5)
+    f, y = (np.asarray(values, np.float64) for values in given)
+    rmse = np.sqrt(np.mean((f - y) ** 2))
+    np.testing.assert_allclose(root_mean_squared_error(*given), rmse, rtol=1e-6)
+    sigma = np.array([0.7, 90.0])
+    worse = -norm.logpdf(y, f, sigma).sum(1).mean()
+    nll = jax.jit(gaussian_negative_log_likelihood)
+    np.testing.assert_allclose(nll(*given, sigma**2), worse, rtol=1e-5)
+    likely = -norm.logpdf(y, f, np.sqrt(np.mean((f - y) ** 2, axis=0))).sum(1).mean()
+    np.testing.assert_allclose(nll(*given), likely, rtol=1e-5)
+    assert likely < worse
+    f, y = given
+    np.testing.assert_array_equal(nll(f[:, :1], y[:, 0]), nll(f[:, 0], y[:, 0]))
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_no_unit_of_targets_matters(size):
+    f, y = regression_case()
+    tiny = [values * size for values in (f, y)]
+    np.testing.assert_allclose(r_squared(*tiny), r_squared(f, y), rtol=1e-4)
+    expected = root_mean_squared_error(f, y) * size
+    np.testing.assert_allclose(root_mean_squared_error(*tiny), expected, rtol=1e-4)
+
+
+def test_scores_of_real_targets_have_slopes_and_edges():
+    f, y = regression_case()
+    with x64(True):
+        for function in (r_squared, root_mean_squared_error, gaussian_negative_log_likelihood):
+            check_three_ways(
+                lambda x, f=function: f(x, jnp.asarray(y[:4], float)), jnp.asarray(f[:4], float)
+            )
+    assert r_squared(y, y) == 1
+    assert np.isneginf(gaussian_negative_log_likelihood(y, y))
+    np.testing.assert_array_equal(jax.grad(root_mean_squared_error)(y, y), 0)
+    assert np.isnan(jax.jit(r_squared)(f, y * 0 + 0.1))  # 0.1 and its mean differ by rounding
+    unknown = f.at[0, 1].set(jnp.nan)
+    for function in (r_squared, root_mean_squared_error, gaussian_negative_log_likelihood):
+        assert np.isnan(function(unknown, y))
+
+
+def test_scores_of_several_labels_match_plain_loops():
+    logits = jnp.array([[2.0, -1.0, 0.0], [1.0, 1.0, -3.0], [-1.0, 2.0, 5.0]])
+    targets = jnp.array([[1, 0, 0], [1, 0, 0], [1, 0, 0]])
+    assert np.isclose(jax.jit(label_accuracy)(logits, targets), 5 / 9, rtol=1e-6)
+    assert np.isclose(jax.jit(exact_match)(logits, targets), 1 / 3, rtol=1e-6)
+    for function in (label_accuracy, exact_match):
+        assert np.isnan(jax.jit(function)(logits, targets * 2))
+        assert np.isnan(function(logits * np.nan, targets))
 
 
 def test_an_estimate_is_a_mean_with_its_standard_error():

@@ -1,19 +1,22 @@
 """What a study records by name is what `nsh.measure` gives, for every name, on both sets."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from studies import swelling
 
 from nsh import Neurashed, SaveAt, measure
 from nsh.measure import Variable
+from nsh.networks import Classification, Custom, Linear, MultiLabel, Network, Regression
 from nsh.neurashed import figure4, figure4_rules
 from nsh.study import MEASUREMENTS, Measurement, measurement, measurements
 from nsh.study.layout import layout
 from nsh.theory.two_layer import Symmetric, TwoLayer
 from nsh.training import Snapshot
+
+OTHERS = {"predictions", "label_logits"}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,8 @@ def seen():
     system = Neurashed(graph)
     hyper = figure4_rules(graph)
     now = Snapshot(system, system.init(jax.random.key(0), hyper), hyper, jnp.zeros((), jnp.int32))
-    names = [*MEASUREMENTS, "test_accuracy", "test_cross_entropy", "test_effective_features"]
+    names = [name for name, make in MEASUREMENTS.items() if not make().needs & OTHERS]
+    names += ["test_accuracy", "test_cross_entropy", "test_effective_features"]
     test = inputs.x[2:6], inputs.y[2:6]
     what = measurements(names, system, inputs.x, inputs.y, test=test, key=7)
     examples, labels = system.prepare(inputs.x, inputs.y), jnp.asarray(inputs.y)
@@ -64,7 +68,9 @@ def test_every_name_gives_the_variables_it_says(seen):
     variables = what.variables()
     assert set(found) == set(variables)
     for name, variable in variables.items():
-        assert found[name].shape == tuple({"level": 2, "node": 19}[dim] for dim in variable.dims)
+        assert found[name].shape == tuple(
+            {"level": 2, "node": 19, "class": 2}[dim] for dim in variable.dims
+        )
         assert variable.units
         assert np.isfinite(found[name]).all(), name
     assert variables["test_accuracy"].long_name == "accuracy, test set"
@@ -112,20 +118,47 @@ def test_real_targets_stay_real_and_are_no_labels():
     found = what(now)  # f = 0 at the start
     np.testing.assert_allclose(found["squared_error"], (y**2).sum() / 2, rtol=1e-6)
 
-    needing = [name for name in MEASUREMENTS if name not in UNLABELLED]
+    needing = [name for name, make in MEASUREMENTS.items() if "labels" in make().needs]
+    assert {"accuracy", "collapse", "information", "elasticity"} < set(needing)
     for name in needing:
-        what = measurements([f"test_{name}"], system, x, y, test=(x, y))
-        with pytest.raises(
-            ValueError, match=r"y\.shape = \(2, 2\): must be .*one label per sample"
-        ):
-            eqx.filter_eval_shape(what, now)
-    single = TwoLayer(2, Symmetric(2))
-    now = Snapshot(single, single.init(jax.random.key(0), hyper), hyper, jnp.zeros((), jnp.int32))
-    with pytest.raises(ValueError, match=r"y\.dtype = 'float(32|64)': must be an integer type"):
-        eqx.filter_eval_shape(measurements(["accuracy"], single, x, y[:, 0]), now)
+        with pytest.raises(ValueError, match=r"what = \['test_.*predicts of these targets \(numb"):
+            measurements([f"test_{name}"], system, x, y, test=(x, y))
+    with pytest.raises(ValueError, match=r"\(numbers\): gaussian_.*, r_squared, root"):
+        measurements(["accuracy"], TwoLayer(2, Symmetric(2)), x, [1, -1])
 
 
-UNLABELLED = ("effective_features", "surviving_fraction", "log_amplification")
+def test_a_regression_is_measured_as_one():
+    """A study of a regression network recorded accuracy 1.0 and cross-entropy 0.0."""
+    x, y = np.array([[0.0], [1.0], [2.0]]), np.array([0.0, 1.0, 5.0])
+    network = Network(lambda key: Linear(1, 1, key=key), optax.sgd, Regression())
+    hyper = {"optimiser": {"learning_rate": 0.1}}
+    state = network.init(jax.random.key(0), hyper)
+    now = Snapshot(network, state, hyper, jnp.zeros((), jnp.int32))
+    names = ["r_squared", "root_mean_squared_error", "gaussian_negative_log_likelihood"]
+    found = measurements([*names, MEASUREMENTS["information"](label=False)], network, x, y)(now)
+    outputs = measure.observe(network, state, network.prepare(x, y)).outputs
+    for name in names:
+        np.testing.assert_array_equal(found[name], getattr(measure, name)(outputs, jnp.asarray(y)))
+    assert {"information_input", "information_input_error"} == set(found) - set(names)
+    with pytest.raises(ValueError, match=r"system\.predicts = 'numbers'.*r_squared"):
+        measure.system_collapse(network, state, network.prepare(x, y), jnp.arange(3), classes=3)
+
+    tasks = {
+        "labels": (MultiLabel(), np.eye(3)), "classes": (Classification(), np.arange(3)),
+        "anything": (Custom(lambda f, y: jnp.sum((f - y["a"]) ** 2)), {"a": np.eye(3)}),
+    }  # fmt: skip
+    fitting = {
+        "labels": {"label_accuracy"}, "classes": {"accuracy"},
+        "anything": {"label_accuracy", "r_squared"},
+    }  # fmt: skip
+    for kind, (task, targets) in tasks.items():
+        network = Network(lambda key: Linear(1, 3, key=key), optax.sgd, task)
+        for name in ("label_accuracy", "accuracy", "r_squared"):
+            if name in fitting[kind]:
+                measurements([name], network, x, targets)
+            else:
+                with pytest.raises(ValueError, match=rf"what = \['{name}'\].*\({kind}\)"):
+                    measurements([name], network, x, targets)
 
 
 def test_bad_names_and_sets():

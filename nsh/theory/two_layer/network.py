@@ -156,6 +156,11 @@ class TwoLayer(System):
         require_all(np.isfinite(y), "y", y, "finite")
         return Examples(x, jnp.array(y.reshape(len(x), -1), float))
 
+    @property
+    def predicts(self) -> Literal["classes", "labels", "numbers", "anything"]:
+        """See `System.predicts`: numbers by one output, classes by several where `y` are labels."""
+        return "numbers" if self.out_size == 1 else "classes"
+
     def check(self, hyper: PyTree, steps: int) -> None:  # noqa: ARG002
         """Raise `ValueError` unless `hyper` has the names and signs the class states."""
         require(isinstance(hyper, dict), "hyper", hyper, "a dict")
