@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,8 @@ class ArraySpec:
     @property
     def fill(self) -> Any:
         """What stands for numbers that are not computed yet."""
-        return {"f": float("nan"), "c": complex("nan"), "i": NOT_COMPUTED}.get(self.dtype.kind, 0)
+        numbers = {"f": float("nan"), "c": complex("nan"), "i": NOT_COMPUTED, "T": ""}
+        return numbers.get(self.dtype.kind, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,11 +96,22 @@ def layout(study: Study) -> Layout:
         if "level" in spec.dims:
             levels = spec.shape[spec.dims.index("level")]
             coordinates["level"] = _coordinate("level", np.arange(1, levels + 1), "1")
+        if "class" in spec.dims:
+            number = spec.shape[spec.dims.index("class")]
+            names = study.problem.first_point.system.class_names or ()
+            values = _names(names if len(names) == number else range(number))
+            coordinates["class"] = _coordinate("class", values, "1")
     if study.tune is not None:
         arrays |= _tuned(study)
         iterations = np.arange(study.tune.iterations + 1)
         coordinates["iteration"] = _coordinate("iteration", iterations, "optimiser steps")
     return Layout(study.blocks, member_dims, arrays, coordinates)
+
+
+def _names(names: Iterable[Any]) -> np.ndarray:
+    """Names of classes as numbers, or as text of any length."""
+    values = np.asarray(list(names))
+    return values.astype(np.dtypes.StringDType()) if values.dtype.kind == "U" else values
 
 
 def _coordinate(dim: str, values: np.ndarray, units: str) -> tuple[ArraySpec, np.ndarray]:

@@ -18,6 +18,8 @@ from nsh.study.measurements import STANDARD_ERROR
 from nsh.training import RunStatus
 
 MOST_PANELS, MOST_CURVES, MOST_OVER_TIME = 24, 8, 6
+# axes of whose entries each has a curve where there is no grid
+APART = {"level": "levels", "class": "classes"}
 WIDE = 100  # ratio of largest to smallest from which a logarithmic axis is better
 
 
@@ -40,7 +42,8 @@ def draw(dataset: xr.Dataset) -> Figure:
 
     Against time (tuning: against the optimiser's steps) for each point of the grid, or, where
     these are more than 6, after the last step against the last axis of the grid. Of quantities
-    with levels the top level is shown if there is a grid; over other axes the mean is taken.
+    with levels the top level is shown if there is a grid. Without a grid there is a curve for each
+    level, and for each class by its name. Over other axes the mean is taken.
     At most 24 panels and 8 curves in each: what is left out is said.
     """
     starts = [dim for dim in dataset["status"].dims if f"{TUNED}{dim}" in dataset]
@@ -107,12 +110,13 @@ def _panel(array: xr.DataArray, axes: list[str]) -> Panel:
     if "level" in array.dims and axes:
         array, name = array.isel(level=-1), name.replace("level", "top level", 1)
         name = name if "top level" in name else f"{name}, top level"
-    elif "level" in array.dims:
-        levels = array["level"].values
-        chosen = [levels[i] for i in _spread(len(levels))]
-        groups = {f"level {int(n)}": array.sel(level=n) for n in chosen}
-        of = _choice(len(chosen), len(levels), "levels")
-    inner = {*map(str, array.dims)} - {*axes, "seed", time, "level"}
+    apart = next((dim for dim in APART if dim in array.dims), "") if not axes else ""
+    if apart:
+        values = array[apart].values
+        chosen = _spread(len(values))
+        groups = {f"{apart} {values[i]}": array.isel({apart: i}) for i in chosen}
+        of = _choice(len(chosen), len(values), APART[apart])
+    inner = {*map(str, array.dims)} - {*axes, "seed", time, apart}
     name += "".join(f", mean over {dim}" for dim in sorted(inner))
     units = array.attrs.get("units", "1")
     ylabel = name if units == "1" else f"{name} ({units})"

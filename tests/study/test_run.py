@@ -6,6 +6,7 @@ import errno
 
 import jax
 import numpy as np
+import optax
 import pytest
 import xarray as xr
 from bad_studies import SIZES
@@ -22,8 +23,10 @@ from nsh import (
     ensemble,
     hyper_grid,
 )
+from nsh.data import Classes
+from nsh.networks import Classification, Linear, Network
+from nsh.study import Study, measurements, open_study, read_study, run_study
 from nsh.study import files as files_module
-from nsh.study import open_study, read_study, run_study
 from nsh.study.fingerprint import fingerprint
 from nsh.study.progress import silent
 
@@ -69,6 +72,24 @@ def test_figure_is_written_beside_the_store(finished):
     assert (finished / "figure.pdf").read_bytes().startswith(b"%PDF")
     names = {path.name for path in finished.iterdir()}
     assert names == {"data.zarr", "figure.png", "figure.pdf"}
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_names_of_classes_are_coordinates_and_survive_damage(tmp_path):
+    x, y = np.array([[0.0], [1.0], [2.0]]), ["dög", "cat", "cat"]
+    task = Classification(classes=Classes.of(y))
+    network = Network(lambda key: Linear(1, 2, key=key), optax.sgd, task)
+    save = SaveAt(measurements(["class_accuracy"], network, x, y), times=(0,))
+    hyper = {"optimiser": {"learning_rate": 0.1}}
+    problem = TrainingProblem(network, network.prepare(x, y), hyper, steps=0, save=save)
+    run_study(Study(problem, seeds=2), tmp_path)
+    truncate(next((tmp_path / "data.zarr/class/c").iterdir()))
+    found = run_study(Study(problem, seeds=3), tmp_path)
+    assert found["class"].values.tolist() == ["cat", "dög"]
+    assert found["class_accuracy"].dims == ("seed", "step", "class")
+    run = ensemble(problem, jax.random.key(0), seeds=3)
+    dogs = found["class_accuracy"].sel({"class": "dög"})
+    np.testing.assert_array_equal(dogs, run.saved["class_accuracy"][..., 1])
 
 
 @pytest.mark.long

@@ -66,6 +66,19 @@ def test_levels_are_told_apart():
     assert list(legend(figure)) == ["level 1", "level 2"]
 
 
+def test_classes_have_curves_with_their_names():
+    share = np.array([0.25, 0.75]) * np.ones((4, 3, 1))
+    names = np.array(["cat", "dög"]).astype(np.dtypes.StringDType())
+    data = dataset({}).drop_vars("value").assign_coords({"class": names})
+    data["share"] = ("seed", "step", "class"), share, {"long_name": "share", "units": "1"}
+    figure, (ax,) = drawn(data)
+    assert list(legend(figure)) == ["class cat", "class dög"]
+    np.testing.assert_allclose(curves(ax)["class dög"][:, 1], 0.75)
+    assert ax.get_ylabel() == "share"
+    data = data.expand_dims({"a": [1.0, 2.0]})
+    assert drawn(data)[1][0].get_ylabel() == "share, mean over class"
+
+
 def test_choices_are_said():
     figure, (ax,) = drawn(dataset({}, level=list(range(1, 12))))
     assert set(curves(ax)) == {f"level {n}" for n in (1, 2, 4, 5, 7, 8, 10, 11)}
