@@ -19,6 +19,7 @@ from nsh._checks import (
     require_label_type,
     require_labels,
 )
+from nsh.measure._sums import PairMean
 from nsh.system import Scaled, System
 
 # Numbers held at once by one chunk of `map_rows`: 4 MB in float32.
@@ -136,9 +137,7 @@ def same_group(groups: Int[Array, " n"]) -> Bool[Array, "n n"]:
 def mean_over_pairs(values: Float[Array, "n n"], pairs: Bool[Array, "n n"]) -> Float[Array, ""]:
     """Mean over the chosen pairs of different examples; NaN where there is none."""
     chosen = pairs & ~jnp.eye(values.shape[0], dtype=bool)
-    count = jnp.sum(chosen, dtype=values.dtype)
-    total = jnp.sum(jnp.where(chosen, values, 0))
-    return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
+    return PairMean.zero(values.dtype).add(values, chosen).result()
 
 
 def safe_norm(vector: Float[Array, "*shape"]) -> Float[Array, ""]:

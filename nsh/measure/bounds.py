@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -49,27 +51,52 @@ def information_bounds(
     shape = squared_distances.shape
     require(shape == (n, n), "squared_distances.shape", shape, f"({n}, {n})")
     labels, inside = checked_labels(labels, n, classes)
-    everything = jnp.ones_like(squared_distances, dtype=bool)
-    within = same_group(labels)
-    lower, upper = (_mixture_information(squared_distances / s, everything) for s in (8, 2))
-    lower_within, upper_within = (
-        _mixture_information(squared_distances / s, within) for s in (8, 2)
-    )
-    label_entropy = -jnp.mean(jnp.log2(jnp.mean(within, axis=1, dtype=lower.dtype)))
-    bounds = Bounds(
-        input_lower=lower,
-        input_upper=upper,
-        label_lower=jnp.maximum(lower - upper_within, 0),
-        label_upper=jnp.minimum(upper - lower_within, label_entropy),
-    )
-    return where_labelled(bounds, inside)
+    alike = same_group(labels)
+    sums = jax.vmap(Overlaps.zero(squared_distances.dtype).add)(squared_distances, alike)
+    return where_labelled(sums.bounds(), inside)
 
 
-def _mixture_information(
-    divergences: Float[Array, "n n"], mixture: Bool[Array, "n n"]
-) -> Float[Array, ""]:
-    """Bits that tell an input from the inputs of its own mixture (row of `mixture`)."""
-    # An input's divergence from itself is 0: the sum is >= 1, and no logsumexp is needed.
-    weights = jnp.where(mixture, jnp.exp(-divergences), 0)
-    overlap = jnp.sum(weights, axis=1) / jnp.sum(mixture, axis=1, dtype=weights.dtype)
-    return -jnp.mean(jnp.log(overlap)) / math.log(2)
+class Overlaps(eqx.Module):
+    """Sums over inputs j of ``exp(-r_ij^2 / 8)`` and ``exp(-r_ij^2 / 2)``: all, and i's class.
+
+    An input's divergence from itself is 0: each sum is >= 1, and no logsumexp is needed.
+    """
+
+    total: Float[Array, "*n 2"]
+    within: Float[Array, "*n 2"]
+    count: Float[Array, "*n 2"]
+
+    @classmethod
+    def zero(cls, dtype: jnp.dtype) -> Overlaps:
+        """Those of one input with none."""
+        return cls(*(jnp.zeros(2, dtype) for _ in range(3)))
+
+    def add(self, squared: Float[Array, " m"], alike: Bool[Array, " m"]) -> Overlaps:
+        """The same with more inputs at these squared distances; `alike`: those of i's class."""
+        near = jnp.stack([jnp.exp(-squared / 8), jnp.exp(-squared / 2)])
+        of_class = alike[None].astype(near.dtype)
+        count = jnp.stack([jnp.asarray(squared.size, near.dtype), jnp.sum(of_class)])
+        return Overlaps(
+            self.total + jnp.sum(near, axis=1),
+            self.within + jnp.sum(jnp.where(alike[None], near, 0), axis=1),
+            self.count + count,
+        )
+
+    def bounds(self) -> Bounds:
+        """The bounds, from the sums [n, 2] of all inputs."""
+        everything, of_class = self.count[:, :1], self.count[:, 1:]
+        lower, upper = _bits(self.total / everything)
+        lower_within, upper_within = _bits(self.within / of_class)
+        label_entropy = -jnp.mean(jnp.log2(of_class[:, 0] / everything[:, 0]))
+        return Bounds(
+            input_lower=lower,
+            input_upper=upper,
+            label_lower=jnp.maximum(lower - upper_within, 0),
+            label_upper=jnp.minimum(upper - lower_within, label_entropy),
+        )
+
+
+def _bits(overlap: Float[Array, "n 2"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Bits that tell an input from those it overlaps with: a lower and an upper bound."""
+    lower, upper = -jnp.mean(jnp.log(overlap), axis=0) / math.log(2)
+    return lower, upper

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,8 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from nsh._checks import is_concrete, require, require_integer
 from nsh._shown import Shown
+from nsh._types import ArrayLike
+from nsh.measure._sums import ClassMeans, product
 from nsh.measure._tools import (
     checked_labels,
     checked_rows,
@@ -77,31 +80,70 @@ def neural_collapse(
     require_integer("classes", classes, 2)
     features, weights = checked_rows(features, "features"), checked_rows(weights, "weights")
     numbers, inside = checked_labels(labels, len(features), classes)
-    _check_all_present(labels, classes)
+    check_all_present(labels, classes)
     shape = (classes, features.shape[1])
     require(weights.shape == shape, "weights.shape", weights.shape, f"{shape}, classes first")
     if bias is not None:
         require(jnp.shape(bias) == (classes,), "bias.shape", jnp.shape(bias), f"({classes},)")
-    unit = jax.lax.stop_gradient(jnp.max(jnp.abs(features)))
-    scaled = features / jnp.where(unit > 0, unit, 1)
-    members = jax.nn.one_hot(numbers, classes, dtype=features.dtype)
-    means = _product(members.T, scaled) / jnp.sum(members, axis=0)[:, None]
-    centre = jnp.mean(means, axis=0, keepdims=True)
-    centred = means - centre
-    deviations = scaled - _product(members, means)
-    # Means no further apart than rounding are the same: without this, noise would pass for signal.
-    rounding = 10 * math.sqrt(centred.size) * jnp.finfo(centred.dtype).eps
-    distinct = jnp.where(safe_norm(centred) > rounding, centred, jnp.nan)
-    spread_norms, spread_angles = _simplex_distance(distinct)
-    decisions = _product(features, weights.T) + (0 if bias is None else bias[None])
-    found = Collapse(
-        nc1=_within_beside_between(deviations, distinct, members),
-        nc2_norms=spread_norms,
-        nc2_angles=spread_angles,
-        nc3=safe_norm(weights / safe_norm(weights) - distinct / safe_norm(distinct)),
-        nc4=_disagreement(decisions, scaled - centre, centred),
-    )
+    sums = ClassMeans.zero(classes, features).add(features, numbers)
+    head = weights, jnp.zeros(classes, weights.dtype) if bias is None else bias
+    found = Deviations.zero(sums, head).add(features, numbers).result()
     return where_labelled(found, inside)
+
+
+class Deviations(eqx.Module):
+    """Sums over the deviations of features from the means of their classes, which are known.
+
+    The second half of `neural_collapse`: of each block of examples, after all class means.
+    """
+
+    means: ClassMeans
+    weights: Float[Array, "classes d"]
+    bias: Float[Array, " classes"]
+    within: Float[Array, ""]
+    differ: Float[Array, ""]
+
+    @classmethod
+    def zero(
+        cls, means: ClassMeans, head: tuple[Float[Array, "classes d"], Float[Array, " classes"]]
+    ) -> Deviations:
+        """That of no example. `head`: weights and bias of the classifier."""
+        nothing = jnp.zeros((), means.total.dtype)
+        return cls(means, *head, nothing, nothing)
+
+    def add(
+        self, features: Float[Array, "n d"], labels: Int[Array, " n"], log_unit: ArrayLike = 0.0
+    ) -> Deviations:
+        """The same with the examples of one more block."""
+        log_unit = jnp.asarray(log_unit, features.dtype)
+        scaled = self.means.unit.of(features, log_unit)
+        centre, centred = self._centred()
+        members = jax.nn.one_hot(labels, len(self.bias), dtype=features.dtype)
+        deviations = scaled - product(members, self.means.result())
+        balance = product(members, 1 / self.means.count[:, None])[:, 0] / len(self.bias)
+        features = features * jnp.exp(log_unit - self.means.unit.log_unit)
+        decisions = product(features, self.weights.T) + self.bias[None]
+        within = _within_beside_between(deviations, _distinct(centred), balance)
+        differ = _disagreement(decisions, scaled - centre, centred)
+        new = self.within + within, self.differ + differ
+        return eqx.tree_at(lambda sums: (sums.within, sums.differ), self, new)
+
+    def result(self) -> Collapse:
+        """The collapse of all examples added."""
+        distinct, weights = _distinct(self._centred()[1]), self.weights
+        spread_norms, spread_angles = _simplex_distance(distinct)
+        return Collapse(
+            nc1=self.within,
+            nc2_norms=spread_norms,
+            nc2_angles=spread_angles,
+            nc3=safe_norm(weights / safe_norm(weights) - distinct / safe_norm(distinct)),
+            nc4=self.differ / jnp.sum(self.means.count),
+        )
+
+    def _centred(self) -> tuple[Float[Array, "1 d"], Float[Array, "classes d"]]:
+        means = self.means.result()
+        centre = jnp.mean(means, axis=0, keepdims=True)
+        return centre, means - centre
 
 
 def readout(
@@ -127,10 +169,22 @@ def readout(
     alike, allowed = len(logits) == len(features), f"({len(features)}, classes)"
     require(alike, "logits.shape", logits.shape, allowed)
     feature_mean, logit_mean = jnp.mean(features, axis=0), jnp.mean(logits, axis=0)
-    rtol = float(max(features.shape) * jnp.finfo(features.dtype).eps)
-    inverse = jnp.linalg.pinv(features - feature_mean[None], rtol=rtol)
-    weights = _product(inverse, logits - logit_mean[None]).T
-    return weights, logit_mean - _product(weights, feature_mean)
+    centred = features - feature_mean[None], logits - logit_mean[None]
+    return best_affine(*centred, feature_mean, logit_mean, examples=len(features))
+
+
+def best_affine(
+    features: Float[Array, "n d"],
+    logits: Float[Array, "n classes"],
+    feature_mean: Float[Array, " d"],
+    logit_mean: Float[Array, " classes"],
+    *,
+    examples: int,
+) -> tuple[Float[Array, "classes d"], Float[Array, " classes"]]:
+    """`readout` of centred features and logits, which a rotation of the examples leaves alone."""
+    rtol = float(max(examples, features.shape[1]) * jnp.finfo(features.dtype).eps)
+    weights = product(jnp.linalg.pinv(features, rtol=rtol), logits).T
+    return weights, logit_mean - product(weights, feature_mean)
 
 
 @recorded(
@@ -165,28 +219,29 @@ def system_collapse(
     return neural_collapse(seen.features[-1], labels, weights, bias, classes=classes)
 
 
-def _product(a: Float[Array, "*left"], b: Float[Array, "*right"]) -> Float[Array, "*result"]:
-    return jnp.matmul(a, b, precision="highest")
-
-
-def _check_all_present(labels: Int[Array, " n"], classes: int) -> None:
+def check_all_present(labels: Int[Array, " n"], classes: int) -> None:
+    """Raise `ValueError` if a class has no example, as far as known now."""
     if is_concrete(labels):
         missing = sorted(set(range(classes)) - set(np.asarray(labels).tolist()))
         require(not missing, "labels", f"without class {missing}", "at least one of every class")
 
 
+def _distinct(centred: Float[Array, "classes d"]) -> Float[Array, "classes d"]:
+    """Centred class means, or NaN where they all coincide."""
+    # Means no further apart than rounding are the same: without this, noise would pass for signal.
+    rounding = 10 * math.sqrt(centred.size) * jnp.finfo(centred.dtype).eps
+    return jnp.where(safe_norm(centred) > rounding, centred, jnp.nan)
+
+
 def _within_beside_between(
-    deviations: Float[Array, "n d"],
-    centred: Float[Array, "classes d"],
-    members: Float[Array, "n classes"],
+    deviations: Float[Array, "n d"], centred: Float[Array, "classes d"], balance: Float[Array, " n"]
 ) -> Float[Array, ""]:
     # With S_B = M^T M / K, tr(S_W pinv(S_B)) / K is the mean of |deviation pinv(M)|^2: no d x d
     # matrix, and no rank to guess beyond M's own, whose rows sum to 0.
     size = safe_norm(centred)
     rtol = float(10 * centred.shape[0] * jnp.finfo(centred.dtype).eps)
-    coordinates = _product(deviations / size, jnp.linalg.pinv(centred / size, rtol=rtol))
-    balance = members / jnp.sum(members, axis=0)[None] / members.shape[1]
-    return jnp.sum(jnp.sum(coordinates**2, axis=1) * jnp.sum(balance, axis=1))
+    coordinates = product(deviations / size, jnp.linalg.pinv(centred / size, rtol=rtol))
+    return jnp.sum(jnp.sum(coordinates**2, axis=1) * balance)
 
 
 def _simplex_distance(
@@ -198,7 +253,7 @@ def _simplex_distance(
     mean = jnp.mean(norms)
     spread = safe_norm(norms - mean) / math.sqrt(classes) / mean
     directions = centred / norms[:, None]
-    distances = jnp.abs(_product(directions, directions.T) + 1 / (classes - 1))
+    distances = jnp.abs(product(directions, directions.T) + 1 / (classes - 1))
     return spread, mean_over_pairs(distances, jnp.ones((classes, classes), bool))
 
 
@@ -207,8 +262,9 @@ def _disagreement(
     features: Float[Array, "n d"],
     means: Float[Array, "classes d"],
 ) -> Float[Array, ""]:
+    """In how many examples the classifier and the nearest class mean differ."""
     # |h - mu|^2 less |h|^2, which all classes share.
-    distances = jnp.sum(means**2, axis=1)[None] - 2 * _product(features, means.T)
+    distances = jnp.sum(means**2, axis=1)[None] - 2 * product(features, means.T)
     differ = jnp.argmax(decisions, axis=1) != jnp.argmin(distances, axis=1)
-    share = jnp.mean(differ, dtype=features.dtype)
-    return nan_with(share, jnp.concatenate([decisions, distances]))
+    count = jnp.sum(differ, dtype=features.dtype)
+    return nan_with(count, jnp.concatenate([decisions, distances]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
@@ -21,7 +22,7 @@ from nsh.measure._tools import (
     require_levels,
     where_labelled,
 )
-from nsh.measure.bounds import Bounds, information_bounds
+from nsh.measure.bounds import Bounds, Overlaps
 from nsh.measure.noise import Noise, scaled_noise_level
 from nsh.measure.observe import observe
 from nsh.system import System
@@ -74,7 +75,7 @@ def information(
     Raises `ValueError` on labels outside 0..classes-1 (NaN, and neither `saturated` nor
     `consistent`, where they are traced) or fewer than 2 samples. Differentiable in `features`,
     `noise` and `log_unit` (reparametrised draws), the errors too; flags carry no gradient. Time
-    n^2 * samples * d, memory a few MB (in chunks) plus n^2.
+    n^2 * samples * d, memory a few MB (in chunks) plus n * samples.
 
     Example:
         Four inputs far apart beside the noise, of two classes:
@@ -92,23 +93,109 @@ def information(
     require_integer("samples", samples, 2)
     require_key(key)
     scale, sigma = scaled_noise_level(features, noise, log_unit)
-    members = jax.nn.one_hot(labels, classes, dtype=features.dtype)
 
-    def around(i: Int[Array, ""]):
+    def around(i: Int[Array, ""]) -> PyTree:
+        one = Around.zero(features[i], labels[i], i, key, samples=samples, classes=classes)
+        return one.add(features, labels, (scale, sigma)).found()
+
+    found = map_rows(around, jnp.arange(n), n * (d + samples) + samples * d)
+    return where_labelled(gathered(*found, labels, classes), inside)
+
+
+class Around(eqx.Module):
+    """Sums over inputs j, of one input i and draws of T around it: what the information needs.
+
+    Of the posterior ``p_j ~ exp(-|t - f_j|^2 / 2)`` at each draw, with the largest logarithm so far
+    as unit, so that sums neither overflow nor vanish.
+    """
+
+    feature: Float[Array, " d"]
+    label: Int[Array, ""]
+    draws: Float[Array, "samples d"]
+    largest: Float[Array, " samples"]
+    total: Float[Array, " samples"]
+    logs: Float[Array, " samples"]
+    of_class: Float[Array, "samples classes"]
+    overlaps: Overlaps
+
+    @classmethod
+    def zero(
+        cls,
+        feature: Float[Array, " d"],
+        label: Int[Array, ""],
+        number: Int[Array, ""],
+        key: Key[Array, ""],
+        *,
+        samples: int,
+        classes: int,
+    ) -> Around:
+        """Those of the input of this number with no other."""
+        dtype, size = feature.dtype, feature.size
+        # drawn in one row: the same numbers, many times faster to compile on CPUs
+        draws = jax.random.normal(jax.random.fold_in(key, number), (samples * size,), dtype)
+        nothing = jnp.zeros(samples, dtype)
+        return cls(
+            feature=feature,
+            label=label,
+            draws=draws.reshape(samples, size),
+            largest=jnp.full(samples, -jnp.inf, dtype),
+            total=nothing,
+            logs=nothing,
+            of_class=jnp.zeros((samples, classes), dtype),
+            overlaps=Overlaps.zero(dtype),
+        )
+
+    def add(
+        self,
+        features: Float[Array, "m d"],
+        labels: Int[Array, " m"],
+        noise: tuple[Float[Array, ""], Float[Array, ""]],
+    ) -> Around:
+        """The same with more inputs. `noise`: of `scaled_noise_level`, of all features."""
+        scale, sigma = noise
         # Differences before division: coincident inputs stay at distance 0 exactly, and near ones
         # far from the origin keep their digits.
-        offsets = (features - features[i][None]) / scale / sigma
-        # drawn in one row: the same numbers, many times faster to compile on CPUs
-        draws = jax.random.normal(jax.random.fold_in(key, i), (samples * d,), features.dtype)
+        offsets = (features - self.feature[None]) / scale / sigma
         squared = jnp.sum(offsets**2, axis=1)
-        return *_posterior_entropies(offsets, squared, draws.reshape(samples, d), members), squared
+        logs = jnp.matmul(self.draws, offsets.T, precision="highest") - squared[None] / 2
+        largest = jax.lax.stop_gradient(jnp.maximum(self.largest, jnp.max(logs, axis=1)))
+        # of what there was: nothing at first, which -inf less -inf would turn into NaN
+        fall = jnp.where(self.total > 0, self.largest - largest, 0)
+        before, logs = jnp.exp(fall), logs - largest[:, None]
+        weights = jnp.exp(logs)
+        members = jax.nn.one_hot(labels, self.of_class.shape[1], dtype=features.dtype)
+        of_class = jnp.matmul(weights, members, precision="highest")
+        return Around(
+            feature=self.feature,
+            label=self.label,
+            draws=self.draws,
+            largest=largest,
+            total=self.total * before + jnp.sum(weights, axis=1),
+            logs=(self.logs + self.total * fall) * before + jnp.sum(weights * logs, axis=1),
+            of_class=self.of_class * before[:, None] + of_class,
+            overlaps=self.overlaps.add(squared, labels == self.label),
+        )
 
-    entropies = map_rows(around, jnp.arange(n), n * (d + samples) + samples * d)
-    input_loss, label_loss, squared_distances = entropies
-    input_bits, input_error = _gain(jnp.asarray(math.log(n), features.dtype), input_loss)
+    def found(self) -> tuple[Float[Array, " samples"], Float[Array, " samples"], Overlaps]:
+        """H(X | t) and H(Y | t) in nats at the draws, and the overlaps with other inputs."""
+        of_input = jnp.log(self.total) - self.logs / self.total
+        return of_input, _entropy(self.of_class / self.total[:, None]), self.overlaps
+
+
+def gathered(
+    input_loss: Float[Array, "n samples"],
+    label_loss: Float[Array, "n samples"],
+    overlaps: Overlaps,
+    labels: Int[Array, " n"],
+    classes: int,
+) -> Information:
+    """The information, from what `Around.found` gives for each of n inputs."""
+    n = len(labels)
+    members = jax.nn.one_hot(labels, classes, dtype=input_loss.dtype)
+    input_bits, input_error = _gain(jnp.asarray(math.log(n), members.dtype), input_loss)
     label_bits, label_error = _gain(_entropy(jnp.mean(members, axis=0)), label_loss)
-    bounds = information_bounds(squared_distances, labels, classes=classes)
-    found = Information(
+    bounds = overlaps.bounds()
+    return Information(
         input=input_bits,
         input_error=input_error,
         input_lower=bounds.input_lower,
@@ -120,7 +207,6 @@ def information(
         saturated=input_bits >= _SATURATION * math.log2(n),
         consistent=_consistent(input_bits, input_error, label_bits, label_error, bounds, n),
     )
-    return where_labelled(found, inside)
 
 
 def level_information(
@@ -165,20 +251,6 @@ def level_information(
         classes=classes,
         samples=samples,
     )
-
-
-def _posterior_entropies(
-    offsets: Float[Array, "n d"],
-    squared: Float[Array, " n"],
-    draws: Float[Array, "samples d"],
-    members: Float[Array, "n classes"],
-) -> tuple[Float[Array, " samples"], Float[Array, " samples"]]:
-    """H(X | t) and H(Y | t) in nats at draws of t around one input, the origin of `offsets`."""
-    projections = jnp.matmul(draws, offsets.T, precision="highest")
-    log_posterior = jax.nn.log_softmax(projections - squared[None] / 2)
-    posterior = jnp.exp(log_posterior)
-    of_class = jnp.matmul(posterior, members, precision="highest")
-    return -jnp.sum(posterior * log_posterior, axis=1), _entropy(of_class)
 
 
 def _entropy(probabilities: Float[Array, "*n k"]) -> Float[Array, "*n"]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from nsh._checks import is_concrete, require, require_all
 from nsh._shown import Shown
+from nsh.measure._sums import PairMean, Strength
 from nsh.measure._tools import (
     checked_labels,
     checked_rows,
-    mean_over_pairs,
+    map_rows,
     nan_with,
-    same_group,
     where_labelled,
 )
 from nsh.measure.recorded import Variable, recorded
@@ -51,7 +51,11 @@ def effective_features(features: Float[Array, "n d"]) -> Float[Array, ""]:
         >>> float(effective_features(jnp.array([[1.0, -1.0, 0.0], [1.0, 1.0, 0.0]])))
         2.0
     """
-    strength = _strength(features)
+    return effective_units(_strength(features).result())
+
+
+def effective_units(strength: Float[Array, " d"]) -> Float[Array, ""]:
+    """`effective_features` of units of these strengths."""
     silent = jnp.sum(strength) == 0
     share = strength / jnp.where(silent, 1, jnp.sum(strength))
     return jnp.where(silent, 0, 1 / jnp.where(silent, 1, jnp.sum(share**2)))
@@ -75,7 +79,13 @@ def surviving_fraction(
         0.5
     """
     _check_threshold(threshold)
-    strength = _strength(features)
+    return surviving_units(_strength(features).result(), threshold)
+
+
+def surviving_units(
+    strength: Float[Array, " d"], threshold: float | Float[Array, ""]
+) -> Float[Array, ""]:
+    """`surviving_fraction` of units of these strengths."""
     alive = (strength > 0) & (strength >= jnp.asarray(threshold, strength.dtype))
     return nan_with(jnp.mean(alive, dtype=strength.dtype), strength)
 
@@ -123,28 +133,33 @@ def pathway_overlap(active: Bool[Array, "n d"], labels: Int[Array, " n"]) -> Ove
     """
     kind = str(jnp.result_type(active))
     require(kind == "bool", "active.dtype", kind, "bool, as active_units(features) gives it")
-    members = checked_rows(active, "active")
-    labels, inside = checked_labels(labels, len(members))
-    shared = jnp.matmul(members, members.T, precision="highest")
-    sizes = jnp.sum(members, axis=1)
-    union = sizes[:, None] + sizes[None, :] - shared
-    jaccard = jnp.where(union > 0, shared / jnp.maximum(union, 1), 1)
-    same_class = same_group(labels)
-    overlap = Overlap(mean_over_pairs(jaccard, same_class), mean_over_pairs(jaccard, ~same_class))
-    return where_labelled(overlap, inside)
+    checked_rows(active, "active")
+    labels, inside = checked_labels(labels, len(active))
+    return where_labelled(overlap_of_bits(jnp.packbits(active, axis=1), labels), inside)
 
 
-def _strength(features: Float[Array, "n d"]) -> Float[Array, " d"]:
-    """Mean |activation| of each unit, in units of the level's largest (0 if all are 0)."""
-    size = jnp.abs(checked_rows(features, "features"))
-    # Twice, before the mean and after: sums must not overflow, and the largest must be 1.
-    mean = jnp.mean(_in_units_of_largest(size), axis=0)
-    return _in_units_of_largest(mean)
+def overlap_of_bits(bits: UInt8[Array, "n bytes"], labels: Int[Array, " n"]) -> Overlap:
+    """`pathway_overlap` of active sets, 8 units to a byte, and labels that are checked."""
+
+    def row(i: Int[Array, ""]) -> tuple[PairMean, PairMean]:
+        shared, union = _size(bits & bits[i][None]), _size(bits | bits[i][None])
+        jaccard = jnp.where(union > 0, shared / jnp.maximum(union, 1), 1)[None]
+        same, other = (labels == labels[i])[None], (jnp.arange(len(bits)) != i)[None]
+        none = PairMean.zero(jaccard.dtype)
+        return none.add(jaccard, same & other), none.add(jaccard, ~same)
+
+    rows = map_rows(row, jnp.arange(len(bits)), bits.size)
+    within, across = jax.tree.map(lambda sums: jnp.sum(sums, axis=0), rows)
+    return Overlap(within.result(), across.result())
 
 
-def _in_units_of_largest(size: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    largest = jnp.max(size)
-    return size / jnp.where(largest > 0, largest, 1)
+def _size(bits: UInt8[Array, "n bytes"]) -> Float[Array, " n"]:
+    return jnp.sum(jax.lax.population_count(bits), axis=1, dtype=float)
+
+
+def _strength(features: Float[Array, "n d"]) -> Strength:
+    features = checked_rows(features, "features")
+    return Strength.zero(features).add(features)
 
 
 def _check_threshold(threshold: float | Float[Array, ""]) -> None:
