@@ -2,6 +2,7 @@
 
 from nsh._estimate import Estimate, estimate
 from nsh.measure.binning import binned_information
+from nsh.measure.blocks import over_blocks
 from nsh.measure.bounds import Bounds, information_bounds
 from nsh.measure.collapse import Collapse, neural_collapse, readout, system_collapse
 from nsh.measure.elasticity import (
@@ -69,6 +70,7 @@ __all__ = [
     "neural_collapse",
     "noise_level",
     "observe",
+    "over_blocks",
     "pathway_overlap",
     "r_squared",
     "readout",

@@ -99,7 +99,7 @@ def information(
         return one.add(features, labels, (scale, sigma)).found()
 
     found = map_rows(around, jnp.arange(n), n * (d + samples) + samples * d)
-    return where_labelled(gathered(*found, labels, classes), inside)
+    return where_labelled(gathered(found, labels, classes), inside)
 
 
 class Around(eqx.Module):
@@ -183,13 +183,12 @@ class Around(eqx.Module):
 
 
 def gathered(
-    input_loss: Float[Array, "n samples"],
-    label_loss: Float[Array, "n samples"],
-    overlaps: Overlaps,
+    found: tuple[Float[Array, "n samples"], Float[Array, "n samples"], Overlaps],
     labels: Int[Array, " n"],
     classes: int,
 ) -> Information:
     """The information, from what `Around.found` gives for each of n inputs."""
+    input_loss, label_loss, overlaps = found
     n = len(labels)
     members = jax.nn.one_hot(labels, classes, dtype=input_loss.dtype)
     input_bits, input_error = _gain(jnp.asarray(math.log(n), members.dtype), input_loss)

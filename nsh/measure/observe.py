@@ -47,8 +47,7 @@ def observe(system: System, state: PyTree, examples: PyTree) -> Observation:
         ((2, 3), [[1.0, 0.0], [0.0, 1.0]])
     """
     try:
-        system.check_examples(examples)
-        outputs = jax.vmap(lambda one: _finite(outputs_of(system, state, one)))(examples)
+        outputs = outputs_of_all(system, state, examples)
         levels = jax.vmap(lambda one: levels_of(system, state, one))(examples)
     except (AttributeError, TypeError, ValueError) as complaint:
         complaint.add_note(EXPECTED)
@@ -57,6 +56,12 @@ def observe(system: System, state: PyTree, examples: PyTree) -> Observation:
     return Observation(
         outputs, tuple(values for values, _ in flat), tuple(log_unit for _, log_unit in flat)
     )
+
+
+def outputs_of_all(system: System, state: PyTree, examples: PyTree) -> PyTree:
+    """The outputs of every example of the leading axis, as plain numbers."""
+    system.check_examples(examples)
+    return jax.vmap(lambda one: _finite(outputs_of(system, state, one)))(examples)
 
 
 def _flat_in_common_unit(

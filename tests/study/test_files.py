@@ -175,6 +175,7 @@ NOT_BY_NAME = {
     "neural_collapse": "`collapse` in a study file, of the top level",
     "noise_level": "of what `information` adds, no measurement",
     "observe": "what is measured, no measurement",
+    "over_blocks": "how measures are taken of large sets, no measurement",
     "pathway_overlap": "of active sets, which need a threshold",
     "readout": "weights, no number",
     "recorded": "the decorator that gives names to measures",

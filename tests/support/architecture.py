@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "nsh.data": CORE,
     "nsh.networks": CORE | {"nsh.activations", "nsh.data"},
     "nsh.training": CORE | {"nsh.data", "nsh._fingerprint"},
-    "nsh.measure": CORE,
+    "nsh.measure": CORE | {"nsh.training"},
     "nsh.theory": CORE | {"nsh.activations", "nsh.networks", "nsh.training"},
     "nsh.correspondence": CORE | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure"},
     "nsh.figures": {"nsh._checks", "nsh._extras", "nsh._types", "nsh.neurashed.graph"},
