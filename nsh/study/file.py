@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +47,7 @@ from nsh.training import (
     Sequential,
     TrainingProblem,
     WithReplacement,
+    stream,
 )
 
 ELSEWHERE = ("grid", "hyper", "batches", "record", "system")
@@ -160,7 +162,8 @@ def read_study(path: str | Path) -> Study:
             raise (root / "grid").unknown(name, known)
     try:
         with handle_errors("code of your own fails"):
-            examples = task.system.prepare(task.x, task.y)
+            prepare = partial(stream, task.system) if task.streamed else task.system.prepare
+            examples = prepare(task.x, task.y)
     except ValueError as complaint:
         raise (root / "system").of(complaint) from complaint
     try:

@@ -14,26 +14,39 @@ from jaxtyping import PyTree
 
 from nsh import neurashed as model
 from nsh._checks import require, require_integer
-from nsh.networks import Network, digit_cnn, digit_linear, digit_mlp, digits
+from nsh.networks import (
+    Classification,
+    Network,
+    Task,
+    digit_cnn,
+    digit_linear,
+    digit_mlp,
+    digits,
+)
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.neurashed import GraphAndInputs, Initializer, Neurashed, Rules
+from nsh.study.networks import DATA, OPTIMISERS, DataSet, network_of
 from nsh.study.tables import Registry, require_takes
 from nsh.system import System
 from nsh.theory import two_layer as two_layer_theory
 from nsh.theory.two_layer import Symmetric, TwoLayer, softmax_cross_entropy, squared_error
 
 LOSSES = {"squared_error": squared_error, "softmax_cross_entropy": softmax_cross_entropy}
-OptimiserName = Literal["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion"]
+OptimiserName = Literal["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "lion"]  # NAMES
 
 
 class SystemAndData(NamedTuple):
-    """A system with training data, perhaps test data, and hyperparameters to start from."""
+    """A system with training data, perhaps test data, and hyperparameters to start from.
+
+    `streamed`: inputs are read as they are wanted, by `nsh.training.stream`.
+    """
 
     system: System
     x: Any
     y: Any
     test: tuple[Any, Any] | None = None
     hyper: PyTree = None
+    streamed: bool = False
 
 
 class Wired(NamedTuple):
@@ -103,6 +116,27 @@ def neurashed(
     return SystemAndData(system, *graph.train, graph.test, graph.rules)
 
 
+def network(
+    *,
+    module: Callable[..., Any],
+    data: Annotated[DataSet, DATA],
+    optimiser: Annotated[Callable[..., Any], OPTIMISERS] = optax.sgd,
+    task: Task = Classification(),  # noqa: B008, an immutable value
+    name_classes: bool = False,
+    features: Callable[..., Any] | None = None,
+    augment: Callable[..., Any] | None = None,
+    trainable: Callable[..., Any] | None = None,
+    call: Callable[..., Any] | None = None,
+    streamed: bool = False,
+) -> SystemAndData:
+    """A module, a task and data of one's own: see `Network`."""
+    system = network_of(
+        module, data, optimiser, task, name_classes=name_classes,
+        features=features, augment=augment, trainable=trainable, call=call,
+    )  # fmt: skip
+    return SystemAndData(system, *data, streamed=streamed)
+
+
 def mlp(
     *,
     hidden: tuple[int, ...] = (128, 128),
@@ -170,7 +204,14 @@ def own_system(function: Callable[..., Any], options: Mapping[str, Any]) -> Syst
 
 
 SYSTEMS = Registry(
-    {"neurashed": neurashed, "mlp": mlp, "cnn": cnn, "linear": linear, "two_layer": two_layer},
+    {
+        "neurashed": neurashed,
+        "network": network,
+        "mlp": mlp,
+        "cnn": cnn,
+        "linear": linear,
+        "two_layer": two_layer,
+    },
     user=own_system,
 )
 

@@ -185,6 +185,14 @@ def convert(value: Any, hint: Any, field: Field) -> Any:
         if not right or (isinstance(value, bool) and hint is not bool):
             raise field.wrong(value, WORDS[hint])
         return hint(value)
+    if origin is Callable or hint is Callable:
+        if not (isinstance(value, str) and ":" in value):
+            raise field.wrong(value, 'a function of your own, "module:function"')
+        return _imported(value, field)
+    if hint is Path:
+        if not isinstance(value, str):
+            raise field.wrong(value, "the path of a file")
+        return Path(field.file).parent / value  # beside the study file, wherever one is
     if hint is dict or origin is dict:
         if not isinstance(value, dict):
             raise field.wrong(value, "a table")
