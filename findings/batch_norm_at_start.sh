@@ -8,7 +8,7 @@
 # Expected: the identity, or an error for statistics that are not there. Networks *at initialisation*
 # are what kernels, criticality and lottery tickets are about: the NTK of such a network is 1e5 times
 # too large for each such layer, and a scan over depth overflows.
-# nsh: `Network` calls modules without a state; its documentation says: no BatchNorm.
+# nsh: the page on networks says so; a run's first step fills the statistics.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

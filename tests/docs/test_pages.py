@@ -114,6 +114,17 @@ def optimisers(names):
     assert 0.001 < tuned.best["optimiser"]["learning_rate"] < 1
 
 
+def networks(names):
+    assert (np.asarray(names["run"].status) == 0).all()
+    found = names["found"]
+    assert (np.asarray(found.status) == 0).all()
+    weights = np.asarray(found.gradient["data"]["weights"])
+    assert weights.shape == (2, 64)
+    assert np.isfinite(weights).all()
+    assert np.any(weights != 0)
+    assert names["network"].task.classes.names == ("cat", "dog")
+
+
 def studies(names):
     sizes = dict(names["data"]["effective_features"].mean("seed").sizes)
     assert sizes["growth.factor"] == 3
@@ -148,7 +159,7 @@ def cite(names):
 
 CHECKS = [
     tour, neurashed, exact_laws, effective, two_layer, reality, data, measures, methods,
-    hyperparameters, optimisers, studies, figures, extending, cite,
+    hyperparameters, optimisers, networks, studies, figures, extending, cite,
 ]  # fmt: skip
 
 
