@@ -61,7 +61,7 @@ def test_labels_of_any_kind_are_named():
     network = Network(make_linear, optax.sgd, Classification(classes=Classes.of(names)))
     np.testing.assert_array_equal(network.prepare(X, names).y, Y)
     np.testing.assert_array_equal(network.targets(names), Y)
-    with pytest.raises(ValueError, match="= bea: must be one of .*did you mean bee"):
+    with pytest.raises(ValueError, match=r"= bea: must be one of .*did you mean bee"):
         network.prepare(X, np.where(names == "bee", "bea", names))
     few = Network(make_linear, optax.sgd, Classification(classes=Classes.of(names[Y < 3])))
     with pytest.raises(ValueError, match="number of classes = 3: must be 4"):
