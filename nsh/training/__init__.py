@@ -7,6 +7,7 @@ from nsh.training.batches import (
     FullBatch,
     RandomSubset,
     Sampler,
+    Subset,
     VariableSize,
     WithReplacement,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "Sequential",
     "Snapshot",
     "StreamedExamples",
+    "Subset",
     "TrainingProblem",
     "Tuned",
     "VariableSize",

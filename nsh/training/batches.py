@@ -253,10 +253,7 @@ class FixedBatches(Sampler):
         shape = np.shape(self.indices)
         allowed = "[steps, batch], one mini-batch and one example at least"
         require(len(shape) == 2 and min(shape) > 0, "indices.shape", shape, allowed)
-        if is_concrete(self.indices):
-            numbers = np.asarray(self.indices)
-            inside = (numbers >= 0) & (numbers < num_examples)
-            require_all(inside, "indices", numbers, f"in 0..{num_examples - 1}")
+        _require_inside(self.indices, num_examples)
 
     def init(self, key: Key[Array, ""], num_examples: int) -> None:
         """Nothing is carried."""
@@ -374,6 +371,52 @@ class Bootstrap(Sampler):
         return _among(self.sampler, state, first, count, key)
 
 
+class Subset(Sampler):
+    """`sampler` on the examples of these `indices` [n], which may repeat some.
+
+    For each seed, or each point of a grid, its own: ``Subset(sampler, PerSeed(indices))`` with
+    indices [seeds, n]. No data are copied, and subsets of one size see the same draws.
+
+    Example:
+        >>> sampler, key = nsh.Subset(nsh.Epochs(2), jnp.array([6, 7])), jax.random.key(0)
+        >>> indices, _ = sampler.draw(sampler.init(key, 8), jnp.int32(0), 1, key, 8)
+        >>> sorted(indices[0].tolist())
+        [6, 7]
+    """
+
+    sampler: Sampler
+    indices: Int[Array, " n"] = eqx.field(converter=as_indices)
+
+    @property
+    def has_repeats(self) -> bool:
+        """See `Sampler.has_repeats`."""
+        return self.sampler.has_repeats
+
+    def check(self, num_examples: int) -> None:
+        """See `Sampler.check`."""
+        shape = np.shape(self.indices)
+        require(len(shape) == 1 and shape[0] > 0, "indices.shape", shape, "[n], one at least")
+        _require_inside(self.indices, num_examples)
+        self.sampler.check(shape[0])
+
+    def init(self, key: Key[Array, ""], num_examples: int) -> PyTree:  # noqa: ARG002
+        """See `Sampler.init`."""
+        return self.sampler.init(key, self.indices.size)
+
+    def draw(
+        self,
+        state: PyTree,
+        first: Int[Array, ""],
+        count: int,
+        key: Key[Array, ""],
+        num_examples: int,  # noqa: ARG002
+    ) -> tuple[Int[Array, "count batch"], PyTree]:
+        """See `Sampler.draw`."""
+        chosen = jnp.asarray(self.indices)
+        indices, (_, state) = _among(self.sampler, (chosen, state), first, count, key)
+        return indices, state
+
+
 class RandomSubset(Sampler):
     """`sampler` on `size` of the examples, which each seed draws for itself, without replacement.
 
@@ -419,6 +462,13 @@ class RandomSubset(Sampler):
     ) -> tuple[Int[Array, "count batch"], PyTree]:
         """See `Sampler.draw`."""
         return _among(self.sampler, state, first, count, key)
+
+
+def _require_inside(indices: Int[Array | np.ndarray, "..."], num_examples: int) -> None:
+    if is_concrete(indices):
+        numbers = np.asarray(indices)
+        inside = (numbers >= 0) & (numbers < num_examples)
+        require_all(inside, "indices", numbers, f"in 0..{num_examples - 1}")
 
 
 def _among(

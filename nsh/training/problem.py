@@ -186,7 +186,8 @@ class TrainingProblem(eqx.Module):
     one.
 
     System, examples, hyperparameters and sampler may differ from seed to seed (`PerSeed`); all but
-    the hyperparameters, and pieces of them, from point to point of the grid (`PerPoint`).
+    the hyperparameters, and pieces of them, from point to point of the grid (`PerPoint`). So may
+    arrays that ``save.fn`` holds, such as test data.
 
     Raises `ValueError` for anything that cannot be trained on, at any point of the grid.
 
@@ -273,7 +274,7 @@ class TrainingProblem(eqx.Module):
 
     def varying(self) -> dict[str, PyTree]:
         """The parts, by name, that differ from member to member, other than by the grid."""
-        names = ("system", "examples", "hyper", "sampler")
+        names = ("system", "examples", "hyper", "sampler", "save")
         parts = {name: getattr(self, name) for name in names}
         return {name: part for name, part in parts.items() if varying_parts(part)}
 
@@ -291,7 +292,8 @@ class TrainingProblem(eqx.Module):
         leaves = jax.tree.leaves(self.hyper)
         if leaves:
             return tuple(np.shape(leaves[0])[: self.grid_ndim])
-        return grid_of((self.system, self.examples, self.sampler), self.grid_ndim)
+        parts = (self.system, self.examples, self.sampler, self.save)
+        return grid_of(parts, self.grid_ndim)
 
     @property
     def first_point(self) -> TrainingProblem:

@@ -21,6 +21,7 @@ from nsh import (
     RandomSubset,
     Rules,
     SaveAt,
+    Subset,
     System,
     TrainingProblem,
     VariableSize,
@@ -334,6 +335,14 @@ RUNS = {
     ),
     "subset of more than there is": (
         lambda: many(sampler=RandomSubset(WithReplacement(), 9)), "size", "9", "at most 8",
+    ),
+    "subset of what there is not": (
+        lambda: many(sampler=Subset(WithReplacement(), PerSeed(np.array([[0, 1], [2, 8]])))),
+        "indices[1]", "8", "in 0..7",
+    ),
+    "subset of nothing": (
+        lambda: many(sampler=Subset(WithReplacement(), np.zeros(0, int))), "indices.shape",
+        "(0,)", "one at least",
     ),
     "epochs of more than the subset": (
         lambda: many(sampler=RandomSubset(Epochs(5), 4)), "size", "5", "at most 4",

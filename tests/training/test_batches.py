@@ -19,6 +19,7 @@ from nsh import (
     RandomSubset,
     Rules,
     SaveAt,
+    Subset,
     System,
     TrainingProblem,
     VariableSize,
@@ -134,6 +135,15 @@ def test_a_random_subset_is_the_seeds_own_and_stays():
     np.testing.assert_array_equal(np.sort(drawn[:, 2:4].reshape(400, -1)), np.stack(own))
     assert stats.chisquare(np.bincount(np.concatenate(own), minlength=12)).pvalue > 1e-3
     assert len({tuple(chosen) for chosen in own}) > 200  # of 495
+
+
+def test_a_subset_of_all_is_all_and_its_draws_depend_on_its_size_alone():
+    whole, other = rows(WithReplacement(3), 2), np.array([3, 3, 7, 0, 9, 11, 1, 5, 2, 4, 6, 8])
+    np.testing.assert_array_equal(rows(Subset(WithReplacement(3), np.arange(12)), 2), whole)
+    np.testing.assert_array_equal(rows(Subset(WithReplacement(3), other), 2), other[whole])
+    sized = rows(Subset(VariableSize(WithReplacement(3), 2), other), 2)
+    np.testing.assert_array_equal(sized[..., :2], other[whole][..., :2])
+    np.testing.assert_array_equal(sized[..., 2], ~other[whole][..., 0])  # a repeat stays one
 
 
 def test_a_bootstrap_is_drawn_once_for_each_seed():
