@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PyTree, UInt32
+from jaxtyping import Array, Key, UInt32
 
-from experiments.batches import FirstOf, FixedBatches
-from nsh import Geometric, Neurashed, Rules, SaveAt, TrainingProblem, train
-from nsh.neurashed import NeurashedState, Pathways
+from nsh import (
+    Geometric,
+    Neurashed,
+    PerPoint,
+    Rules,
+    SaveAt,
+    TrainingProblem,
+    VariableSize,
+    WithReplacement,
+    ensemble,
+    hyper_grid,
+)
+from nsh.neurashed import Pathways
+from nsh.training import Snapshot
 
 # those of the paper's Figure 4: features fade that fire in less than 1/12 of the steps
 FACTORS = GROWTH, DECAY = 1.022 ** (11 / 4), 1.022 ** (-1 / 4)
@@ -21,35 +31,31 @@ FACTORS = GROWTH, DECAY = 1.022 ** (11 / 4), 1.022 ** (-1 / 4)
 def trained(
     system: Neurashed,
     points: UInt32[Array, "points n words"],
-    what: Callable[[Neurashed, NeurashedState], dict[str, Array]],
-    sizes: Int[Array, " sizes"],
-    drawn: Int[Array, "seeds steps most"],
+    what: Callable[[Snapshot], dict[str, Array]],
+    sizes: Sequence[int],
+    *,
+    seeds: int,
+    steps: int,
     every: int,
+    key: Key[Array, ""],
 ) -> dict[str, Array]:
     """What `what` sees of runs every so many steps: [sizes, points, seeds, times, ...].
 
-    `points`: the examples of each data set; `sizes`: of mini-batches; `drawn`: from `draws`.
+    `points`: the examples of each data set; `sizes`: of mini-batches. A seed has the same draws
+    everywhere.
     """
-    rules = Rules(Geometric(GROWTH), Geometric(DECAY))
-    keys = jax.random.split(jax.random.key(0), len(drawn))
 
-    def one(size: Array, words: Array, drawn: Array, key: Array) -> PyTree:
-        problem = TrainingProblem(
-            system,
-            Pathways(words),
-            rules,
-            steps=len(drawn),
-            sampler=FirstOf(FixedBatches(drawn), size),
-            save=SaveAt(every=every),
-        )
-        run = train(problem, key)
-        return jax.vmap(lambda state: what(system, state))(run.saved)
+    def point(size: Array, place: Array) -> tuple[Rules, Array, Array]:
+        return Rules(Geometric(GROWTH), Geometric(DECAY)), size.astype(int), place.astype(int)
 
-    def point(place: tuple[Array, Array]) -> dict[str, Array]:
-        return jax.vmap(one, (None, None, 0, 0))(*place, drawn, keys)
-
-    # one point after another: all at once would take gigabytes
-    grid = jnp.repeat(sizes, len(points)), jnp.tile(points, (len(sizes), 1, 1))
-    found = jax.lax.map(point, grid)
-    shape = len(sizes), len(points)
-    return {name: values.reshape(*shape, *values.shape[1:]) for name, values in found.items()}
+    rules, size, place = hyper_grid(point, size=sizes, place=range(len(points)))
+    problem = TrainingProblem(
+        system,
+        PerPoint(Pathways(jnp.asarray(points)[place])),
+        rules,
+        steps=steps,
+        sampler=VariableSize(WithReplacement(max(sizes)), PerPoint(size)),
+        save=SaveAt(what, every=every),
+        grid_ndim=2,
+    )
+    return ensemble(problem, key, seeds=seeds).saved

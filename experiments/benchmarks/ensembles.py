@@ -11,14 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from experiments.batches import FixedBatches
 from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement, ensemble, train
 from nsh._fingerprint.surroundings import device
 from nsh.neurashed import Constant, figure4, figure4_rules, random_hierarchy, unpack
-from nsh.training import ClosedForm, Method, Sequential
+from nsh.training import ClosedForm, FixedBatches, Method, Sequential
 
 __all__ = ["cases", "device"]
 

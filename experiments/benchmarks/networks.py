@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.batches import FixedBatches
 from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from nsh import TrainingProblem, WithReplacement, ensemble, train
 from nsh._fingerprint.surroundings import device
 from nsh.networks import MLP, Network, digits
+from nsh.training import FixedBatches
 
 __all__ = ["cases", "device"]
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.batches import FixedBatches
 from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.ensembles import data, task
 from experiments.benchmarks.ours import compiled
@@ -27,7 +26,7 @@ from nsh import (
 from nsh._fingerprint.surroundings import device
 from nsh.measure import effective_number
 from nsh.neurashed import Constant
-from nsh.training import Sequential, hypergradient
+from nsh.training import FixedBatches, Sequential, hypergradient
 
 __all__ = ["cases", "data", "device"]
 

@@ -56,7 +56,6 @@ from experiments.correspondence.graphs import (
 )
 from experiments.correspondence.measures import MEASURES, compare
 from experiments.correspondence.training import (
-    Runs,
     Setting,
     all_information,
     train_networks,
@@ -89,13 +88,7 @@ class Task(NamedTuple):
     config: Config
     data: Digits
     setting: Setting
-    keys: Key[Array, " seeds"]
-
-    def runs(self, sizes: Sequence[int], copies: int) -> Runs:
-        """Keys and batch sizes of runs [sizes, seeds, copies], in a row."""
-        seeds = np.tile(np.repeat(np.arange(self.config.seeds), copies), len(sizes))
-        each = np.repeat(np.asarray(sizes, np.int32), self.config.seeds * copies)
-        return self.keys[seeds], jnp.asarray(each)
+    key: Key[Array, ""]
 
 
 class Trained(NamedTuple):
@@ -148,8 +141,7 @@ def _task(config: Config) -> Task:
         jnp.asarray(np.concatenate(probes), jnp.int32), config.growth,
         max(config.batch, *config.other_batches), config.steps, config.steps // config.records,
     )  # fmt: skip
-    seeds = jnp.arange(config.seeds, dtype=jnp.int32)
-    return Task(config, data, setting, jax.vmap(lambda i: jax.random.fold_in(key, i))(seeds))
+    return Task(config, data, setting, key)
 
 
 def _network(task: Task, name: str) -> tuple[Trained, xr.Dataset]:
@@ -161,7 +153,9 @@ def _network(task: Task, name: str) -> tuple[Trained, xr.Dataset]:
     test = system.prepare(data.test_x[: config.test], data.test_y[: config.test])
     sizes = (config.batch, *config.other_batches) if is_mlp else (config.batch,)
     hyper = {"optimiser": {"learning_rate": config.learning_rates[0 if is_mlp else 1]}}
-    done = train_networks(task.setting, system, examples, test, hyper, task.runs(sizes, 1))
+    done = train_networks(
+        task.setting, system, examples, test, hyper, sizes, task.key, config.seeds
+    )
     effective = np.asarray(done[0]["effective"])[:, -1].reshape(len(sizes), config.seeds)
     trained = Trained(*jax.tree.map(lambda leaf: np.asarray(leaf[: config.seeds]), done))
     found = _information(task, trained.saved)
@@ -197,12 +191,9 @@ def _fed(nodes: list[Nodes], network: Trained, graphs: Graph) -> Fed:
 
 def _neurashed(task: Task, fed: Fed, graphs: np.ndarray, sizes: Sequence[int]) -> Any:
     """Recordings and test pathways of neurashed on graphs [seeds, copies], [sizes * seeds, ...]."""
-    seeds, copies = graphs.shape
-    which = np.tile(graphs.ravel(), len(sizes)).astype(np.int32)
-    of_seed = np.tile(np.repeat(np.arange(seeds, dtype=np.int32), copies), len(sizes))
     bits = jnp.asarray(fed.train_bits), jnp.asarray(fed.test_bits)
-    members = jnp.asarray(which), jnp.asarray(of_seed)
-    found = train_neurashed(task.setting, fed.graphs, bits, members, task.runs(sizes, copies))
+    which = jnp.asarray(graphs, jnp.int32)
+    found = train_neurashed(task.setting, fed.graphs, bits, which, sizes, task.key)
     return jax.tree.map(np.asarray, found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -9,8 +10,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from experiments.batches import FirstOf
-from nsh import Geometric, Neurashed, Rules, SaveAt, TrainingProblem, WithReplacement
+from nsh import (
+    Geometric,
+    Neurashed,
+    PerPoint,
+    PerSeed,
+    Rules,
+    SaveAt,
+    TrainingProblem,
+    VariableSize,
+    WithReplacement,
+    ensemble,
+    hyper_grid,
+)
 from nsh.correspondence.contributions import level_maps, outgoing_norms
 from nsh.measure import Noise, accuracy, effective_features, elasticity_matrix, information, observe
 from nsh.networks import Network
@@ -19,15 +31,12 @@ from nsh.neurashed import Constant, Graph
 from nsh.neurashed.pathway import unpack
 from nsh.neurashed.prepared import Pathways, class_ends, pathways_of
 from nsh.system import System
-from nsh.training import ClosedForm, Run, Sequential, Snapshot, train
+from nsh.training import ClosedForm, Run, Sampler, Sequential, Snapshot
 
 START = 0.005
 """All amplification factors and class weights before training."""
 AT_ONCE = 8
 """Runs that are vmapped together."""
-
-Runs = tuple[Key[Array, " members"], Int[Array, " members"]]
-"""Key and batch size of each run."""
 
 
 class Setting(eqx.Module):
@@ -46,20 +55,32 @@ class Setting(eqx.Module):
         rate = jnp.asarray(self.growth / self.steps)
         return Rules(Geometric(jnp.exp(rate)), Geometric(jnp.exp(-rate)))
 
-    def train(self, system: System, examples: PyTree, test: PyTree, hyper: PyTree, run: Any) -> Run:
-        """One run, `run` = (key, batch size), recorded at equal intervals."""
-        key, distinct = run
-        probes = jax.tree.map(lambda leaf: leaf[self.probes], examples)
+    def train(
+        self, system: Any, examples: Any, probes: Any, test: Any, hyper: PyTree, sampler: Sampler,
+        key: Key[Array, ""], seeds: int,
+    ) -> Run:  # fmt: skip
+        """All runs, recorded at equal intervals; every part may be each seed's or point's own."""
         problem = TrainingProblem(
             system,
             examples,
             hyper,
             steps=self.steps,
-            sampler=FirstOf(WithReplacement(self.most), distinct),
+            sampler=sampler,
             save=SaveAt(Record(probes, test, self.test_labels), every=self.every),
+            grid_ndim=2,
         )
-        method = ClosedForm() if isinstance(system, Neurashed) else Sequential()
-        return train(problem, key, method=method)
+        neurashed = isinstance(problem.first_point.system, Neurashed)
+        method = ClosedForm() if neurashed else Sequential()
+        return ensemble(problem, key, seeds=seeds, method=method, vmap_size=AT_ONCE)
+
+    def on_grid(self, hyper: PyTree, sizes: Sequence[int], copies: int) -> tuple[PyTree, Sampler]:
+        """Hyperparameters and mini-batches of all sizes, so many copies of each."""
+
+        def point(size: Array, copy: Array) -> tuple[PyTree, Array]:  # noqa: ARG001
+            return hyper, size.astype(int)
+
+        spread, size = hyper_grid(point, size=sizes, copy=range(copies))
+        return spread, VariableSize(WithReplacement(self.most), PerPoint(size))
 
 
 class Record(eqx.Module):
@@ -95,16 +116,24 @@ def _strength(system: System, state: PyTree) -> Any:
 
 @eqx.filter_jit
 def train_networks(
-    setting: Setting, network: Network, examples: PyTree, test: PyTree, hyper: PyTree, runs: Runs
-) -> tuple[dict[str, Any], tuple[Array, ...], tuple[Array, ...]]:
-    """What is recorded of each run, and of its end: training activations and weights."""
+    setting: Setting, network: Network, examples: PyTree, test: PyTree, hyper: PyTree,
+    sizes: Sequence[int], key: Key[Array, ""], seeds: int,
+) -> tuple[dict[str, Any], tuple[Array, ...], tuple[Array, ...]]:  # fmt: skip
+    """What is recorded of each run, and of its end: training activations and weights.
 
-    def one(run: Any) -> Any:
-        done = setting.train(network, examples, test, hyper, run)
-        features = observe(network, done.state, examples).features
-        return done.saved, features, level_maps(network.module(done.state))
+    Leaves [sizes * seeds, ...].
+    """
+    hyper, sampler = setting.on_grid(hyper, sizes, 1)
+    probes = jax.tree.map(lambda leaf: leaf[setting.probes], examples)
+    run = setting.train(network, examples, probes, test, hyper, sampler, key, seeds)
+    saved, states = jax.tree.map(
+        lambda leaf: leaf.reshape(-1, *leaf.shape[3:]), (run.saved, run.state)
+    )
 
-    return jax.lax.map(one, runs, batch_size=AT_ONCE)
+    def end(state: PyTree) -> Any:
+        return observe(network, state, examples).features, level_maps(network.module(state))
+
+    return saved, *jax.lax.map(end, states, batch_size=AT_ONCE)
 
 
 @eqx.filter_jit
@@ -112,25 +141,45 @@ def train_neurashed(
     setting: Setting,
     graphs: Graph,
     bits: tuple[Bool[Array, "seeds train inputs"], Bool[Array, "seeds test inputs"]],
-    members: tuple[Int[Array, " members"], Int[Array, " members"]],
-    runs: Runs,
+    which: Int[Array, "seeds copies"],
+    sizes: Sequence[int],
+    key: Key[Array, ""],
 ) -> tuple[dict[str, Any], Bool[Array, "members test nodes"]]:
     """What is recorded of each run, and the pathways of the test samples.
 
-    `members`: which of the `graphs` (leading axis of its leaves) and of the `bits` each run has.
+    `which`: of the `graphs` (leading axis of its leaves), for each seed and copy. Leaves [sizes *
+    seeds * copies, ...].
     """
+    seeds, copies = which.shape
 
-    def one(member: Any) -> Any:
-        (which, seed), run = member
+    def member(which: Array, seed: Array) -> tuple[Neurashed, Pathways, Pathways]:
         graph = jax.tree.map(lambda leaf: leaf[which], graphs)
         constant = Constant(START)
         system = Neurashed(graph, constant, constant, edge_firing="sample")
         examples = _pathways(graph, bits[0][seed], setting.labels)
-        test = _pathways(graph, bits[1][seed], setting.test_labels)
-        done = setting.train(system, examples, test, setting.rules(), run)
-        return done.saved, unpack(test.words, graph.nodes)
+        return system, examples, _pathways(graph, bits[1][seed], setting.test_labels)
 
-    return jax.lax.map(one, (members, runs), batch_size=AT_ONCE)
+    def own(tree: PyTree) -> PerPoint:
+        """[seeds * copies, ...] as [sizes, copies, seeds, ...]."""
+
+        def spread(leaf: Array) -> Array:
+            apart = jnp.swapaxes(leaf.reshape(seeds, copies, *leaf.shape[1:]), 0, 1)
+            return jnp.broadcast_to(apart, (len(sizes), *apart.shape))
+
+        return PerPoint(PerSeed(jax.tree.map(spread, tree)))
+
+    each = which.ravel(), jnp.repeat(jnp.arange(seeds, dtype=jnp.int32), copies)
+    systems, examples, test = eqx.filter_vmap(member)(*each)
+    probes = Pathways(examples.words[:, setting.probes])
+    rules, sampler = setting.on_grid(setting.rules(), sizes, copies)
+    run = setting.train(
+        own(systems), own(examples), own(probes), own(test), rules, sampler, key, seeds
+    )
+    saved = jax.tree.map(
+        lambda leaf: jnp.swapaxes(leaf, 1, 2).reshape(-1, *leaf.shape[3:]), run.saved
+    )
+    fires = jax.vmap(lambda words: unpack(words, graphs.nodes))(test.words)
+    return saved, jnp.tile(fires, (len(sizes), 1, 1))
 
 
 @eqx.filter_jit

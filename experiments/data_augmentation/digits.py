@@ -9,16 +9,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
-from experiments.batches import FixedBatches, draws
 from experiments.data_augmentation.config import Config
 from experiments.harness.dataset import dataset
-from nsh import Geometric, Neurashed, Rules, System, TrainingProblem, train
+from nsh import (
+    Geometric,
+    Neurashed,
+    PerPoint,
+    Rules,
+    SaveAt,
+    Subset,
+    System,
+    TrainingProblem,
+    WithReplacement,
+    ensemble,
+    hyper_grid,
+)
 from nsh.correspondence.from_data import from_data
 from nsh.measure import elasticity, observe
 from nsh.networks import Network, digit_cnn, digit_mlp, digits
-from nsh.neurashed import Constant, NeurashedState, unpack
+from nsh.neurashed import Constant, unpack
+from nsh.training import Snapshot
 
 SIDE = 8
 HALVES = ("left", "right", "top", "bottom")
@@ -72,19 +84,25 @@ class Results(eqx.Module):
     """Of networks: `between_halves`."""
 
 
-def measure(
-    system: System, state: PyTree, hyper: PyTree, test: PyTree, labels: Any, key: Any
-) -> Results:
-    """`test`: whole images, their four halves, one after the other, [5 n, ...]."""
-    observed = observe(system, state, test)
-    views = 1 + len(HALVES)
-    right = jnp.argmax(observed.outputs, axis=1).astype(labels.dtype) == jnp.tile(labels, views)
-    accuracy = jnp.mean(right.reshape(views, -1), axis=1, dtype=observed.outputs.dtype)
-    level = observed.features[-1].reshape(views, -1, observed.features[-1].shape[-1])
-    moved = None
-    if isinstance(system, Network):
-        moved = between_halves(system, state, hyper, test, key)
-    return Results(accuracy[0], jnp.mean(accuracy[1:]), half_dependence(level), moved)
+class Measured(eqx.Module):
+    """What is recorded. `test`: whole images, then each of their four halves, [5 n, ...]."""
+
+    test: PyTree
+    labels: Int[Array | np.ndarray, " n"]
+
+    def __call__(self, now: Snapshot) -> Results:
+        """All results of one trained system."""
+        system, state, labels = now.system, now.state, jnp.asarray(self.labels)
+        observed = observe(system, state, self.test)
+        views = 1 + len(HALVES)
+        right = jnp.argmax(observed.outputs, axis=1).astype(labels.dtype) == jnp.tile(labels, views)
+        accuracy = jnp.mean(right.reshape(views, -1), axis=1, dtype=observed.outputs.dtype)
+        level = observed.features[-1].reshape(views, -1, observed.features[-1].shape[-1])
+        moved = None
+        if isinstance(system, Network):
+            no_randomness = jax.random.key(0)  # an update draws none
+            moved = between_halves(system, state, now.hyper, self.test, no_randomness)
+        return Results(accuracy[0], jnp.mean(accuracy[1:]), half_dependence(level), moved)
 
 
 def between_halves(
@@ -131,7 +149,7 @@ def run_digits(config: Config) -> xr.Dataset:
     `law`: the exact chance of a node to fire in a step.
     """
     data, seeds, test = digits(), config.digits_seeds, config.digits_test
-    keys = jax.random.split(jax.random.key(config.seed), seeds)
+    key = jax.random.key(config.seed)
     train_x, test_x = all_views(data.train_x), all_views(data.test_x)[: 1 + len(HALVES), :test]
     x = np.concatenate([part.reshape(-1, SIDE, SIDE) for part in (train_x, test_x)])
     labels = data.test_y[:test]
@@ -140,10 +158,20 @@ def run_digits(config: Config) -> xr.Dataset:
     index = chosen(len(data.train_y))
 
     def trained(system: System, examples: PyTree, hyper: PyTree, steps: int, batch: int) -> Any:
+        """Results and states [conditions, seeds, ...], a seed on the same draws in all of them."""
         own = jax.tree.map(lambda leaf: np.asarray(leaf)[:split], examples)
         tested = jax.tree.map(lambda leaf: np.asarray(leaf)[split:], examples)
-        drawn = draws(config.seed, seeds, steps, batch, index.shape[-1])
-        return _trained(system, own, tested, labels, index, hyper, drawn, keys)
+        problem = TrainingProblem(
+            system,
+            own,
+            hyper_grid(lambda condition: hyper, condition=range(len(CONDITIONS))),  # noqa: ARG005
+            steps=steps,
+            sampler=Subset(WithReplacement(batch), PerPoint(index)),
+            save=SaveAt(Measured(tested, labels), times=(steps,)),
+            grid_ndim=1,
+        )
+        run = ensemble(problem, key, seeds=seeds)
+        return jax.tree.map(lambda leaf: leaf[:, :, 0], run.saved), run.state
 
     networks = {
         "MLP": digit_mlp(config.digits_hidden, "relu"),
@@ -173,35 +201,3 @@ def run_digits(config: Config) -> xr.Dataset:
     }
     names = {"system": list(results), "network": list(config.networks)}
     return dataset(TABLE, values, **names, condition=list(CONDITIONS))
-
-
-@eqx.filter_jit
-def _trained(
-    system: System,
-    examples: PyTree,
-    test: PyTree,
-    labels: Int[Array | np.ndarray, " test"],
-    index: Int[Array | np.ndarray, "conditions samples"],
-    hyper: PyTree,
-    drawn: Int[Array, "seeds steps batch"],
-    keys: Key[Array, " seeds"],
-) -> tuple[Results, PyTree]:
-    """Each seed on the same draws in all conditions; states kept for neurashed alone."""
-
-    def one(member: tuple[Array, Array]) -> tuple[Results, PyTree]:
-        views, seed = member
-        problem = TrainingProblem(
-            system,
-            jax.tree.map(lambda leaf: leaf[views], examples),
-            hyper,
-            steps=drawn.shape[1],
-            sampler=FixedBatches(drawn[seed]),
-        )
-        run = train(problem, keys[seed])
-        kept = run.state if isinstance(run.state, NeurashedState) else None
-        return measure(system, run.state, hyper, test, labels, keys[seed]), kept
-
-    conditions, seeds = index.shape[0], len(drawn)
-    members = jnp.repeat(index, seeds, axis=0), jnp.tile(jnp.arange(seeds), conditions)
-    results = jax.lax.map(one, members, batch_size=8)
-    return jax.tree.map(lambda leaf: leaf.reshape(conditions, seeds, *leaf.shape[1:]), results)

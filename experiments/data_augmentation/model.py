@@ -14,12 +14,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int
 
-from experiments.batches import draws
 from experiments.data_augmentation.config import Config
 from experiments.harness.dataset import dataset
 from experiments.rare_features import trained
 from nsh import Neurashed
-from nsh.neurashed import Graph, NeurashedState, Node, Pathways, exact, unpack
+from nsh.neurashed import Graph, Node, Pathways, exact, unpack
+from nsh.training import Snapshot
 
 CLASSES, BITS = 3, 4
 VIEWS = ("whole", "head", "tail")
@@ -57,12 +57,14 @@ class Parts(eqx.Module):
     """Each class in each view without noise, then many with."""
     labels: Int[Array, " test"]
 
-    def __call__(self, system: Neurashed, state: NeurashedState) -> dict[str, Array]:
+    def __call__(self, now: Snapshot) -> dict[str, Array]:
         """Log amplification [class, view], share of the logit [class], accuracy [view].
 
         The share is that of a whole image's logit which its two parts, shown alone, add up to: 1
         where each is learnt by itself.
         """
+        system, state = now.system, now.state
+        assert isinstance(system, Neurashed)
 
         def log_logits(example: Pathways) -> Float[Array, " classes"]:
             logits = system.outputs(state, example)
@@ -114,8 +116,10 @@ def run_model(config: Config) -> xr.Dataset:
     what = Parts(Pathways(words[: len(x)]), jnp.asarray(labels))
     count = CLASSES * config.each
     points = words[len(x) :].reshape(len(sets), count, -1)
-    drawn = draws(config.seed, config.seeds, config.steps, max(sizes), count)
-    recorded = trained(system, points, what, jnp.asarray(sizes, jnp.int32), drawn, config.every)
+    recorded = trained(
+        system, points, what, sizes, seeds=config.seeds, steps=config.steps,
+        every=config.every, key=jax.random.key(config.seed),
+    )  # fmt: skip
     fires = np.asarray(unpack(points, system.graph.nodes))[..., system.graph.node_slice(2)]
     return dataset(
         TABLE,

@@ -11,17 +11,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, PyTree
 
-from experiments.batches import FixedBatches, draws
 from experiments.effective_sample_size.config import Config
 from experiments.harness.dataset import dataset
-from nsh import Geometric, Neurashed, Rules, System, TrainingProblem, train
+from nsh import (
+    Geometric,
+    Neurashed,
+    PerPoint,
+    PerSeed,
+    Rules,
+    SaveAt,
+    Subset,
+    System,
+    TrainingProblem,
+    WithReplacement,
+    ensemble,
+    hyper_grid,
+)
 from nsh.correspondence.from_data import from_data
 from nsh.measure import observe
 from nsh.networks import digit_mlp, digits
 from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import Constant, unpack
+from nsh.training import Snapshot
 
 # of neurashed, with mini-batches of one: slow ones, as the training accuracy with no class thinned
 # falls the faster they are (82% at a fifth of these, 61% at six times these)
@@ -37,7 +50,6 @@ TABLE = """
 def run_digits(config: Config) -> xr.Dataset:
     """Recall of both systems with and without thinning, and what may predict its fall."""
     data, seeds = digits(), config.digits_seeds
-    keys = jax.random.split(jax.random.key(config.seed), seeds)
     index = thinned(data.train_y, config.digits_kept, seeds)
     from_digits = from_data(data.train_x, data.train_y)
     graph = from_digits.graph
@@ -54,11 +66,25 @@ def run_digits(config: Config) -> xr.Dataset:
     pixels = data.train_x.reshape(count, -1)
 
     def recalls(system: System, examples: PyTree, hyper: PyTree, steps: int, batch: int) -> Recalls:
+        """First with none thinned, then with the class thinned: [seeds, 2, classes, ...]."""
         whole = jax.tree.map(np.asarray, examples)
         train = jax.tree.map(lambda leaf: leaf[:count], whole)
         test = jax.tree.map(lambda leaf: leaf[count:].reshape(*shape, *leaf.shape[1:]), whole)
-        drawn = draws(config.seed, seeds, steps, batch, index.shape[-1])
-        return _recalls(system, train, test, index, hyper, drawn, keys)
+        problem = TrainingProblem(
+            system,
+            train,
+            hyper_grid(lambda case: hyper, case=range(1 + CLASSES)),  # noqa: ARG005
+            steps=steps,
+            sampler=Subset(WithReplacement(batch), PerPoint(PerSeed(np.swapaxes(index, 0, 1)))),
+            save=SaveAt(Tested(test), times=(steps,)),
+            grid_ndim=1,
+        )
+        saved = ensemble(problem, jax.random.key(config.seed), seeds=seeds).saved
+        each = jnp.arange(CLASSES)
+        return jax.tree.map(
+            lambda leaf: jnp.stack([leaf[0, :, 0], leaf[1 + each, :, 0, each].swapaxes(0, 1)], 1),
+            saved,
+        )
 
     rate = {"optimiser": {"learning_rate": jnp.asarray(config.digits_learning_rate)}}
     examples, steps, batch = network.prepare(x, y), config.digits_steps, config.digits_batch
@@ -120,50 +146,26 @@ def isolation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 class Recalls(eqx.Module):
-    """On test images of each class, first with none thinned, then with it thinned."""
+    """On test images of each class."""
 
-    recall: Float[Array, "seeds 2 classes"]
-    fires: Float[Array, "seeds 2 classes units"]
+    recall: Float[Array, "*n classes"]
+    fires: Float[Array, "*n classes units"]
     """How often each unit of the last hidden level is active."""
 
 
-@eqx.filter_jit
-def _recalls(
-    system: System,
-    examples: PyTree,
-    test: PyTree,
-    index: Int[Array | np.ndarray, "seeds cases samples"],
-    hyper: PyTree,
-    drawn: Int[Array, "seeds steps batch"],
-    keys: Key[Array, " seeds"],
-) -> Recalls:
-    """Train on each set of samples (a seed's on the same draws); `test` is [class, n, ...]."""
-    seeds, cases, samples = index.shape
+class Tested(eqx.Module):
+    """What is recorded; `test`: images of each class, [class, n, ...]."""
 
-    def trained(member: tuple[Array, Array]) -> PyTree:
-        chosen, seed = member
-        problem = TrainingProblem(
-            system,
-            jax.tree.map(lambda leaf: leaf[chosen], examples),
-            hyper,
-            steps=drawn.shape[1],
-            sampler=FixedBatches(drawn[seed]),
-        )
-        return train(problem, keys[seed]).state
+    test: PyTree
 
-    numbers = jnp.repeat(jnp.arange(seeds), cases)
-    states = jax.lax.map(trained, (index.reshape(-1, samples), numbers), batch_size=2 * cases)
+    def __call__(self, now: Snapshot) -> Recalls:
+        """Recall and activity of one trained system, class by class."""
 
-    def tested(place: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        seed, thinned, label = place
-        member = seed * cases + jnp.where(thinned, 1 + label, 0)
-        state = jax.tree.map(lambda leaf: leaf[member], states)
-        seen = observe(system, state, jax.tree.map(lambda leaf: leaf[label], test))
-        right, fires = jnp.argmax(seen.outputs, axis=1) == label, seen.features[-1] > 0
-        dtype = seen.outputs.dtype
-        return jnp.mean(right, dtype=dtype), jnp.mean(fires, axis=0, dtype=dtype)
+        def of_class(each: tuple[PyTree, Array]) -> tuple[Array, Array]:
+            test, label = each
+            seen = observe(now.system, now.state, test)
+            right, fires = jnp.argmax(seen.outputs, axis=1) == label, seen.features[-1] > 0
+            dtype = seen.outputs.dtype
+            return jnp.mean(right, dtype=dtype), jnp.mean(fires, axis=0, dtype=dtype)
 
-    shape = seeds, 2, CLASSES
-    places = jnp.indices(shape).reshape(3, -1)
-    recall, fires = jax.lax.map(tested, tuple(places), batch_size=2 * CLASSES)
-    return Recalls(recall.reshape(shape), fires.reshape(*shape, -1))
+        return Recalls(*jax.lax.map(of_class, (self.test, jnp.arange(CLASSES))))

@@ -16,12 +16,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int, UInt32
 
-from experiments.batches import draws
 from experiments.effective_sample_size.config import Config
 from experiments.harness.dataset import dataset
 from experiments.rare_features import trained
 from nsh import Neurashed
-from nsh.neurashed import Graph, NeurashedState, Node, Pathways, exact
+from nsh.neurashed import Graph, Node, Pathways, exact
+from nsh.training import Snapshot
 
 CLASSES, PARTS = 4, 3
 # part, feature, the node that joins them, class weight: what a path's score is a product of
@@ -69,8 +69,10 @@ class RareClass(eqx.Module):
     tested: Pathways
     """An input without noise, then many with."""
 
-    def __call__(self, system: Neurashed, state: NeurashedState) -> dict[str, Array]:
+    def __call__(self, now: Snapshot) -> dict[str, Array]:
         """Mean log score of the three paths, log logit (no noise), recall (with noise)."""
+        system, state = now.system, now.state
+        assert isinstance(system, Neurashed)
         graph = system.graph
         parts, features, joined = (
             state.log_amplification[graph.node_slice(level)] for level in (1, 2, 3)
@@ -116,9 +118,11 @@ def run_model(config: Config) -> xr.Dataset:
     ).words
     words = prepared[: len(x)].reshape(len(sets), count, -1)
     what = RareClass(Pathways(prepared[len(x) :]))
-    drawn = draws(config.seed, config.seeds, config.steps, max(config.batch_sizes), count)
     sizes = jnp.asarray(config.batch_sizes, jnp.int32)
-    recorded = trained(system, words, what, sizes, drawn, config.every)
+    recorded = trained(
+        system, words, what, config.batch_sizes, seeds=config.seeds, steps=config.steps,
+        every=config.every, key=jax.random.key(config.seed),
+    )  # fmt: skip
     recorded["law"] = _law(system, words, sizes)
     values = {n: np.asarray(v).reshape(*shape, *v.shape[2:]) for n, v in recorded.items()}
     batch = np.array(config.batch_sizes)[:, None, None]

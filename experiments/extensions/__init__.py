@@ -37,13 +37,20 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from experiments.batches import FirstOf
 from experiments.extensions.claims import claims
 from experiments.extensions.config import FULL, TINY, Config
 from experiments.extensions.figure import figure
 from experiments.extensions.variants import Variants, edges, extensions
 from experiments.harness.dataset import dataset
-from nsh import Geometric, Rules, SaveAt, TrainingProblem, WithReplacement, ensemble
+from nsh import (
+    Geometric,
+    Rules,
+    SaveAt,
+    TrainingProblem,
+    VariableSize,
+    WithReplacement,
+    ensemble,
+)
 from nsh.measure import (
     Noise,
     effective_features,
@@ -100,7 +107,7 @@ def _on_figure6(config: Config, extend: Any, progress: Progress) -> xr.Dataset:
     groups = [extend(config, task.graph, rules, start, config.steps) for rules, start, _ in cases]
     for variants, (_, _, size) in zip(groups, cases, strict=True):
         examples = variants.system.prepare(task.inputs.x, task.inputs.y)
-        sampler = FirstOf(WithReplacement(max(sizes)), jnp.asarray(size))
+        sampler = VariableSize(WithReplacement(max(sizes)), size)
         members = config.seeds * len(variants.names)
         with progress(f"{variants.names[-1]}, batches of {size}", members) as advance:
             final = _final(variants, examples, labels, sampler, key, config.seeds, config.steps)
@@ -118,7 +125,7 @@ def _final(
     variants: Variants,
     examples: Pathways,
     labels: Array,
-    sampler: FirstOf,
+    sampler: VariableSize,
     key: Key[Array, ""],
     seeds: int,
     steps: int,

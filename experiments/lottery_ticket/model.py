@@ -9,18 +9,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from experiments.batches import FirstOf
 from experiments.harness.dataset import dataset
 from experiments.lottery_ticket.config import Config
-from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement
+from nsh import (
+    Geometric,
+    Neurashed,
+    PerSeed,
+    Rules,
+    SaveAt,
+    TrainingProblem,
+    VariableSize,
+    WithReplacement,
+    ensemble,
+)
 from nsh.measure import accuracy, brier_score, observe
 from nsh.neurashed import Graph, Initializer, Inputs, Prototypes, exact, random_hierarchy
 from nsh.neurashed.prepared import Pathways, class_ends, pathways_of
 from nsh.neurashed.subgraph import silenced
 from nsh.study.progress import Progress
-from nsh.training import train
+from nsh.training import Snapshot
 
 PARTS = ("whole", "ticket", "ticket, new start", "random part")
 SELECTIONS = ("survivors", "largest half")
@@ -88,30 +97,45 @@ def _trial(graph: Graph, inputs: Prototypes, key: Key[Array, ""]) -> Trial:
     return Trial(graph, inputs.sample(inputs_key, TRAIN + TEST), old, new, order)
 
 
+class Tested(eqx.Module):
+    """What is recorded: accuracy and loss on a seed's own test set."""
+
+    test: PyTree
+    labels: PyTree
+
+    def __call__(self, now: Snapshot) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Both at one moment."""
+        logits = observe(now.system, now.state, self.test).outputs
+        return accuracy(logits, self.labels), brier_score(logits, self.labels)
+
+
 @eqx.filter_jit
 def train_parts(
-    trial: Trial, keys: Key[Array, " seeds"], keep: Bool[Array, "seeds nodes"], start: Logs,
+    trial: Trial, key: Key[Array, ""], keep: Bool[Array, "seeds nodes"], start: Logs,
     rules: Rules, steps: int, largest: int, size: Int[Array, ""],
 ) -> Trained:  # fmt: skip
     """The part `keep` of each seed's graph, trained alone from a start on the seed's batches."""
 
-    def one(member: tuple[Trial, Array, Array, Logs]) -> Trained:
-        trial, key, keep, start = member
+    def part(trial: Trial, keep: Array, start: Logs) -> tuple[Neurashed, Pathways]:
         graph = silenced(trial.graph, keep)
         system = Neurashed(graph, Given(start.nodes), Given(start.edges), edge_firing="sample")
         x = trial.inputs.x & keep[None, : graph.widths[0]]
-        prepared = pathways_of(graph, class_ends(graph), x, trial.inputs.y, "sample")
-        examples, test = Pathways(prepared.words[:TRAIN]), Pathways(prepared.words[TRAIN:])
-        sampler = FirstOf(WithReplacement(largest), size)
-        problem = TrainingProblem(system, examples, rules, steps=steps, sampler=sampler)
-        state = train(problem, key).state
-        logits, labels = observe(system, state, test).outputs, trial.inputs.y[TRAIN:]
-        return Trained(
-            state.log_amplification, exact.firing_fractions(examples, graph.nodes),
-            accuracy(logits, labels), brier_score(logits, labels),
-        )  # fmt: skip
+        return system, pathways_of(graph, class_ends(graph), x, trial.inputs.y, "sample")
 
-    return jax.lax.map(one, (trial, keys, keep, start))  # as quick as a vmap, sooner compiled
+    systems, prepared = eqx.filter_vmap(part)(trial, keep, start)
+    examples, test = (Pathways(prepared.words[:, at]) for at in (np.s_[:TRAIN], np.s_[TRAIN:]))
+    problem = TrainingProblem(
+        PerSeed(systems),
+        PerSeed(examples),
+        rules,
+        steps=steps,
+        sampler=VariableSize(WithReplacement(largest), size),
+        save=SaveAt(Tested(PerSeed(test), PerSeed(trial.inputs.y[:, TRAIN:])), times=(steps,)),
+    )
+    run = ensemble(problem, key, seeds=len(keep))
+    fractions = jax.vmap(lambda words: exact.firing_fractions(Pathways(words), keep.shape[1]))
+    results = (saved[:, 0] for saved in run.saved)
+    return Trained(run.state.log_amplification, fractions(examples.words), *results)
 
 
 @eqx.filter_jit
@@ -151,11 +175,11 @@ def _law(p: Float[Array, "seeds nodes"], rates: Array, steps: Array, size: Array
 def run_model(config: Config, progress: Progress) -> xr.Dataset:
     """Survivors at all batch sizes against their law, and the test results of all parts."""
     keys = jax.random.split(jax.random.key(config.seed), 2 * config.seeds)
-    keys, trial = keys[config.seeds :], trials(keys[: config.seeds])
+    key, trial = keys[config.seeds], trials(keys[: config.seeds])
     parts = []
     with progress("tickets, neurashed", len(config.batch_sizes)) as advance:
         for size in config.batch_sizes:
-            parts.append(_at_batch_size(config, trial, keys, size))
+            parts.append(_at_batch_size(config, trial, key, size))
             advance(1)
     sizes = xr.Variable("batch", list(config.batch_sizes), {"units": "samples"})
     joined = xr.concat(parts, sizes, data_vars="all", coords="minimal", compat="equals")
@@ -170,14 +194,12 @@ TABLE = """
 """
 
 
-def _at_batch_size(
-    config: Config, trial: Trial, keys: Key[Array, " seeds"], size: int
-) -> xr.Dataset:
+def _at_batch_size(config: Config, trial: Trial, key: Key[Array, ""], size: int) -> xr.Dataset:
     rules = Rules(Geometric(config.growth), Geometric(config.decay))
 
     def fit(keep: Any, start: Logs) -> Trained:
         used, most = jnp.asarray(size, jnp.int32), max(config.batch_sizes)
-        return train_parts(trial, keys, keep, start, rules, config.steps, most, used)
+        return train_parts(trial, key, keep, start, rules, config.steps, most, used)
 
     whole = fit(jnp.ones(trial.order.shape, bool), trial.start)
     kept, others = _chosen(trial, whole.log_factors)

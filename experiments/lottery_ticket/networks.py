@@ -13,12 +13,11 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from experiments.harness.dataset import dataset
 from experiments.lottery_ticket.config import Config
-from nsh import TrainingProblem, WithReplacement
+from nsh import PerSeed, TrainingProblem, WithReplacement, ensemble
 from nsh.measure import accuracy, cross_entropy, observe
 from nsh.networks import Network, NetworkState, digit_mlp, digits
 from nsh.networks.pruning import Pruned, magnitude_mask, masked, random_mask
 from nsh.study.progress import Progress
-from nsh.training import train
 
 TABLE = """
     network_accuracy: kept kind network_seed [1]
@@ -48,23 +47,15 @@ class Setup(eqx.Module):
     batch: int = eqx.field(static=True)
 
     @eqx.filter_jit
-    def train_all(
-        self, mask: PyTree, start: PyTree, keys: Key[Array, " seeds"], steps: int
-    ) -> Trained:
+    def train_all(self, mask: PyTree, start: PyTree, key: Key[Array, ""], steps: int) -> Trained:
         """Each seed's network from its start, its mask held, on its mini-batches."""
-
-        def one(member: tuple[PyTree, PyTree, Array]) -> Trained:
-            mask, start, key = member
-            system, hyper = (
-                Pruned(self.network, mask, start),
-                {"optimiser": {"learning_rate": self.rate}},
-            )
-            sampler = WithReplacement(self.batch)
-            problem = TrainingProblem(system, self.train, hyper, steps=steps, sampler=sampler)
-            run = train(problem, key)
-            return self.evaluate(run.state.params)
-
-        return jax.lax.map(one, (mask, start, keys), batch_size=8)
+        pruned = eqx.filter_vmap(lambda mask, start: Pruned(self.network, mask, start))
+        hyper, sampler = {"optimiser": {"learning_rate": self.rate}}, WithReplacement(self.batch)
+        system = PerSeed(pruned(mask, start))
+        problem = TrainingProblem(system, self.train, hyper, steps=steps, sampler=sampler)
+        seeds = jax.tree.leaves(start)[0].shape[0]
+        params = ensemble(problem, key, seeds=seeds).state.params
+        return jax.vmap(self.evaluate)(params)
 
     @eqx.filter_jit
     def starts(self, keys: Key[Array, " seeds"]) -> PyTree:
@@ -115,7 +106,7 @@ def run_networks(config: Config, progress: Progress) -> xr.Dataset:
     everything = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), start)
 
     def fit(mask: PyTree, start: PyTree) -> Trained:
-        return setup.train_all(mask, start, run_keys, config.network_steps)
+        return setup.train_all(mask, start, run_keys[0], config.network_steps)
 
     shares, results = config.kept_shares, []
     with progress("tickets, digits", 1 + 4 * len(shares)) as advance:

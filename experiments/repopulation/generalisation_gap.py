@@ -10,8 +10,9 @@ from jaxtyping import Array, Key
 from experiments.harness.dataset import dataset
 from experiments.repopulation.config import Config
 from experiments.repopulation.taught_networks import Silent, outputs, taught, teacher
-from nsh import TrainingProblem, train
+from nsh import PerPoint, PerSeed, Subset, TrainingProblem, ensemble, hyper_grid
 from nsh.theory.two_layer import (
+    Particles,
     clipped_squared_error,
     empirical_rademacher,
     generalisation_bound,
@@ -40,10 +41,11 @@ def generalisation_gap(config: Config) -> xr.Dataset:
     """
     key, most = jax.random.key(config.seed + 3), config.gap_samples[-1]
     network = TwoLayer(2, Silent(config.gap_width))
-    hyper = {"alpha": 1.0, "learning_rate": 0.5}
+    hyper = {"alpha": jnp.asarray(1.0), "learning_rate": jnp.asarray(0.5)}
     angle = jnp.linspace(0, 2 * jnp.pi, CIRCLE, endpoint=False)
     circle = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
     of_data, of_test, of_teacher = jax.random.split(key, 3)
+    of_start = jax.random.fold_in(key, 0)
     theta = teacher(of_teacher, 2)
 
     def data(key: Key[Array, ""], count: int) -> tuple[Array, Array]:
@@ -52,18 +54,28 @@ def generalisation_gap(config: Config) -> xr.Dataset:
 
     test_x, test_y = data(of_test, config.gap_test)
 
-    def trained(key: Key[Array, ""], index: Array) -> tuple[Array, Array, Array]:
-        x, y = data(key, most)
-        examples = Examples(x[index], y[index][:, None])
+    counts = jnp.array(config.gap_samples)
+    indices = jnp.arange(most)[None] % counts[:, None]
+
+    def trained(x: Array, y: Array) -> Particles:
+        """The networks of all data sets: [sizes, data sets, ...]."""
         problem = TrainingProblem(
-            network, examples, hyper, steps=config.gap_steps, sampler=FullBatch()
+            network,
+            PerSeed(Examples(x, y[..., None])),
+            hyper_grid(lambda size: hyper, size=config.gap_samples),  # noqa: ARG005
+            steps=config.gap_steps,
+            sampler=Subset(FullBatch(), PerPoint(indices)),
+            grid_ndim=1,
         )
-        ran = train(problem, key)
+        return ensemble(problem, of_start, seeds=len(x)).state
 
+    def judged(
+        particles: Particles, index: Array, x: Array, y: Array
+    ) -> tuple[Array, Array, Array]:
         def loss(x: Array, y: Array) -> Array:
-            return jnp.mean(clipped_squared_error(outputs(network, ran.state, x), y, LARGEST))
+            return jnp.mean(clipped_squared_error(outputs(network, particles, x), y, LARGEST))
 
-        return loss(x[index], y[index]), loss(test_x, test_y), path_norm(ran.state)
+        return loss(x[index], y[index]), loss(test_x, test_y), path_norm(particles)
 
     def complexity(key: Key[Array, ""], size: Array) -> tuple[Array, Array, Array]:
         # rows of zeros add nothing to a sum, as relu(0) = 0; a mean over them is one over the rest
@@ -75,19 +87,19 @@ def generalisation_gap(config: Config) -> xr.Dataset:
         deviation = jnp.max(jnp.abs(mean * whole - 1 / jnp.sqrt(2 * jnp.pi)))
         return signed * whole, rademacher_bound(network, x) * whole, deviation
 
-    counts = jnp.array(config.gap_samples)
     keys = jax.random.split(of_data, config.gap_seeds)
-
-    def one(key: Key[Array, ""]) -> tuple[Array, ...]:
-        indices = jnp.arange(most)[None] % counts[:, None]
-        complexities = jax.vmap(complexity, (None, 0))(key, counts)
-        return *jax.vmap(trained, (None, 0))(key, indices), *complexities
 
     loss_range = {"largest": LARGEST, "lipschitz": (2 * LARGEST) ** 0.5}
 
     @jax.jit
     def everything(keys: Key[Array, " data"]) -> tuple[Array, ...]:
-        results = jax.lax.map(one, keys, batch_size=8)
+        x, y = jax.vmap(lambda key: data(key, most))(keys)
+        by_set = jax.vmap(judged, (0, None, 0, 0), out_axes=0)
+        by_size = jax.vmap(by_set, (0, 0, None, None), out_axes=1)
+        complexities = jax.lax.map(
+            lambda key: jax.vmap(complexity, (None, 0))(key, counts), keys, batch_size=8
+        )
+        results = *by_size(trained(x, y), indices, x, y), *complexities
         *_, norm, signed, analytic, _ = results
         for complexities in (signed, analytic):
             bounds = [

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.batches import FixedBatches
 from experiments.benchmarks import ensembles, harness, numpy_peers, report
 from experiments.benchmarks.__main__ import Config, cases, main
 from experiments.benchmarks.case import Case, Contender, Target
@@ -17,6 +16,7 @@ from experiments.harness.results import ROOT
 from nsh import Neurashed, TrainingProblem, train
 from nsh.neurashed import Constant
 from nsh.study.progress import silent
+from nsh.training import FixedBatches
 
 
 @pytest.fixture(scope="module")
