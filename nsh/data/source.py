@@ -18,7 +18,7 @@ from jaxtyping import Int
 
 from nsh._checks import require
 
-BYTES_AT_ONCE = 2**23
+BYTES_AT_ONCE = 2**21
 
 
 class Source(abc.ABC):
@@ -42,7 +42,7 @@ class Source(abc.ABC):
         return f"{self.dtype}{list(self.shape)}"
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """All rows in order, some 8 MB of them at a time."""
+        """All rows in order, some 2 MB of them at a time."""
         size = rows_at_once(self.shape, self.dtype)
         for first in range(0, len(self), size):
             yield self.read(np.arange(first, min(first + size, len(self))))
@@ -56,7 +56,7 @@ class Source(abc.ABC):
 
 
 def rows_at_once(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """How many rows make up 8 MB, at least one."""
+    """How many rows make up 2 MB, at least one."""
     return max(1, BYTES_AT_ONCE // max(1, math.prod(shape[1:]) * dtype.itemsize))
 
 

@@ -202,19 +202,22 @@ def _prepared(
     """Prepare all examples, block by block, for the errors."""
     count = len(sources[0])
     size = min(rows_at_once(one.shape, one.dtype) for one in sources)
+
+    def block(indices: Int[np.ndarray, " k"]) -> Prepared:
+        x = jax.tree.unflatten(structure, [_fitting(one.read(indices)) for one in sources])
+        if each is not None:
+            x = jax.tree.map(np.asarray, jax.vmap(each)(jax.tree.map(jnp.asarray, x)))
+        return Prepared.of(system.prepare(x, jax.tree.map(lambda leaf: leaf[indices], y)))
+
     for first in range(0, count, size):
-        indices = np.arange(first, min(first + size, count))
+        last = min(first + size, count) - 1
         try:
-            x = jax.tree.unflatten(structure, [_fitting(one.read(indices)) for one in sources])
-            if each is not None:
-                x = jax.tree.map(np.asarray, jax.vmap(each)(jax.tree.map(jnp.asarray, x)))
-            found = system.prepare(x, jax.tree.map(lambda leaf, at=indices: leaf[at], y))
+            found = block(np.arange(first, last + 1))
         except ValueError as complaint:
             if size >= count:
                 raise
-            where = f"examples {first}..{first + len(indices) - 1}: {complaint}"
-            raise ValueError(where) from complaint
-        yield Prepared.of(found)
+            raise ValueError(f"examples {first}..{last}: {complaint}") from complaint
+        yield found
 
 
 def _fitting(block: np.ndarray) -> np.ndarray:
