@@ -25,6 +25,7 @@ from experiments.harness.claim import Claim, above, beyond, claim, within
 from experiments.harness.dataset import dataset
 from experiments.harness.figures import panels
 from nsh import Geometric, Neurashed, Rules, SaveAt, TrainingProblem, WithReplacement, ensemble
+from nsh.data import digits
 from nsh.figures import Features, draw_phase_diagram, grouped_points
 from nsh.measure import (
     Estimate,
@@ -36,7 +37,7 @@ from nsh.measure import (
     surviving_fraction,
     system_collapse,
 )
-from nsh.networks import digit_mlp, digits
+from nsh.networks import digit_mlp
 from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import Constant, exact, figure3
 from nsh.study.progress import Progress

@@ -28,9 +28,9 @@ from experiments.harness.dataset import dataset
 from experiments.harness.figures import panels
 from experiments.wide_networks import C_W, DEPTH, Descent, Outputs, linearised, targets
 from nsh import SaveAt, TrainingProblem, ensemble
+from nsh.data import digits
 from nsh.figures import PALETTE, band, colour, curves, reference
 from nsh.measure import Estimate, estimate
-from nsh.networks import digits
 from nsh.networks.for_digits import PIXELS
 from nsh.study.progress import Progress
 from nsh.theory.effective.architecture import Architecture

@@ -27,9 +27,10 @@ from experiments.harness.claim import Claim, above, claim
 from experiments.harness.dataset import dataset
 from experiments.harness.figures import panels
 from nsh import Neurashed, SaveAt, TrainingProblem, WithReplacement, ensemble
+from nsh.data import digits, subclasses
 from nsh.figures import curves, grouped_points, histograms
 from nsh.measure import accuracy, elasticity_contrast, elasticity_matrix, observe
-from nsh.networks import digit_cnn, digit_linear, digit_mlp, digits, subclasses
+from nsh.networks import digit_cnn, digit_linear, digit_mlp
 from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import figure6, figure6_rules
 from nsh.study.progress import Progress

@@ -1,12 +1,13 @@
 """nsh: theories of deep learning as running, differentiable code.
 
 Top level: what is used daily of graphs, rules, networks, training and measures, and the `System`
-protocol. `nsh.neurashed`, `nsh.networks`, `nsh.training` and `nsh.measure` hold the rest.
-`nsh.theory`, `nsh.correspondence`, `nsh.figures` and `nsh.study` are imported on their own.
+protocol. `nsh.neurashed`, `nsh.data`, `nsh.networks`, `nsh.training` and `nsh.measure` hold the
+rest. `nsh.theory`, `nsh.correspondence`, `nsh.figures` and `nsh.study` are imported on their own.
 """
 
-from nsh import measure, networks, neurashed, training
+from nsh import data, measure, networks, neurashed, training
 from nsh.citing import citation
+from nsh.data import digits
 from nsh.measure import (
     Noise,
     accuracy,
@@ -18,13 +19,7 @@ from nsh.measure import (
     observe,
     system_collapse,
 )
-from nsh.networks import (
-    CNN,
-    MLP,
-    Linear,
-    Network,
-    digits,
-)
+from nsh.networks import CNN, MLP, Linear, Network
 from nsh.neurashed import (
     Additive,
     Affine,
@@ -122,6 +117,7 @@ __all__ = [
     "accuracy",
     "citation",
     "cross_entropy",
+    "data",
     "digits",
     "effective_features",
     "elasticity",

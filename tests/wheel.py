@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 import nsh
-from nsh.networks import digits
+from nsh.data import digits
 from nsh.neurashed import figure4, figure4_rules
 
 assert "site-packages" in nsh.__file__, nsh.__file__

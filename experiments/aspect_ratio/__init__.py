@@ -23,8 +23,9 @@ from experiments.aspect_ratio.figure import figure
 from experiments.harness.dataset import dataset
 from nsh import SaveAt, TrainingProblem, WithReplacement, ensemble
 from nsh.activations import as_activation
+from nsh.data import digits
 from nsh.measure import accuracy, observe
-from nsh.networks import Network, NetworkExamples, digits
+from nsh.networks import Network, NetworkExamples
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.study.progress import Progress
 from nsh.theory.effective.architecture import Architecture, standard_rates

@@ -16,7 +16,8 @@ from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from nsh import TrainingProblem, WithReplacement, ensemble, train
 from nsh._fingerprint.surroundings import device
-from nsh.networks import MLP, Network, digits
+from nsh.data import digits
+from nsh.networks import MLP, Network
 from nsh.training import FixedBatches
 
 __all__ = ["cases", "device"]

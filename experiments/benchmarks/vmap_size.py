@@ -21,7 +21,8 @@ from rich.table import Table
 
 from nsh import Geometric, Neurashed, Rules, TrainingProblem, WithReplacement, ensemble
 from nsh._fingerprint.surroundings import device
-from nsh.networks import digit_cnn, digit_linear, digit_mlp, digits
+from nsh.data import digits
+from nsh.networks import digit_cnn, digit_linear, digit_mlp
 from nsh.neurashed import figure4, figure4_rules, random_hierarchy
 from nsh.training.ensemble import default_vmap_size
 

@@ -63,8 +63,9 @@ from experiments.correspondence.training import (
 )
 from experiments.harness.dataset import dataset
 from nsh.correspondence.units import mean_over_members
+from nsh.data import Digits, digits
 from nsh.measure import Noise
-from nsh.networks import Digits, digit_cnn, digit_mlp, digits
+from nsh.networks import digit_cnn, digit_mlp
 from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import Graph
 from nsh.study.progress import Progress

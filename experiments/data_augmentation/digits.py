@@ -27,8 +27,9 @@ from nsh import (
     hyper_grid,
 )
 from nsh.correspondence.from_data import from_data
+from nsh.data import digits
 from nsh.measure import elasticity, observe
-from nsh.networks import Network, digit_cnn, digit_mlp, digits
+from nsh.networks import Network, digit_cnn, digit_mlp
 from nsh.neurashed import Constant, unpack
 from nsh.training import Snapshot
 

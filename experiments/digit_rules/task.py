@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Int
 
 from nsh import Geometric, Neurashed, PerLevel, Rules
 from nsh.correspondence.from_data import FromData, from_data
+from nsh.data import digits
 from nsh.measure import accuracy, cross_entropy
-from nsh.networks import digits
 from nsh.neurashed import Constant, Graph, NeurashedState, Pathways, feature_pathway
 from nsh.neurashed.rule import parameters
 from nsh.training import Run
@@ -148,7 +148,7 @@ class Parts(NamedTuple):
 
 
 def split(conjunctions: int) -> Parts:
-    """Training, validation and test digits; the last held out, as in `nsh.networks.digits`.
+    """Training, validation and test digits; the last held out, as in `nsh.data.digits`.
 
     The validation set is as large as the test set.
     """

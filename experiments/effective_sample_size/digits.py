@@ -30,8 +30,9 @@ from nsh import (
     hyper_grid,
 )
 from nsh.correspondence.from_data import from_data
+from nsh.data import digits
 from nsh.measure import observe
-from nsh.networks import digit_mlp, digits
+from nsh.networks import digit_mlp
 from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import Constant, unpack
 from nsh.training import Snapshot

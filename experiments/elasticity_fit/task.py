@@ -22,8 +22,9 @@ from nsh import (
     ensemble,
 )
 from nsh.correspondence.from_data import FromData, from_data
+from nsh.data import digits, subclasses
 from nsh.measure import elasticity_matrix
-from nsh.networks import digit_mlp, digits, subclasses
+from nsh.networks import digit_mlp
 from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import Graph
 from nsh.training import Run, Snapshot, Tuned, tune

@@ -44,7 +44,7 @@ from experiments.feature_learning.measures import contrast, outputs, watch
 from experiments.harness.dataset import dataset
 from experiments.wide_networks import targets
 from nsh import SaveAt, TrainingProblem, ensemble
-from nsh.networks import digits
+from nsh.data import digits
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.study.progress import Progress
 from nsh.theory.effective.prediction.dynamics import mse_dynamics

@@ -23,8 +23,9 @@ from experiments.information_bottleneck.claims import READINGS, claims
 from experiments.information_bottleneck.config import FULL, TINY, Config
 from experiments.information_bottleneck.figure import explore, figure
 from nsh import Neurashed, SaveAt, TrainingProblem, WithReplacement, ensemble
+from nsh.data import digits
 from nsh.measure import Information, Noise, information, observe
-from nsh.networks import digit_mlp, digits
+from nsh.networks import digit_mlp
 from nsh.networks.for_digits import CLASSES
 from nsh.neurashed import figure4, figure4_rules
 from nsh.study.progress import Progress

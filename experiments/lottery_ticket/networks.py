@@ -14,8 +14,9 @@ from jaxtyping import Array, Float, Key, PyTree
 from experiments.harness.dataset import dataset
 from experiments.lottery_ticket.config import Config
 from nsh import PerSeed, TrainingProblem, WithReplacement, ensemble
+from nsh.data import digits
 from nsh.measure import accuracy, cross_entropy, observe
-from nsh.networks import Network, NetworkState, digit_mlp, digits
+from nsh.networks import Network, NetworkState, digit_mlp
 from nsh.networks.pruning import Pruned, magnitude_mask, masked, random_mask
 from nsh.study.progress import Progress
 

@@ -57,7 +57,7 @@ def from_data(
     `seed`), k such that a share `recall` of the cluster fires it. Classes: wired to the nodes of
     their own clusters, and to those of others which a share `shared` of the class fires.
 
-    The defaults suit `nsh.networks.digits`: 328 nodes. Deterministic; on the host, not jittable.
+    The defaults suit `nsh.data.digits`: 328 nodes. Deterministic; on the host, not jittable.
     `FromData.quality` is of the samples given. Raises `ValueError` on bad data, a class without
     samples and choices that fit no graph; `ImportError` without scikit-learn.
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from nsh.networks.digits import subclasses
+from nsh.data.digits import subclasses
 
 
 class SubclassNodes(NamedTuple):

@@ -1,9 +1,11 @@
 """Data to train on: files read as arrays, labels as numbers, and what is done to inputs.
 
-Light to import: Zarr is imported when it is asked for. Nothing is ever unpickled.
+Light to import: Zarr and scikit-learn are imported when they are asked for. Nothing is ever
+unpickled.
 """
 
 from nsh.data.classes import Classes
+from nsh.data.digits import Digits, digits, subclasses
 from nsh.data.files import Cifar, read_cifar, read_idx, read_npy, read_npz, read_zarr
 from nsh.data.source import Joined, joined
 from nsh.data.transforms import Standardise, add_noise, random_crop, random_flip
@@ -11,9 +13,11 @@ from nsh.data.transforms import Standardise, add_noise, random_crop, random_flip
 __all__ = [
     "Cifar",
     "Classes",
+    "Digits",
     "Joined",
     "Standardise",
     "add_noise",
+    "digits",
     "joined",
     "random_crop",
     "random_flip",
@@ -22,4 +26,5 @@ __all__ = [
     "read_npy",
     "read_npz",
     "read_zarr",
+    "subclasses",
 ]

@@ -161,7 +161,8 @@ def over_blocks(
 
     Example:
         >>> from nsh.measure import accuracy, over_blocks
-        >>> from nsh.networks import digit_linear, digits
+        >>> from nsh.data import digits
+        >>> from nsh.networks import digit_linear
         >>> network, data = digit_linear(), digits()
         >>> state = network.init(jax.random.key(0), {"optimiser": {"learning_rate": 0.1}})
         >>> state = jax.tree.map(jnp.zeros_like, state)  # says class 0 of all

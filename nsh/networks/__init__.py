@@ -1,6 +1,5 @@
-"""Real networks as Systems: any Equinox module with an Optax optimiser, and data to train on."""
+"""Real networks as Systems: any Equinox module with an Optax optimiser."""
 
-from nsh.networks.digits import Digits, digits, subclasses
 from nsh.networks.for_digits import digit_cnn, digit_linear, digit_mlp
 from nsh.networks.models import CNN, MLP, Linear
 from nsh.networks.network import Network, NetworkExamples, NetworkState
@@ -13,7 +12,6 @@ __all__ = [
     "MLP",
     "Classification",
     "Custom",
-    "Digits",
     "Linear",
     "MultiLabel",
     "Network",
@@ -27,9 +25,7 @@ __all__ = [
     "digit_cnn",
     "digit_linear",
     "digit_mlp",
-    "digits",
     "magnitude_mask",
     "masked",
     "random_mask",
-    "subclasses",
 ]

@@ -14,15 +14,8 @@ from jaxtyping import PyTree
 
 from nsh import neurashed as model
 from nsh._checks import require, require_integer
-from nsh.networks import (
-    Classification,
-    Network,
-    Task,
-    digit_cnn,
-    digit_linear,
-    digit_mlp,
-    digits,
-)
+from nsh.data import digits
+from nsh.networks import Classification, Network, Task, digit_cnn, digit_linear, digit_mlp
 from nsh.networks.for_digits import CLASSES, PIXELS
 from nsh.neurashed import GraphAndInputs, Initializer, Neurashed, Rules
 from nsh.study.networks import DATA, OPTIMISERS, DataSet, network_of

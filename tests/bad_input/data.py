@@ -9,7 +9,8 @@ from bad_input.good import EXAMPLES, GRAPH, INPUTS, KEY, X, Y, prepared
 
 from nsh import Neurashed
 from nsh.correspondence import from_data, from_network, quality
-from nsh.networks import MLP, Classification, Linear, Network, subclasses
+from nsh.data import subclasses
+from nsh.networks import MLP, Classification, Linear, Network
 from nsh.neurashed import Prototypes, feature_pathway, pack, random_hierarchy, unpack
 from nsh.theory.effective import critical_rates, phase_diagram
 from nsh.theory.two_layer import Symmetric, TwoLayer

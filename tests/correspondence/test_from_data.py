@@ -16,8 +16,8 @@ from nsh.correspondence.conjunctions import frequent_conjunctions
 from nsh.correspondence.from_data import from_data
 from nsh.correspondence.quality import quality
 from nsh.correspondence.subclass_nodes import subclass_nodes
+from nsh.data import digits, subclasses
 from nsh.measure import observe
-from nsh.networks import digits, subclasses
 from nsh.neurashed import Constant, Graph, Node, feature_pathway
 
 

@@ -16,8 +16,8 @@ from experiments.digit_rules.task import (
     split,
 )
 from nsh import Neurashed, TrainingProblem, train
+from nsh.data import digits
 from nsh.measure import accuracy, cross_entropy, observe
-from nsh.networks import digits
 from nsh.neurashed import Constant, Graph, Node, feature_pathway
 from nsh.training import WithReplacement
 

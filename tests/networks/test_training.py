@@ -9,7 +9,8 @@ import optax
 import pytest
 from small_networks import at_rate
 
-from nsh.networks import CNN, MLP, Linear, Network, digits
+from nsh.data import digits
+from nsh.networks import CNN, MLP, Linear, Network
 
 SEEDS = 4
 

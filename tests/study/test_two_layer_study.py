@@ -10,7 +10,7 @@ import pytest
 from studies import write
 
 from nsh import TrainingProblem, ensemble
-from nsh.networks import digits
+from nsh.data import digits
 from nsh.study import StudyFileError, Tune, read_study, run_study
 from nsh.study import run as run_module
 from nsh.study.systems import two_layer

@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "nsh.training": CORE | {"nsh.data", "nsh._fingerprint"},
     "nsh.measure": CORE | {"nsh.training"},
     "nsh.theory": CORE | {"nsh.activations", "nsh.networks", "nsh.training"},
-    "nsh.correspondence": CORE | {"nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure"},
+    "nsh.correspondence": CORE
+    | {"nsh.data", "nsh.neurashed", "nsh.networks", "nsh.training", "nsh.measure"},
     "nsh.figures": {"nsh._checks", "nsh._extras", "nsh._types", "nsh.neurashed.graph"},
     "nsh.study": CORE
     | {"nsh._fingerprint"}

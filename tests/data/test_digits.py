@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from nsh.networks import digits, subclasses
+from nsh.data import digits, subclasses
 
 
 def rows(x):

@@ -38,7 +38,7 @@ def digits(test_share: float = 0.25) -> Digits:
     Raises `ValueError` unless both sets get all ten classes, `ImportError` without scikit-learn.
 
     Example:
-        >>> from nsh.networks import digits
+        >>> from nsh.data import digits
         >>> data = digits()
         >>> data.train_x.shape, data.test_x.shape, data.train_x.max().item()
         ((1347, 8, 8), (450, 8, 8), 1.0)
@@ -65,7 +65,7 @@ def subclasses(
     scikit-learn.
 
     Example:
-        >>> from nsh.networks import subclasses
+        >>> from nsh.data import subclasses
         >>> x = np.array([[0.0], [0.1], [5.0], [9.0], [9.1], [2.0]])
         >>> parts = subclasses(x, [0, 0, 0, 1, 1, 1])
         >>> (parts[0] == parts[1]).item(), (parts[0] == parts[2]).item()
@@ -89,5 +89,5 @@ def subclasses(
 
 
 def _sklearn(part: str) -> ModuleType:
-    with extra("data", "nsh.networks.digits"):
+    with extra("data", "nsh.data.digits"):
         return importlib.import_module(f"sklearn.{part}")
