@@ -313,8 +313,8 @@ def _information(
 ) -> tuple[Information, ...]:
     if classes is None:
         require_classes(blocks.system)
-    number: int = blocks.shapes().outputs.shape[1] if classes is None else classes
-    labels, inside = checked_labels(blocks.y, blocks.count, number)
+    many: int = blocks.shapes().outputs.shape[1] if classes is None else classes
+    labels, inside = checked_labels(blocks.y, blocks.count, many)
     levels = _levels(blocks)
     require_integer("samples", samples, 2)
 
@@ -337,7 +337,7 @@ def _information(
         def zero(level: Array) -> Around:
             return jax.vmap(
                 lambda one, label, number: Around.zero(
-                    one, label, number, key, samples=samples, classes=number
+                    one, label, number, key, samples=samples, classes=many
                 )
             )(level, labels[first], first)
 
@@ -352,7 +352,7 @@ def _information(
         return [jax.vmap(Around.found)(one) for one in sums]
 
     found = blocks.map(of_origins)
-    return tuple(where_labelled(gathered(one, labels, number), inside) for one in found)
+    return tuple(where_labelled(gathered(one, labels, many), inside) for one in found)
 
 
 IN_BLOCKS: Mapping[Callable[..., Any], Callable[..., Any]] = {

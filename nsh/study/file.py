@@ -164,12 +164,15 @@ def read_study(path: str | Path) -> Study:
         with handle_errors("code of your own fails"):
             prepare = partial(stream, task.system) if task.streamed else task.system.prepare
             examples = prepare(task.x, task.y)
+            data, test = (task.x, task.y), task.test
+            if task.streamed:
+                data, test = (examples, None), test and stream(task.system, *test)
     except ValueError as complaint:
         raise (root / "system").of(complaint) from complaint
     try:
         what = measurements(
-            table.record.what, task.system, task.x, task.y,
-            test=task.test, examples=table.record.examples, key=table.key,
+            table.record.what, task.system, *data,
+            test=test, examples=table.record.examples, key=table.key,
         )  # fmt: skip
     except ValueError as complaint:
         raise (root / "record").of(complaint) from complaint

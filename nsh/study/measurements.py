@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -18,20 +18,22 @@ from jaxtyping import Array, Int, Key, PyTree
 from nsh import measure
 from nsh._checks import MOST_KEY, require, require_integer, require_label_type
 from nsh.measure import Noise, Observation, Variable, observe
+from nsh.measure.blocks import IN_BLOCKS, ExampleBlocks
 from nsh.measure.recorded import ATTRIBUTE, Recorded
 from nsh.neurashed import Neurashed
 from nsh.system import System
-from nsh.training import Snapshot
+from nsh.training import Snapshot, StreamedExamples
 
 TEST = "test_"
+BLOCK = 256  # examples of a stream at a time
 STANDARD_ERROR = "standard error of "
 Arrays = dict[str, Array]
 
 
 class MeasuredExamples(eqx.Module):
-    """Examples, as `System.prepare` gives them, and their labels or other targets `y`.
+    """Examples, as `System.prepare` or `nsh.training.stream` gives them, and their targets `y`.
 
-    `y`: any pytree with the examples as leading axis, as `System.targets` makes them.
+    `y`: labels, or any pytree with the examples as leading axis, as `System.targets` makes them.
     """
 
     examples: PyTree
@@ -51,16 +53,38 @@ class MeasuredExamples(eqx.Module):
         return len(leaves) == 1 and leaves[0].ndim == 1 and leaves[0].dtype.kind in "iu"
 
 
+class StreamedObservation:
+    """What is seen of a stream: the outputs, made block by block where they are asked for."""
+
+    def __init__(self, blocks: ExampleBlocks):
+        self._blocks = blocks
+
+    @functools.cached_property
+    def outputs(self) -> PyTree:
+        """The outputs of all examples."""
+        return self._blocks.outputs()
+
+    @property
+    def features(self) -> Any:
+        """Raises `ValueError`."""
+        known = ", ".join(function.__name__ for function in IN_BLOCKS)
+        allowed = f"of examples in memory; of a stream nsh.measure.over_blocks(...) of {known}"
+        raise ValueError(f"features = those of a stream: must be {allowed}")
+
+    log_units = features
+
+
 class MeasurementContext(eqx.Module):
     """The input of a measurement: a run as it stands, and what it makes of some examples.
 
     `snapshot`: the run. `data`: examples, with labels or targets. `observation`: their logits and
-    features. `key`: for Monte Carlo draws, the same at all steps and for all seeds.
+    features; of a stream, the outputs alone. `key`: for Monte Carlo draws, the same at all steps
+    and for all seeds.
     """
 
     snapshot: Snapshot
     data: MeasuredExamples
-    observation: Observation
+    observation: Observation | StreamedObservation
     key: Key[Array, ""]
 
 
@@ -69,13 +93,16 @@ class Measurement:
     """A function of a `MeasurementContext` that gives arrays, by the names of `variables`.
 
     `test`: of the test examples, its variables' names beginning with ``test_``. `needs`: of what
-    `nsh.measure.recorded` lists, that which systems do not all predict, such as logits.
+    `nsh.measure.recorded` lists, that which cannot always be had: what a system predicts, and
+    features or examples, which a stream does not keep. `in_blocks`: does it for a stream, where
+    `function` needs these.
     """
 
     function: Callable[[MeasurementContext], Arrays]
     variables: Mapping[str, Variable]
     test: bool = False
     needs: frozenset[str] = frozenset()
+    in_blocks: Callable[[MeasurementContext], Arrays] | None = None
 
     def named(self) -> dict[str, Variable]:
         """The variables by the names that they are recorded under."""
@@ -91,16 +118,31 @@ def of_levels(
     function: Callable[..., Arrays],
     variables: Mapping[str, Variable],
     needs: frozenset[str] = frozenset(),
+    in_blocks: Callable[[MeasurementContext], Sequence[Arrays]] | None = None,
 ) -> Measurement:
-    """A measurement of one level's features and unit, for all levels, stacked."""
+    """A measurement of one level's features and unit, for all levels, stacked.
+
+    `in_blocks`: gives those of all levels of a stream.
+    """
     across = {n: dataclasses.replace(v, dims=("level",)) for n, v in variables.items()}
 
     def measured(context: MeasurementContext) -> Arrays:
         pairs = zip(context.observation.features, context.observation.log_units, strict=True)
-        levels = [function(context, features, unit) for features, unit in pairs]
-        return jax.tree.map(lambda *numbers: jnp.stack(numbers), *levels)
+        return _stacked([function(context, features, unit) for features, unit in pairs])
 
-    return Measurement(measured, across, needs=needs)
+    streamed = None if in_blocks is None else lambda context: _stacked(in_blocks(context))
+    return Measurement(measured, across, needs=needs | {"features"}, in_blocks=streamed)
+
+
+def _stacked(levels: Sequence[Arrays]) -> Arrays:
+    return jax.tree.map(lambda *numbers: jnp.stack(numbers), *levels)
+
+
+def over_blocks(context: MeasurementContext, function: Callable[..., Any], **options: Any) -> Any:
+    """`nsh.measure.over_blocks` of the examples of a context."""
+    now, data = context.snapshot, context.data
+    y = options.pop("y", data.y)
+    return measure.over_blocks(function, now.system, now.state, data.examples, y, **options)
 
 
 # what a measure can ask for, and stand-ins by which its options are tried
@@ -124,6 +166,7 @@ TRIED = dict.fromkeys(
 ) | {"labels": np.arange(2)}
 # what measures cannot ask for, by what a system predicts
 OF_CLASSES = frozenset({"logits", "labels", "classes"})
+NOT_STREAMED = frozenset({"features", "log_unit", "examples"})
 NOT_PREDICTED: Mapping[str, frozenset[str]] = {
     "classes": frozenset({"predictions", "label_logits"}),
     "labels": frozenset({"predictions"}) | OF_CLASSES,
@@ -177,6 +220,17 @@ def information(
             classes=context.observation.outputs.shape[1] if label else 1,
             samples=samples,
         )
+        return chosen(found)
+
+    def in_blocks(context: MeasurementContext) -> list[Arrays]:
+        alike = jnp.zeros(len(jax.tree.leaves(context.data.y)[0]), jnp.int32)
+        of = {} if label else {"y": alike, "classes": 1}
+        found = over_blocks(
+            context, measure.information, key=context.key, noise=noise, samples=samples, **of
+        )
+        return [chosen(level) for level in found]
+
+    def chosen(found: measure.Information) -> Arrays:
         parts = [part + error for part in names for error in ("", "_error")]
         return {f"information_{part}": getattr(found, part) for part in parts}
 
@@ -184,7 +238,7 @@ def information(
     for part, long_name in names.items():
         variables[f"information_{part}"] = Variable(long_name, "bits")
         variables[f"information_{part}_error"] = Variable(STANDARD_ERROR + long_name, "bits")
-    return of_levels(measured, variables, OF_CLASSES if label else frozenset())
+    return of_levels(measured, variables, OF_CLASSES if label else frozenset(), in_blocks)
 
 
 def elasticity() -> Measurement:
@@ -195,7 +249,13 @@ def elasticity() -> Measurement:
         matrix = measure.elasticity_matrix(
             now.system, now.state, now.hyper, data.examples, context.key
         )
-        found = measure.elasticity_contrast(matrix, data.labels)
+        return parts(measure.elasticity_contrast(matrix, data.labels))
+
+    def in_blocks(context: MeasurementContext) -> Arrays:
+        options = {"hyper": context.snapshot.hyper, "key": context.key}
+        return parts(over_blocks(context, measure.elasticity_contrast, **options))
+
+    def parts(found: measure.ElasticityContrast) -> Arrays:
         return {
             "elasticity_within": found.within_class,
             "elasticity_across": found.across_classes,
@@ -207,7 +267,8 @@ def elasticity() -> Measurement:
         "elasticity_across": Variable("local elasticity across classes", "1"),
         "elasticity_ratio": Variable("local elasticity, within / across classes", "1"),
     }
-    return Measurement(measured, variables, needs=frozenset({"labels"}))
+    needs = frozenset({"labels", "examples"})
+    return Measurement(measured, variables, needs=needs, in_blocks=in_blocks)
 
 
 def log_amplification() -> Measurement:
@@ -223,25 +284,33 @@ def made_from(function: Callable[..., Any]) -> Callable[..., Measurement]:
     recorded: Recorded = vars(function)[ATTRIBUTE]
     parameters = inspect.signature(function).parameters
     given = [name for name in parameters if name in PROVIDED]
-    needs = frozenset(given) & frozenset().union(*NOT_PREDICTED.values())
+    needs = frozenset(given) & NOT_STREAMED.union(*NOT_PREDICTED.values())
 
     def measured(context: MeasurementContext, options: Mapping[str, Any], **level: Array) -> Arrays:
         arguments = {name: level.get(name, PROVIDED[name](context)) for name in given}
         return _by_name(recorded, function(**arguments, **options))
 
     def make(**options: Any) -> Measurement:
+        def levels_in_blocks(context: MeasurementContext) -> list[Arrays]:
+            return [_by_name(recorded, one) for one in over_blocks(context, function, **options)]
+
+        def in_blocks(context: MeasurementContext) -> Arrays:
+            return _by_name(recorded, over_blocks(context, function, **options))
+
         if options:
             fixed = options | {"classes": 2} if "classes" in given else options
             arrays = {name: TRIED[name] for name in given if name in TRIED}
             jax.eval_shape(lambda arrays: function(**arrays, **fixed), arrays)  # may complain
         if "features" not in given:
-            made = partial(measured, options=options)
-            return Measurement(made, recorded.variables, needs=needs)
+            made = functools.partial(measured, options=options)
+            streamed = in_blocks if function in IN_BLOCKS else None
+            return Measurement(made, recorded.variables, needs=needs, in_blocks=streamed)
 
         def of_level(context: MeasurementContext, features: Array, unit: Array) -> Arrays:
             return measured(context, options, features=features, log_unit=unit)
 
-        return of_levels(of_level, recorded.variables, needs)
+        streamed = levels_in_blocks if function in IN_BLOCKS else None
+        return of_levels(of_level, recorded.variables, needs, streamed)
 
     options = [parameter for name, parameter in parameters.items() if name not in PROVIDED]
     signature = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in options])
@@ -294,9 +363,16 @@ class Measurements(eqx.Module):
         chosen = [one for one in self.chosen if one.test is test]
         if data is None or not chosen:
             return {}
-        seen = observe(now.system, now.state, data.examples)
+        if streamed := isinstance(data.examples, StreamedExamples):
+            blocks = ExampleBlocks(now.system, now.state, data.examples, data.y, BLOCK)
+            seen = StreamedObservation(blocks)
+        else:
+            seen = observe(now.system, now.state, data.examples)
         context = MeasurementContext(now, data, seen, self.key)
-        found = [one.function(context) for one in chosen]
+        found = [
+            one.in_blocks(context) if streamed and one.in_blocks else one.function(context)
+            for one in chosen
+        ]
         prefix = TEST if test else ""
         return {prefix + name: array for arrays in found for name, array in arrays.items()}
 
@@ -311,7 +387,7 @@ def measurements(
     x: Any,
     y: Any,
     *,
-    test: tuple[Any, Any] | None = None,
+    test: tuple[Any, Any] | StreamedExamples | None = None,
     examples: int | None = None,
     key: int = 0,
 ) -> Measurements:
@@ -324,6 +400,10 @@ def measurements(
     name that is not there, test data that are not, and measurements that do not fit the system or
     the targets: those of classes where it predicts no classes, and those of predicted numbers where
     it does (see `System.predicts`).
+
+    x may be a stream (`nsh.training.stream`), with y None, and so may `test`: then it is measured
+    block by block, see `nsh.measure.over_blocks`. The first `examples` of a stream are read into
+    memory.
 
     Example:
         >>> from nsh.study import measurements
@@ -352,6 +432,7 @@ def measurements(
     for one in chosen:
         data = tested if one.test and tested is not None else train
         _require_predicted(one, system, data)
+        _require_streamed(one, data)
     return Measurements(chosen, train, tested, jax.random.key(key))
 
 
@@ -376,7 +457,17 @@ def _require_predicted(one: Measurement, system: System, data: MeasuredExamples)
     require(False, "what", list(one.named()), f"one that {which}: {', '.join(fitting)}")
 
 
+def _require_streamed(one: Measurement, data: MeasuredExamples) -> None:
+    if isinstance(data.examples, StreamedExamples) and one.in_blocks is None:
+        known = {name: make() for name, make in MEASUREMENTS.items()}
+        fitting = [n for n, m in known.items() if m.in_blocks or not m.needs & NOT_STREAMED]
+        allowed = f"one that can be taken block by block: {', '.join(fitting)}; or give examples="
+        require(not one.needs & NOT_STREAMED, "what", list(one.named()), allowed)
+
+
 def _labelled_test(system: System, test: Any, count: int | None) -> MeasuredExamples:
+    if isinstance(test, StreamedExamples):
+        test = test, None
     pair = isinstance(test, tuple | list) and len(test) == 2
     require(pair, "test", test, "a pair (x, y), or None")
     try:
@@ -387,6 +478,11 @@ def _labelled_test(system: System, test: Any, count: int | None) -> MeasuredExam
 
 def labelled(system: System, x: Any, y: Any, count: int | None) -> MeasuredExamples:
     """The first `count` samples (None: all), prepared; labels as int32, targets as they are."""
+    if isinstance(x, StreamedExamples):
+        require(y is None, "y", type(y).__name__, "None for a stream, which has its targets")
+        if count is None or count >= x.num_examples:
+            return MeasuredExamples(x, x.y)
+        return MeasuredExamples(next(x.blocks(system, count)), _first(x.y, count))
     x, y = _first(x, count), _first(y, count)
     examples = system.prepare(x, y)
     targets = jax.tree.map(_as_target, system.targets(y), is_leaf=_is_array_like)

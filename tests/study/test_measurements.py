@@ -1,5 +1,7 @@
 """What a study records by name is what `nsh.measure` gives, for every name, on both sets."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,14 +9,14 @@ import optax
 import pytest
 from studies import swelling
 
-from nsh import Neurashed, SaveAt, measure
+from nsh import Neurashed, SaveAt, TrainingProblem, WithReplacement, ensemble, measure
 from nsh.measure import Variable
-from nsh.networks import Classification, Custom, Linear, MultiLabel, Network, Regression
+from nsh.networks import MLP, Classification, Custom, Linear, MultiLabel, Network, Regression
 from nsh.neurashed import figure4, figure4_rules
 from nsh.study import MEASUREMENTS, Measurement, measurement, measurements
 from nsh.study.layout import layout
 from nsh.theory.two_layer import Symmetric, TwoLayer
-from nsh.training import Snapshot
+from nsh.training import Snapshot, stream
 
 OTHERS = {"predictions", "label_logits"}
 
@@ -159,6 +161,62 @@ def test_a_regression_is_measured_as_one():
             else:
                 with pytest.raises(ValueError, match=rf"what = \['{name}'\].*\({kind}\)"):
                     measurements([name], network, x, targets)
+
+
+def test_streams_are_measured_block_by_block(monkeypatch):
+    monkeypatch.setattr(sys.modules["nsh.study.measurements"], "BLOCK", 4)
+    x, y = np.random.default_rng(0).normal(size=(11, 12)), np.arange(11) % 3
+    network = digit_like()
+    examples = network.prepare(x, y)
+    streamed, test = stream(network, x, y), stream(network, x[:6], y[:6])
+    names = ["accuracy", "class_accuracy", "effective_features", "collapse", "test_cross_entropy"]
+    by_blocks = measurements(names, network, streamed, None, test=test)
+    at_once = measurements(names, network, x, y, test=(x[:6], y[:6]))
+    hyper = {"optimiser": {"learning_rate": 0.1}}
+
+    def saved(examples, what):
+        save = SaveAt(what, every=2)
+        sampler = WithReplacement(3)
+        problem = TrainingProblem(network, examples, hyper, steps=4, sampler=sampler, save=save)
+        return ensemble(problem, jax.random.key(0), seeds=3).saved
+
+    found, expected = saved(streamed, by_blocks), saved(examples, at_once)
+    assert found["nc1"].shape == (3, 3)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-4, err_msg=name)
+
+    first = measurements(["binned_information"], network, streamed, None, examples=5)
+    np.testing.assert_array_equal(first.train.examples.x, examples.x[:5])
+    with pytest.raises(ValueError, match=r"what = \['binned.*block by block: .*collapse"):
+        measurements(["binned_information"], network, streamed, None)
+    with pytest.raises(ValueError, match="y = 'ndarray': must be None for a stream"):
+        measurements(names[:1], network, streamed, y)
+    now = Snapshot(network, network.init(jax.random.key(0), hyper), hyper, jnp.int32(0))
+    own = Measurement(lambda context: {"a": context.observation.features[0]}, {})
+    with pytest.raises(ValueError, match="features = those of a stream"):
+        measurements([own], network, streamed, None)(now)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["information", "elasticity", "surviving_fraction"])
+def test_options_reach_measures_of_streams(name):
+    x, y = np.random.default_rng(0).normal(size=(7, 12)), np.arange(7) % 3
+    network, hyper = digit_like(), {"optimiser": {"learning_rate": 0.1}}
+    options = {
+        "information": {"samples": 3, "label": False},
+        "surviving_fraction": {"threshold": 0.5},
+    }
+    what = MEASUREMENTS[name](**options.get(name, {}))
+    now = Snapshot(network, network.init(jax.random.key(0), hyper), hyper, jnp.int32(0))
+    found = measurements([what], network, stream(network, x, y), None)(now)
+    expected = measurements([what], network, x, y)(now)
+    assert set(found) == set(what.variables)
+    for variable, values in expected.items():
+        np.testing.assert_allclose(found[variable], values, rtol=1e-4)
+
+
+def digit_like():
+    return Network(lambda key: MLP((12, 8, 3), key=key), optax.sgd)
 
 
 def test_bad_names_and_sets():
