@@ -19,6 +19,7 @@ from experiments.benchmarks import (
     learning_rate,
     networks,
     rule_gradients,
+    saving,
     streaming,
     trajectories,
 )
@@ -61,6 +62,7 @@ class Config:
     )
     networks: networks.Networks = dataclasses.field(default_factory=networks.Networks)
     streaming: streaming.Streaming = dataclasses.field(default_factory=streaming.Streaming)
+    saving: saving.Saving = dataclasses.field(default_factory=saving.Saving)
     infinite: kernels.Infinite = dataclasses.field(default_factory=kernels.Infinite)
     finite: kernels.Finite = dataclasses.field(default_factory=kernels.Finite)
 
@@ -69,7 +71,7 @@ LOG_WIDTH = 140
 QUICK = Config(
     None, None, (), False, 2, Path("results"), *ensembles.QUICK, final_states.QUICK,
     trajectories.QUICK, *rule_gradients.QUICK, learning_rate.QUICK, networks.QUICK, streaming.QUICK,
-    *kernels.QUICK,
+    saving.QUICK, *kernels.QUICK,
 )  # fmt: skip
 
 
@@ -83,6 +85,7 @@ def cases(config: Config) -> list[Case]:
         *learning_rate.cases(config.learning_rate),
         *networks.cases(config.networks),
         *streaming.cases(config.streaming),
+        *saving.cases(config.saving),
         *kernels.cases(config.infinite, config.finite),
     ]
     for name in config.only:

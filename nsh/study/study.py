@@ -101,6 +101,7 @@ class Study:
             "problem", self.problem, "an nsh.TrainingProblem at one point: `grid` varies it",
         )  # fmt: skip
         require_integer("seeds", self.seeds, 1, MOST)
+        self.problem.check_seeds(0, self.seeds)
         require_integer("key", self.key, 0, MOST_KEY)
         hyper = jax.tree.map(_as_jax, self.problem.hyper)
         object.__setattr__(self, "problem", self.problem.at(hyper))

@@ -103,8 +103,8 @@ def stepping(method: Method, *traced: PyTree) -> Sequential:
     return method
 
 
-def describe(checkpoints: Checkpoints, problem: TrainingProblem, run: Mapping[str, Any]) -> Path:
-    """Write what the run is, or check it against what is there; return the directory.
+def describe(checkpoints: Checkpoints, problem: TrainingProblem, run: Mapping[str, Any]) -> None:
+    """Write what the run is, or check it against what is there.
 
     Raises `ValueError` that names the difference.
     """
@@ -129,7 +129,7 @@ def describe(checkpoints: Checkpoints, problem: TrainingProblem, run: Mapping[st
             temporary.write_text(canonical(here), encoding="utf-8")
             sync([temporary], directory)
         sync([path], directory)
-        return directory
+        return
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as problem_there:
@@ -139,23 +139,24 @@ def describe(checkpoints: Checkpoints, problem: TrainingProblem, run: Mapping[st
     shown = "; ".join(found[:5]) + ("; ..." if len(found) > 5 else "")
     allowed = f"of a directory of its own: another run is in this one ({shown})"
     require(not found, "checkpoints.directory", str(directory), allowed)
-    return directory
 
 
 def follow(
+    checkpoints: Checkpoints,
+    folder: str,
     programs: Programs,
     problem: TrainingProblem,
-    folder: Path,
-    every: int,
-    axis: int,
     progress: Callable[[int], object],
+    *,
+    axis: int,
 ) -> Result:
-    """Run to the end in stretches, from the last one that is in the folder on.
+    """Run to the end in stretches, from the last one that is in a folder of the directory on.
 
-    `axis`: that of recorded times. `progress`: called with the numbers of steps that are done.
+    `progress`: called with the numbers of steps that are done. `axis`: that of recorded times.
     """
+    every = checkpoints.every
     ends = [*range(every, problem.steps, every), problem.steps] if problem.steps else []
-    files = _Files(folder, programs, problem, ends, axis)
+    files = _Files(Path(checkpoints.directory) / folder, programs, problem, ends, axis)
     done, carried, recorded = files.latest()
     if done:
         progress(done)

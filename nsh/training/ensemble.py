@@ -63,7 +63,8 @@ def ensemble(
     """Train many seeds, for many hyperparameters: `train`, with leading axes [*grid, seeds].
 
     Seed i starts from ``fold_in(key, i)``: it is bitwise the same whatever `seeds`, `chunk` and
-    `devices` are, and the same for every hyperparameter.
+    `devices` are, and the same for every hyperparameter. Systems, data and samplers may differ from
+    seed to seed and from point to point: `PerSeed`, `PerPoint`.
 
     `first_seed`: the seeds are first_seed .. first_seed + seeds - 1. `vmap_size`: how many members
     are vmapped together; such groups run one after the other (`lax.map`), so 1 means no vmap at
@@ -97,24 +98,21 @@ def ensemble(
     size, used = padded(min(chunk, total), members.vmap_size, members.devices)
     members = replace(members, devices=used)
     hypers, parts = members.flatten_grid(problem.hyper), []
-    steps, directory = None, None
     if checkpoints is not None:
-        steps = stepping(method, problem, key)
-        directory = describe(checkpoints, problem, {
+        stepping(method, problem, key)
+        describe(checkpoints, problem, {
             "function": "ensemble", "key": key, "method": method, "seeds": seeds,
             "first_seed": first_seed, "chunk": chunk, "vmap_size": members.vmap_size, "size": size,
         })  # fmt: skip
     for first in range(0, total, chunk):
         count = min(chunk, total - first)
         some = _Some(problem, hypers, method, key, members, members.indices(first, size))
-        if checkpoints is None or steps is None or directory is None:
+        if checkpoints is None:
             result = _train_some(some)
         else:
-            folder = directory / f"members-{first}"
-            result = follow(
-                some.programs(steps), problem, folder, checkpoints.every, 1,
-                _share(callback, count, problem.steps),
-            )  # fmt: skip
+            programs, folder = some.programs(stepping(method)), f"members-{first}"
+            told = _share(callback, count, problem.steps)
+            result = follow(checkpoints, folder, programs, problem, told, axis=1)
         part = jax.tree.map(lambda leaf, count=count: leaf[:count], result)
         parts.append(part if chunk >= total else _on_host(part))
         if callback is not None and (checkpoints is None or problem.steps == 0):
@@ -175,10 +173,7 @@ def members_of(
     points = math.prod(problem.grid_shape)
     require_integer("seeds", seeds, 1, MOST // points)
     require_integer("first_seed", first_seed, 0, MOST - seeds + 1)
-    for name, count in problem.seeds_given().items():
-        enough = first_seed + seeds <= count
-        allowed = f"at least first_seed + seeds = {first_seed + seeds}"
-        require(enough, f"{name}: entries of PerSeed", count, allowed)
+    problem.check_seeds(first_seed, seeds)
     if vmap_size is None:
         vmap_size = default_vmap_size(problem)
     require_integer("vmap_size", vmap_size, 1)

@@ -286,6 +286,12 @@ class TrainingProblem(eqx.Module):
         counts = {name: seeds_of(part, name, shape) for name, part in parts.items()}
         return {name: count for name, count in counts.items() if count is not None}
 
+    def check_seeds(self, first_seed: int, seeds: int) -> None:
+        """Raise `ValueError` unless there are entries of every `PerSeed` for these seeds."""
+        for name, count in self.seeds_given().items():
+            allowed = f"at least first_seed + seeds = {first_seed + seeds}"
+            require(first_seed + seeds <= count, f"{name}: entries of PerSeed", count, allowed)
+
     @property
     def grid_shape(self) -> tuple[int, ...]:
         """Number of hyperparameters along each axis of the grid."""

@@ -81,14 +81,14 @@ def train(
         return as_run(result, problem)
     steps = stepping(method, problem, key)
     run = {"function": "train", "key": key, "method": method}
-    folder = describe(checkpoints, problem, run) / "run"
+    describe(checkpoints, problem, run)
     programs = Programs(
         lambda: _begin(problem, steps, key),
         lambda carry, part, first: _follow(problem, steps, key, carry, part, first),
         lambda carry, saved: _end(problem, steps, carry)._replace(saved=saved),
     )
     told = (lambda _: None) if callback is None else callback
-    return as_run(follow(programs, problem, folder, checkpoints.every, 0, told), problem)
+    return as_run(follow(checkpoints, "run", programs, problem, told, axis=0), problem)
 
 
 def start(system: System, hyper: PyTree, key: Key[Array, ""]) -> PyTree:

@@ -28,18 +28,20 @@ KEY = jax.random.key(3)
 
 
 class Walk(System):
-    """A state that files do not hold as it is: a random key, and numbers of 16 bits."""
+    """A state that files do not hold as it is: a random key, and numbers of 16 and 8 bits."""
 
     def prepare(self, x, y):
         return jnp.asarray(x)
 
     def init(self, key, hyper):
-        return {"key": key, "place": jnp.zeros(3, jnp.bfloat16)}
+        small = jnp.zeros((), jnp.float8_e4m3fn)
+        return {"key": key, "place": jnp.zeros(3, jnp.bfloat16), "small": small}
 
     def step(self, state, batch, hyper, key):
         own, after = jax.random.split(state["key"])
         moved = jax.random.normal(own, (3,)) + jnp.sum(batch) * jax.random.uniform(key)
-        return {"key": after, "place": state["place"] + moved.astype(jnp.bfloat16)}
+        place = state["place"] + moved.astype(jnp.bfloat16)
+        return {"key": after, "place": place, "small": moved[0].astype(state["small"].dtype)}
 
     def outputs(self, state, example):
         return state["place"]
@@ -86,13 +88,16 @@ def killed_after(count):
 
 def as_numbers(tree):
     def number(leaf):
-        key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return jax.random.key_data(leaf) if key else leaf
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.key_data(leaf)
+        small = leaf.dtype == jnp.float8_e4m3fn
+        return np.asarray(leaf).view(np.uint8) if small else leaf
 
     return jax.tree.map(number, tree)
 
 
 def assert_same(mine, other):
+    assert [a.dtype for a in jax.tree.leaves(mine)] == [a.dtype for a in jax.tree.leaves(other)]
     mine, other = (as_numbers((run.state, run.saved, run.status)) for run in (mine, other))
     chex.assert_trees_all_equal_shapes_and_dtypes(mine, other)
     chex.assert_trees_all_equal(mine, other)
