@@ -15,8 +15,9 @@ from experiments.benchmarks.case import Case, Contender, Target
 from experiments.benchmarks.work import Data, Work
 from nsh import SaveAt, TrainingProblem, WithReplacement, ensemble
 from nsh._fingerprint.surroundings import device
+from nsh.data import digits
 from nsh.measure import accuracy, observe
-from nsh.networks import Network, digit_mlp, digits
+from nsh.networks import Network, digit_mlp
 from nsh.training import Checkpoints, Run, Snapshot
 
 __all__ = ["cases", "device"]
