@@ -75,6 +75,8 @@ def data(names):
     assert names["classes"].names == ("cat", "owl")
     assert names["images"].shape == (500, 9, 11)
     assert (names["classes"].decode(names["labels"]) == names["animals"]).all()
+    one, other = names["runs"]
+    assert all(map(np.array_equal, *map(names["jax"].tree.leaves, (one, other))))
 
 
 def measures(names):
