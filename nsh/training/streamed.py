@@ -140,9 +140,9 @@ def stream(
     Same seeds, same mini-batches and same bits as ``system.prepare(x, y)``. (Arithmetic of `each`,
     and of a `convert` of one's own, is compiled with the step: it may round a last bit otherwise.)
     Memory is that of a few mini-batches, `y` and, for samplers without replacement, one order of
-    the examples for each seed. A mapped file is read, so it may be larger than memory. All is read once by this call, in
-    blocks, and checked as `prepare` checks. A file that changes or vanishes afterwards ends the run
-    with an error that names it.
+    the examples for each seed. A mapped file is read, so it may be larger than memory. All is read
+    once by this call, in blocks, and checked as `prepare` checks. A file that changes afterwards
+    ends the run with an error that names it.
 
     Raises `ValueError` on what `prepare` refuses, for numbers of inputs and targets that differ,
     and for systems without `System.convert`. Samplers must draw some examples: not `FullBatch`.
