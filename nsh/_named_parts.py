@@ -33,7 +33,9 @@ def for_leaves(
     parts, named = _parts(tree), {} if isinstance(given, dict) else _parts(given)
     if isinstance(given, dict):
         for name, value in given.items():
-            known = name in parts and (jax.tree.leaves(parts[name][1]) or not jax.tree.leaves(value))
+            known = name in parts and (
+                jax.tree.leaves(parts[name][1]) or not jax.tree.leaves(value)
+            )
             names = [n for n, (_, part) in parts.items() if jax.tree.leaves(part)]
             close = nearest(str(name), map(str, names))
             among = f"among {', '.join(map(str, names))}{close}" if names else allowed

@@ -64,7 +64,7 @@ def test_cited_is_what_is_behind_the_things_used(capsys):
 class Own(nsh.System):
     """A System of a user's, complete as far as Python can tell."""
 
-    prepare = init = step = logits = features = None  # type: ignore[assignment]
+    prepare = init = step = outputs = features = None  # type: ignore[assignment]
 
 
 class OwnTwoLayer(two_layer.TwoLayer):

@@ -1,5 +1,7 @@
 """Study files with a module, a loss and data files of one's own."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -101,11 +103,15 @@ def study_of(folder, *changes):
     return read_study(folder / "study.toml")
 
 
+def network_of(study) -> Any:
+    return study.problem.system
+
+
 @pytest.mark.long
 def test_a_study_of_ones_own_network_runs_and_streams(folder):
     study = study_of(folder)
     assert isinstance(study.problem.hyper["optimiser"]["learning_rate"], Schedule)
-    assert study.problem.system.task.classes.names == (1, 2)
+    assert network_of(study).task.classes.names == (1, 2)
     run_study(study, folder / "whole")
     whole = open_study(folder / "whole").load()
     assert whole.accuracy.dims == ("loss.label_smoothing", "seed", "step")
@@ -132,7 +138,7 @@ def test_a_loss_of_ones_own_and_a_number_per_step(folder):
     hyper = study.problem.hyper
     assert hyper["loss"] == {"exponent": 2.0}
     assert hyper["optimiser"]["learning_rate"].values.shape == (4,)
-    assert study.problem.system.task.loss.__name__ == "power"
+    assert network_of(study).task.loss.__name__ == "power"
 
 
 @pytest.mark.parametrize(

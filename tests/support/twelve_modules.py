@@ -36,7 +36,7 @@ class BatchNormCNN(eqx.Module):
     norm: eqx.nn.BatchNorm
     readout: eqx.nn.Linear
 
-    def __init__(self, key, mode="batch"):
+    def __init__(self, key, mode: Any = "batch"):
         one, two = jax.random.split(key)
         self.convolution = eqx.nn.Conv2d(1, 3, 3, key=one)
         self.norm = eqx.nn.BatchNorm(3, "batch", mode=mode)
