@@ -46,9 +46,10 @@ class Checkpoints:
 
     A run that was killed and is called again with the same arguments goes on from the last stretch
     of `every` steps that is on the disk. It gives bit for bit what an uninterrupted call with the
-    same `every` gives. Recordings that fall alike in all stretches (`every` a multiple of
-    ``save.every``) are compiled once. Saving takes the time to write the states: choose `every` so
-    that a stretch takes seconds.
+    same `every` gives. Stretches are other programs than a whole run: without checkpoints, or on
+    another number of devices, results agree up to rounding. Recordings that fall alike in all
+    stretches (`every` a multiple of ``save.every``) are compiled once. Saving takes the time to
+    write the states: choose `every` so that a stretch takes seconds.
 
     `directory`: of this run alone; it is made, and stays when the run is done. Then the same call
     reads its result. Files are of `equinox.tree_serialise_leaves`, each after one line of JSON;

@@ -75,7 +75,9 @@ def ensemble(
     those of other hosts too after `jax.distributed.initialize()`; then every host makes the same
     call and has the whole result. `callback`: called with the number of members done after each
     chunk, for progress bars. `checkpoints`: where to save long runs as they go, see `Checkpoints`;
-    then it is called after each stretch, with its share of the steps times the members.
+    then it is called after each stretch, with its share of the steps times the members. Seeds are
+    then bitwise the same for the same `seeds`, `chunk` and number of devices, others up to
+    rounding.
 
     Raises `ValueError` on bad input, before compiling.
 
@@ -103,6 +105,7 @@ def ensemble(
         describe(checkpoints, problem, {
             "function": "ensemble", "key": key, "method": method, "seeds": seeds,
             "first_seed": first_seed, "chunk": chunk, "vmap_size": members.vmap_size, "size": size,
+            "devices": len(members.devices),
         })  # fmt: skip
     for first in range(0, total, chunk):
         count = min(chunk, total - first)
