@@ -153,9 +153,10 @@ def over_blocks(
     the measure.
 
     With one block for all, the result is that of the whole, bit for bit; of smaller blocks, XLA may
-    round outputs in another order, and sums over blocks agree to rounding. Streams give the bits of
-    the same blocks in memory. Works under `jit` and `vmap`; differentiable as the measure
-    is, but not NC3 of `system_collapse`, whose classifier is read off by QR (NaN).
+    round outputs in another order, and sums over blocks agree to rounding. A stream gives what the
+    same blocks in memory give, bit for bit but for what XLA fuses with how they are cut out. Works
+    under `jit` and `vmap`; differentiable as the measure is, but not NC3 of `system_collapse`,
+    whose classifier is read off by QR (NaN), in time (width + classes)^2 for each example.
 
     Raises `ValueError` for a measure of which there is no such form, and as the measure does.
 

@@ -99,7 +99,7 @@ def test_blocks_give_what_the_whole_gives(name):
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=rounding, atol=rounding)
     for a, b in zip(jax.tree.leaves(taken(STREAM)), jax.tree.leaves(found), strict=True):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, b, rtol=rounding, atol=rounding)
 
 
 def test_units_of_blocks_are_brought_together():
@@ -183,6 +183,15 @@ def test_what_has_no_blocks_is_refused():
         over_blocks(measure.accuracy, SYSTEM, WEIGHTS, EXAMPLES)
     with pytest.raises(ValueError, match=r"y\.shape = \[\(2,\)\]: must be \(11"):
         over_blocks(measure.accuracy, SYSTEM, WEIGHTS, EXAMPLES, [0, 1])
+
+
+def test_outputs_of_streams_have_the_bits_of_those_in_memory():
+    outputs = {}
+    for name, examples in (("memory", EXAMPLES), ("stream", STREAM)):
+        kept = over_blocks(lambda logits: logits, SYSTEM, WEIGHTS, examples, Y, size=4)
+        outputs[name] = kept
+    np.testing.assert_array_equal(outputs["stream"], outputs["memory"])
+    np.testing.assert_allclose(outputs["memory"], X @ WEIGHTS.T, rtol=1e-4, atol=1e-5)
 
 
 def test_seeds_by_vmap_and_no_new_programs(caplog):
