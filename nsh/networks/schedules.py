@@ -7,6 +7,7 @@ numbers, without a look at them.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,6 +30,7 @@ POSITIVE: Interval = (0.0, float("inf"))
 
 
 @register_pytree_with_keys_class
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class Schedule:
     """A schedule of Optax with its numbers as hyperparameters: ``function(**arguments)(step)``.
 
@@ -61,7 +63,7 @@ class Schedule:
         )
         numbers, rest = eqx.partition(arguments, _is_number)
         leaves, structure = jax.tree.flatten(rest)
-        self.function, self.numbers, self.fixed = function, numbers, (structure, tuple(leaves))
+        self._set(function, numbers, (structure, tuple(leaves)))
         self._check()
 
     @property
@@ -130,10 +132,15 @@ class Schedule:
     @classmethod
     def tree_unflatten(cls, kept: Any, numbers: Sequence[Any]) -> Schedule:
         """For JAX: unchecked."""
-        made = object.__new__(cls)
-        made.function, names, made.fixed = kept
-        made.numbers = dict(zip(names, numbers, strict=True))
+        made, (function, names, fixed) = object.__new__(cls), kept
+        made._set(function, dict(zip(names, numbers, strict=True)), fixed)
         return made
+
+    def _set(self, function: Callable[..., Any], numbers: Mapping[str, Any], fixed: Any) -> None:
+        for name, value in zip(
+            ("function", "numbers", "fixed"), (function, numbers, fixed), strict=True
+        ):
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         given = "".join(f", {name}={value}" for name, value in self.arguments.items())
