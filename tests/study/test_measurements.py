@@ -125,7 +125,7 @@ def test_real_targets_stay_real_and_are_no_labels():
     for name in needing:
         with pytest.raises(ValueError, match=r"what = \['test_.*predicts of these targets \(numb"):
             measurements([f"test_{name}"], system, x, y, test=(x, y))
-    with pytest.raises(ValueError, match=r"\(numbers\): gaussian_.*, r_squared, root"):
+    with pytest.raises(ValueError, match=r"\(numbers\): .*gaussian_.*, r_squared, root"):
         measurements(["accuracy"], TwoLayer(2, Symmetric(2)), x, [1, -1])
 
 
