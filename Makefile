@@ -5,6 +5,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	done)
 ONLY ?= all
 JOBS ?= 2
+# of the tests: as many as there are processors, 2 to 4, for each may need some gigabytes
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); \
+	[ "$$n" -gt 4 ] && n=4; [ "$$n" -lt 2 ] && n=2; echo $$n)
 FULL ?=
 ARGS ?=
 full := $(if $(filter-out 0 no false,$(FULL)),--full)
@@ -77,13 +80,13 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/python -m pyright --threads 2 --pythonpath $(VENV)/bin/python
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not long"
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not long"
 
 test-long: $(VENV)/test.stamp
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m long
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m long
 
 test-lowest: $(VENV_LOWEST)/test.stamp
-	JAX_ENABLE_X64=1 $(VENV_LOWEST)/bin/python -m pytest -n 2 --dist loadfile $(CORE)
+	JAX_ENABLE_X64=1 $(VENV_LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(CORE)
 
 test-wheel:
 	rm -rf $(VENV_WHEEL)
