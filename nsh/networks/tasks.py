@@ -34,8 +34,8 @@ class Task(eqx.Module):
 
     Example:
         >>> from nsh.networks import Classification, Regression
-        >>> Classification().classifies, Regression().classifies
-        (True, False)
+        >>> Classification().predicts, Regression().predicts
+        ('classes', 'numbers')
     """
 
     loss: eqx.AbstractVar[Loss]
