@@ -46,6 +46,9 @@ class Task(eqx.Module):
         """The names of the classes, or None."""
         return None
 
+    def __check_init__(self):
+        require(callable(self.loss), "loss", self.loss, "callable")
+
     @property
     def whole_batches(self) -> bool:
         """Whether the loss is one of a mini-batch, not a mean over its examples."""
@@ -119,7 +122,6 @@ class Classification(Task):
         return None if self.classes is None else tuple(self.classes.names)
 
     def __check_init__(self):
-        require(callable(self.loss), "loss", self.loss, "callable")
         fits = self.classes is None or hasattr(self.classes, "encode")
         require(fits, "classes", self.classes, "nsh.data.Classes.of(labels), or None")
 
@@ -166,9 +168,6 @@ class Regression(Task):
     loss: Loss = eqx.field(static=True, default=squared_error_loss)
     predicts = "numbers"
 
-    def __check_init__(self):
-        require(callable(self.loss), "loss", self.loss, "callable")
-
     def prepare(self, y: Any, count: int, outputs: PyTree) -> PyTree:
         """See `Task.prepare`: targets as floats."""
         self.check_outputs(outputs)
@@ -196,9 +195,6 @@ class MultiLabel(Task):
 
     loss: Loss = eqx.field(static=True, default=binary_cross_entropy_loss)
     predicts = "labels"
-
-    def __check_init__(self):
-        require(callable(self.loss), "loss", self.loss, "callable")
 
     def prepare(self, y: Any, count: int, outputs: PyTree) -> PyTree:
         """See `Task.prepare`: targets as floats."""
@@ -232,9 +228,6 @@ class Custom(Task):
 
     loss: Loss = eqx.field(static=True)
     per_batch: bool = eqx.field(static=True, default=False)
-
-    def __check_init__(self):
-        require(callable(self.loss), "loss", self.loss, "callable")
 
     @property
     def whole_batches(self) -> bool:

@@ -327,7 +327,34 @@ class VariableSize(Sampler):
         return jnp.where(place < self.size, filled, ~filled), state
 
 
-class Bootstrap(Sampler):
+class OfSomeExamples(Sampler):
+    """`sampler` on some of the examples, whose indices are carried with its own state."""
+
+    sampler: eqx.AbstractVar[Sampler]
+
+    @property
+    def has_repeats(self) -> bool:
+        """See `Sampler.has_repeats`."""
+        return self.sampler.has_repeats
+
+    def draw(
+        self,
+        state: tuple[Int[Array, " own"], PyTree],
+        first: Int[Array, ""],
+        count: int,
+        key: Key[Array, ""],
+        num_examples: int,  # noqa: ARG002
+    ) -> tuple[Int[Array, "count batch"], PyTree]:
+        """See `Sampler.draw`."""
+        chosen, inner = state
+        drawn, inner = self.sampler.draw(inner, first, count, key, chosen.size)
+        if drawn.shape[1] == 0:  # all of them
+            return jnp.broadcast_to(chosen, (count, chosen.size)), (chosen, inner)
+        found = chosen[places(drawn)]
+        return jnp.where(drawn < 0, ~found, found), (chosen, inner)
+
+
+class Bootstrap(OfSomeExamples):
     """`sampler` on a bootstrap of the examples: each seed draws n of the n with replacement, once.
 
     Drawn by the seed's own key, so that an ensemble has a bootstrap for each seed (B. Efron, Ann.
@@ -344,11 +371,6 @@ class Bootstrap(Sampler):
 
     sampler: Sampler
 
-    @property
-    def has_repeats(self) -> bool:
-        """See `Sampler.has_repeats`."""
-        return self.sampler.has_repeats
-
     def check(self, num_examples: int) -> None:
         """See `Sampler.check`."""
         self.sampler.check(num_examples)
@@ -359,19 +381,8 @@ class Bootstrap(Sampler):
         chosen = _below(jax.random.bits(own, (num_examples,), jnp.uint32), num_examples)
         return chosen, self.sampler.init(inner, num_examples)
 
-    def draw(
-        self,
-        state: tuple[Array, PyTree],
-        first: Int[Array, ""],
-        count: int,
-        key: Key[Array, ""],
-        num_examples: int,  # noqa: ARG002
-    ) -> tuple[Int[Array, "count batch"], PyTree]:
-        """See `Sampler.draw`."""
-        return _among(self.sampler, state, first, count, key)
 
-
-class Subset(Sampler):
+class Subset(OfSomeExamples):
     """`sampler` on the examples of these `indices` [n], which may repeat some.
 
     For each seed, or each point of a grid, its own: ``Subset(sampler, PerSeed(indices))`` with
@@ -387,11 +398,6 @@ class Subset(Sampler):
     sampler: Sampler
     indices: Int[Array, " n"] = eqx.field(converter=as_indices)
 
-    @property
-    def has_repeats(self) -> bool:
-        """See `Sampler.has_repeats`."""
-        return self.sampler.has_repeats
-
     def check(self, num_examples: int) -> None:
         """See `Sampler.check`."""
         shape = np.shape(self.indices)
@@ -399,25 +405,12 @@ class Subset(Sampler):
         _require_inside(self.indices, num_examples)
         self.sampler.check(shape[0])
 
-    def init(self, key: Key[Array, ""], num_examples: int) -> PyTree:  # noqa: ARG002
-        """See `Sampler.init`."""
-        return self.sampler.init(key, self.indices.size)
-
-    def draw(
-        self,
-        state: PyTree,
-        first: Int[Array, ""],
-        count: int,
-        key: Key[Array, ""],
-        num_examples: int,  # noqa: ARG002
-    ) -> tuple[Int[Array, "count batch"], PyTree]:
-        """See `Sampler.draw`."""
-        chosen = jnp.asarray(self.indices)
-        indices, (_, state) = _among(self.sampler, (chosen, state), first, count, key)
-        return indices, state
+    def init(self, key: Key[Array, ""], num_examples: int) -> tuple[Array, PyTree]:  # noqa: ARG002
+        """The indices, and the inner sampler's state."""
+        return jnp.asarray(self.indices), self.sampler.init(key, self.indices.size)
 
 
-class RandomSubset(Sampler):
+class RandomSubset(OfSomeExamples):
     """`sampler` on `size` of the examples, which each seed draws for itself, without replacement.
 
     Drawn by the seed's own key. Only indices are kept: the data are not copied.
@@ -435,11 +428,6 @@ class RandomSubset(Sampler):
     def __check_init__(self):
         require_integer("size", self.size, 1)
 
-    @property
-    def has_repeats(self) -> bool:
-        """See `Sampler.has_repeats`."""
-        return self.sampler.has_repeats
-
     def check(self, num_examples: int) -> None:
         """See `Sampler.check`."""
         allowed = f"at most {num_examples}, the examples given"
@@ -452,39 +440,12 @@ class RandomSubset(Sampler):
         chosen = jax.random.permutation(own, jnp.arange(num_examples, dtype=jnp.int32))
         return chosen[: self.size], self.sampler.init(inner, self.size)
 
-    def draw(
-        self,
-        state: tuple[Array, PyTree],
-        first: Int[Array, ""],
-        count: int,
-        key: Key[Array, ""],
-        num_examples: int,  # noqa: ARG002
-    ) -> tuple[Int[Array, "count batch"], PyTree]:
-        """See `Sampler.draw`."""
-        return _among(self.sampler, state, first, count, key)
-
 
 def _require_inside(indices: Int[Array | np.ndarray, "..."], num_examples: int) -> None:
     if is_concrete(indices):
         numbers = np.asarray(indices)
         inside = (numbers >= 0) & (numbers < num_examples)
         require_all(inside, "indices", numbers, f"in 0..{num_examples - 1}")
-
-
-def _among(
-    sampler: Sampler,
-    state: tuple[Int[Array, " own"], PyTree],
-    first: Int[Array, ""],
-    count: int,
-    key: Key[Array, ""],
-) -> tuple[Int[Array, "count batch"], PyTree]:
-    """Mini-batches of some of the examples, the seed's own."""
-    chosen, inner = state
-    drawn, inner = sampler.draw(inner, first, count, key, chosen.size)
-    if drawn.shape[1] == 0:  # all of them
-        return jnp.broadcast_to(chosen, (count, chosen.size)), (chosen, inner)
-    found = chosen[places(drawn)]
-    return jnp.where(drawn < 0, ~found, found), (chosen, inner)
 
 
 def _below(bits: UInt32[Array, "*n"], num_examples: int) -> Int[Array, "*n"]:
