@@ -183,9 +183,10 @@ NOT_BY_NAME = {
 
 
 def below(base):
-    """All classes that derive from it, under their own names in their modules."""
+    """All classes that derive from it and can be made, under their own names in their modules."""
     for kind in base.__subclasses__():
-        if getattr(sys.modules[kind.__module__], kind.__name__, None) is kind:
+        here = getattr(sys.modules[kind.__module__], kind.__name__, None) is kind
+        if here and not inspect.isabstract(kind):
             yield kind
         yield from below(kind)
 
