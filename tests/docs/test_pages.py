@@ -54,6 +54,8 @@ def effective(names):
     assert point.universality == "half-stable"
     np.testing.assert_allclose([point.K, point.C_b, point.C_W], [3.5616, 0.17292, 1.98306], 1e-4)
     assert names["infinite"].error.max() < 1e-5
+    assert names["result"].status == 0
+    assert (np.asarray(names["result"].residual) <= 1e-4).all()
     assert names["slope"] > 0
 
 

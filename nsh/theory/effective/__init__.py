@@ -53,6 +53,7 @@ from nsh.theory.effective.prediction.dynamics import (
     ensemble_dynamics,
     mse_dynamics,
 )
+from nsh.theory.effective.prediction.iterative import IterativePrediction, cg_predict
 from nsh.theory.effective.prediction.loss_dynamics import loss_dynamics
 from nsh.theory.effective.prediction.prediction import (
     KernelRegression,
@@ -83,6 +84,7 @@ __all__ = [
     "EnsembleTrajectory",
     "Fluctuations",
     "ForwardSamples",
+    "IterativePrediction",
     "KernelMean",
     "KernelRegression",
     "Kernels",
@@ -94,6 +96,7 @@ __all__ = [
     "Samples",
     "Status",
     "Trajectory",
+    "cg_predict",
     "contributions",
     "critical_rates",
     "criticality",

@@ -39,6 +39,8 @@ class Status(enum.IntEnum):
     """Training diverges, or the solver of differential equations gave up."""
     INACCURATE = 5
     """Off by more than was asked or is usual: see the result's `error`."""
+    NOT_CONVERGED = 6
+    """An iteration ended before its residual was as small as asked: see the result's `residual`."""
 
 
 class Factor(eqx.Module):

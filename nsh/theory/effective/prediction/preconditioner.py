@@ -1,0 +1,64 @@
+"""A kernel matrix of low rank, from its columns at some inputs: to precondition, or to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from nsh.theory.effective.prediction.kernel_matrix import KernelMatrix
+from nsh.theory.effective.prediction.matrices import MATMUL
+
+
+def nystrom_map(among: Float[Array, "r r"]) -> Callable[[Array], Array]:
+    """``K_XS -> F`` with ``F F^T = K_XS K_SS^+ K_SX``, K_SS being `among` the landmarks S.
+
+    Directions of K_SS that cannot be told from null are left out (Williams and Seeger, 2001).
+    """
+    values, vectors = jnp.linalg.eigh((among + among.T) / 2)
+    eps = float(jnp.finfo(among.dtype).eps)
+    told = values > len(among) * eps * values[-1]
+    scale = jnp.where(told, 1 / jnp.sqrt(jnp.where(told, values, 1)), 0)
+    return lambda columns: jnp.matmul(columns, vectors * scale[None], precision=MATMUL)
+
+
+class Preconditioner(eqx.Module):
+    """The inverse of ``U diag(values) U^T + shift I``, U having orthonormal columns."""
+
+    basis: Float[Array, "n r"]
+    values: Float[Array, " r"]
+    shift: Float[Array, ""]
+
+    def __call__(self, v: Float[Array, "n k"]) -> Float[Array, "n k"]:
+        """Apply it: twice projected, so that rounding leaves it positive."""
+        inner = jnp.matmul(self.basis.T, v, precision=MATMUL)
+        outer = v - jnp.matmul(self.basis, inner, precision=MATMUL)
+        again = jnp.matmul(self.basis.T, outer, precision=MATMUL)
+        outer -= jnp.matmul(self.basis, again, precision=MATMUL)
+        inner /= (self.values + self.shift)[:, None]
+        return outer / self.shift + jnp.matmul(self.basis, inner, precision=MATMUL)
+
+
+def preconditioner_of(
+    matrix: KernelMatrix, diagonal: Float[Array, " n"], ridge: Float[Array, ""], rank: int
+) -> Preconditioner:
+    """Nystrom's approximation from `rank` inputs at random, constant for derivatives.
+
+    The shift is the ridge and the mean of what the approximation leaves out of the diagonal.
+    (Frangella, Tropp and Udell, arXiv 2110.02820, with columns instead of a sketch.)
+    """
+    # which inputs these are changes how fast an iteration converges, and not to what
+    chosen = np.random.default_rng(0).permutation(matrix.count)[:rank]
+    landmarks = matrix.inputs.reshape(-1, *matrix.inputs.shape[2:])[chosen]
+    columns = matrix.columns(landmarks)
+    columns, diagonal, ridge = jax.lax.stop_gradient((columns, diagonal, ridge))
+    factor = nystrom_map(columns[chosen])(columns)
+    basis, roots, _ = jnp.linalg.svd(factor, full_matrices=False)
+    left = jnp.mean(jnp.maximum(diagonal - jnp.sum(factor**2, axis=1), 0))
+    least = 10 * float(jnp.finfo(factor.dtype).eps) * jnp.mean(diagonal)
+    shift = jnp.maximum(ridge + left, jnp.where(least > 0, least, 1))
+    return Preconditioner(basis, roots**2, shift)
