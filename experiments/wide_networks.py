@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Key, PyTree
 from nsh import System
 from nsh.networks import MLP, NetworkExamples
 from nsh.networks.for_digits import CLASSES, PIXELS
+from nsh.theory.effective import empirical_ntk, mlp_rates
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.samples.empirical import empirical_ntk, mlp_rates
 from nsh.training import Snapshot
 
 READOUT = 0.1  # C_W of the last layer: initial outputs are of the size of the targets

@@ -16,10 +16,10 @@ from experiments.benchmarks.ours import compiled
 from experiments.benchmarks.work import Data, Work
 from nsh._fingerprint.surroundings import device
 from nsh.networks import MLP
+from nsh.theory.effective import empirical_ntk, monte_carlo_ntk
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.infinite_width.blocks import kernels_on_host
 from nsh.theory.effective.infinite_width.kernels import kernels
-from nsh.theory.effective.samples.empirical import empirical_ntk, monte_carlo_ntk
 
 __all__ = ["cases", "device"]
 

@@ -63,16 +63,20 @@ from nsh.theory.effective.prediction.prediction import (
 )
 from nsh.theory.effective.samples.autodiff_sampler import NetworkSamples, network_samples
 from nsh.theory.effective.samples.dntk_sampler import DntkSamples, dntk_samples
-from nsh.theory.effective.samples.empirical import (
-    KernelMean,
-    empirical_ntk,
-    mlp_rates,
-    monte_carlo_ntk,
-    ntk_vector_product,
-)
 from nsh.theory.effective.samples.estimates import estimates, extrapolate, widen
 from nsh.theory.effective.samples.forward_samples import ForwardSamples, forward_samples
 from nsh.theory.effective.samples.sampler import Samples, output_samples
+from nsh.theory.effective.tangent.kernels import (
+    empirical_ntk,
+    iterate_ntk_blocks,
+    layer_ntks,
+    ntk_diagonal,
+    ntk_plan,
+)
+from nsh.theory.effective.tangent.plan import NTKPlan
+from nsh.theory.effective.tangent.random_networks import KernelMean, monte_carlo_ntk
+from nsh.theory.effective.tangent.rates import mlp_rates
+from nsh.theory.effective.tangent.vector_products import ntk_vector_product
 
 __all__ = [
     "Architecture",
@@ -88,6 +92,7 @@ __all__ = [
     "KernelMean",
     "KernelRegression",
     "Kernels",
+    "NTKPlan",
     "NearZeroExpansion",
     "NearlyGaussian",
     "NetworkSamples",
@@ -116,9 +121,11 @@ __all__ = [
     "four_point_vertex",
     "gp_predict",
     "iterate_kernel_blocks",
+    "iterate_ntk_blocks",
     "kernel_regression",
     "kernels",
     "kernels_on_host",
+    "layer_ntks",
     "loss_dynamics",
     "mean_kernels",
     "mlp_rates",
@@ -127,6 +134,8 @@ __all__ = [
     "mutual_information",
     "naive_residual_vertex",
     "network_samples",
+    "ntk_diagonal",
+    "ntk_plan",
     "ntk_vector_product",
     "optimal_aspect_ratio",
     "output_distribution",

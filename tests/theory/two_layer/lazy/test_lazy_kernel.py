@@ -9,7 +9,7 @@ import pytest
 from derivatives import check_three_ways
 from jax.tree_util import Partial
 
-from nsh.theory.effective.samples.empirical import empirical_ntk
+from nsh.theory.effective import empirical_ntk
 from nsh.theory.two_layer import (
     FromArrays,
     Independent,

@@ -13,13 +13,13 @@ from jax.tree_util import Partial
 
 from nsh import TrainingProblem, train
 from nsh.networks import MLP, Network
-from nsh.theory.effective.architecture import Architecture, standard_rates
-from nsh.theory.effective.samples.empirical import (
+from nsh.theory.effective import (
     empirical_ntk,
     mlp_rates,
     monte_carlo_ntk,
     ntk_vector_product,
 )
+from nsh.theory.effective.architecture import Architecture, standard_rates
 
 X = np.random.default_rng(0).normal(size=(5, 4))
 Z = np.random.default_rng(1).normal(size=(3, 4))

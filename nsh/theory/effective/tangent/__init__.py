@@ -1,0 +1,1 @@
+"""Kernels of finite networks: tangent kernels, their products, spectra, and kernels of features."""
