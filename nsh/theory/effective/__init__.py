@@ -51,6 +51,7 @@ from nsh.theory.effective.prediction.dynamics import (
     EnsembleTrajectory,
     Trajectory,
     ensemble_dynamics,
+    largest_learning_rate,
     mse_dynamics,
 )
 from nsh.theory.effective.prediction.iterative import IterativePrediction, cg_predict
@@ -125,6 +126,7 @@ __all__ = [
     "kernel_regression",
     "kernels",
     "kernels_on_host",
+    "largest_learning_rate",
     "layer_ntks",
     "loss_dynamics",
     "mean_kernels",

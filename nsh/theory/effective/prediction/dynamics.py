@@ -17,16 +17,19 @@ from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.linear_training import LinearTraining, after_training
 from nsh.theory.effective.prediction.matrices import (
     MATMUL,
+    as_amount,
     as_cross,
     as_shaped,
     as_symmetric,
     as_targets,
     as_test_kernel,
+    with_ridge,
 )
 from nsh.theory.effective.prediction.prediction import nonnegative, worst
 from nsh.theory.effective.prediction.residual_decay import (
     GradientDescent,
     GradientFlow,
+    HeavyBall,
     ResidualDecay,
 )
 
@@ -70,6 +73,8 @@ def mse_dynamics(
     start_train: ArrayLike | None = None,
     start_test: ArrayLike | None = None,
     learning_rate: ArrayLike | None = None,
+    momentum: ArrayLike | None = None,
+    ridge: ArrayLike = 0.0,
     kernel_error: KernelError = 0.0,
 ) -> Trajectory:
     """Outputs at each time of training on ``sum_i |f(x_i) - y_i|^2 / 2`` with a constant NTK.
@@ -79,8 +84,13 @@ def mse_dynamics(
     ``f_*(t) = f_*(0) + Theta_*X Theta^-1 (1 - e^(-Theta t)) (y - f_X(0))``
     (Lee et al., arXiv 1902.06720, eqs. 8 to 11, with learning rate 1). With a `learning_rate`,
     `times` are numbers of steps of gradient descent and ``(1 - learning_rate Theta)^t`` takes the
-    place of the exponential. For the mean over n samples instead of the sum, divide the learning
-    rate (or t) by n.
+    place of the exponential; with a `momentum` m, too, each step adds m times the step before it
+    (Polyak's heavy ball, `optax.sgd`). Steps are stable up to `largest_learning_rate`. For the mean
+    over n samples instead of the sum, divide the learning rate (or t) and the ridge by n.
+
+    `ridge`: training on the loss plus ``ridge |w - w(0)|^2 / 2`` of the parameters w. Then
+    ``Theta + ridge I`` takes the place of Theta wherever it decays or is inverted; in the end the
+    outputs are `kernel_regression`'s with this ridge.
 
     Shapes: [n, n], [tests, n], y [n] or [n, outputs], `times` any; infinity is allowed. `start_*`:
     outputs before training, like y, default 0, which gives the mean over initialisations; with a
@@ -114,9 +124,12 @@ def mse_dynamics(
             ("start_test", start_test, len(cross)),
         )
     ]
-    times, decay = _schedule(times, learning_rate, dtype)
+    times, decay = _schedule(times, learning_rate, momentum, dtype)
     errors = as_errors(kernel_error, train, cross)
-    return _mse_dynamics(train, cross, y, times, decay, *starts, errors, ended=_ended(times, decay))
+    return _mse_dynamics(
+        train, cross, y, times, decay, as_amount("ridge", ridge, dtype), *starts, errors,
+        ended=_ended(times, decay),
+    )  # fmt: skip
 
 
 def ensemble_dynamics(
@@ -129,6 +142,8 @@ def ensemble_dynamics(
     times: ArrayLike,
     *,
     learning_rate: ArrayLike | None = None,
+    momentum: ArrayLike | None = None,
+    ridge: ArrayLike = 0.0,
     kernel_error: KernelError = 0.0,
 ) -> EnsembleTrajectory:
     """Mean and covariance over initialisations, at each time, of what `mse_dynamics` trains.
@@ -156,12 +171,35 @@ def ensemble_dynamics(
     prior_cross = as_shaped("nngp_test_train", nngp_test_train, cross.shape, like, dtype)
     prior_test = as_test_kernel("nngp_test_test", nngp_test_test, len(cross), dtype)
     y = as_targets(y, n, dtype)
-    times, decay = _schedule(times, learning_rate, dtype)
+    times, decay = _schedule(times, learning_rate, momentum, dtype)
     errors = as_errors(kernel_error, train, cross)
     return _ensemble_dynamics(
-        train, cross, prior, prior_cross, prior_test, y, times, decay, errors,
-        ended=_ended(times, decay),
+        train, cross, prior, prior_cross, prior_test, y, times, decay,
+        as_amount("ridge", ridge, dtype), errors, ended=_ended(times, decay),
     )  # fmt: skip
+
+
+def largest_learning_rate(
+    ntk_train_train: ArrayLike, *, ridge: ArrayLike = 0.0, momentum: ArrayLike = 0.0
+) -> Float[Array, ""]:
+    """Compute the learning rate above which `mse_dynamics` diverges.
+
+    ``2 (1 + momentum) / (largest eigenvalue of Theta + ridge)``, for the sum over samples; n times
+    that for the mean over n. Differentiable by the ridge and the momentum, and by the NTK where its
+    largest eigenvalue is simple. Raises `ValueError` as `mse_dynamics` does.
+
+    Example:
+        >>> from nsh.theory.effective import largest_learning_rate
+        >>> [float(largest_learning_rate([[4.0]], momentum=share)) for share in (0.0, 0.5)]
+        [0.5, 0.75]
+    """
+    train = as_symmetric("ntk_train_train", ntk_train_train)
+    ridge, momentum = (
+        as_amount(field, given, train.dtype)
+        for field, given in (("ridge", ridge), ("momentum", momentum))
+    )
+    largest = jnp.linalg.eigvalsh((train + train.T) / 2)[-1]
+    return 2 * (1 + momentum) / (largest + ridge)
 
 
 def _ended(times: Array, decay: ResidualDecay) -> bool:
@@ -170,12 +208,17 @@ def _ended(times: Array, decay: ResidualDecay) -> bool:
 
 
 def _schedule(
-    times: ArrayLike, learning_rate: ArrayLike | None, dtype: DTypeLike
+    times: ArrayLike,
+    learning_rate: ArrayLike | None,
+    momentum: ArrayLike | None,
+    dtype: DTypeLike,
 ) -> tuple[Array, ResidualDecay]:
     times = as_numbers("times", times, dtype)
     if is_concrete(times):
         require_all(np.asarray(times) >= 0, "times", times, ">= 0 (infinity is allowed)")
     if learning_rate is None:
+        allowed = "None without a learning_rate: flow has no steps"
+        require(momentum is None, "momentum", momentum, allowed)
         return times, GradientFlow()
     rate = as_finite("learning_rate", learning_rate, dtype)
     require(rate.ndim == 0, "learning_rate.shape", rate.shape, "(), one number")
@@ -184,7 +227,12 @@ def _schedule(
     if is_concrete(times):
         steps = np.asarray(times)
         require_all(steps == np.floor(steps), "times", steps, "whole numbers of steps")
-    return times, GradientDescent(rate)
+    if momentum is None:
+        return times, GradientDescent(rate)
+    share = as_amount("momentum", momentum, dtype)
+    if is_concrete(share):
+        require(np.asarray(share) < 1, "momentum", float(share), ">= 0 and < 1")
+    return times, HeavyBall(rate, share)
 
 
 @partial(jax.jit, static_argnames="ended")
@@ -194,6 +242,7 @@ def _mse_dynamics(
     y: Array,
     times: Array,
     decay: ResidualDecay,
+    ridge: Array,
     f_train: Array,
     f_test: Array,
     errors: Errors,
@@ -213,7 +262,7 @@ def _mse_dynamics(
         f_of_train, f_of_test = outputs(f_train, train), outputs(f_test, cross)
         return Trajectory(f_of_train, f_of_test, error, training.condition(), status)
 
-    return after_training(train, times, decay, ended, course)
+    return after_training(with_ridge(train, ridge), times, decay, ended, course)
 
 
 @partial(jax.jit, static_argnames="ended")
@@ -226,6 +275,7 @@ def _ensemble_dynamics(
     y: Array,
     times: Array,
     decay: ResidualDecay,
+    ridge: Array,
     errors: Errors,
     ended: bool,
 ) -> EnsembleTrajectory:
@@ -256,4 +306,4 @@ def _ensemble_dynamics(
             error.reshape(shape), training.condition(), status,
         )  # fmt: skip
 
-    return after_training(train, times, decay, ended, course)
+    return after_training(with_ridge(train, ridge), times, decay, ended, course)

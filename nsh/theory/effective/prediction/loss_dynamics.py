@@ -24,7 +24,13 @@ from nsh._extras import extra
 from nsh._types import ArrayLike
 from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.dynamics import Trajectory
-from nsh.theory.effective.prediction.matrices import MATMUL, as_cross, as_shaped, as_symmetric
+from nsh.theory.effective.prediction.matrices import (
+    MATMUL,
+    as_amount,
+    as_cross,
+    as_shaped,
+    as_symmetric,
+)
 from nsh.theory.effective.prediction.prediction import worst
 from nsh.theory.effective.prediction.spectral import spectrum
 
@@ -41,6 +47,7 @@ def loss_dynamics(
     *,
     start_train: ArrayLike,
     start_test: ArrayLike,
+    ridge: ArrayLike = 0.0,
     tolerance: float = 1e-5,
     max_steps: int = 16384,
 ) -> Trajectory:
@@ -50,7 +57,7 @@ def loss_dynamics(
     [n, outputs]: a sum over samples goes n times as fast as a mean. (Lee et al., arXiv
     1902.06720, eqs. 2 and 3.) Solved by Diffrax (Tsitouras' 5th-order method, adaptive steps) in
     the variables a of ``f = f(0) + Theta a``, so that one solve serves the test inputs too. For
-    squared error `mse_dynamics` is exact and much faster.
+    squared error `mse_dynamics` is exact and much faster. `ridge`: as there.
 
     Shapes: [n, n], [tests, n], y as the loss takes it, `times` any, finite. `start_test`
     [tests] or [tests, outputs]. `tolerance`: of the outputs that are returned, in units of the
@@ -96,7 +103,10 @@ def loss_dynamics(
     require(callable(loss), "loss", loss, "a function of outputs and targets")
     value = jax.eval_shape(loss, f_train, y)
     require(getattr(value, "shape", None) == (), "loss(f, y)", value, "one number")
-    return _loss_dynamics(loss, max_steps, tolerance, train, cross, y, times, f_train, f_test)
+    ridge = as_amount("ridge", ridge, dtype)
+    return _loss_dynamics(
+        loss, max_steps, tolerance, train, cross, ridge, y, times, f_train, f_test
+    )
 
 
 def _diffrax() -> ModuleType:
@@ -109,6 +119,7 @@ def _solve(
     max_steps: int,
     tolerance: Array,
     kernels: tuple[Array, Array],
+    ridge: Array,
     y: Array,
     times: Array,
     start: Array,
@@ -120,9 +131,9 @@ def _solve(
     diffrax = _diffrax()
     slope = jax.grad(loss)
 
-    def change(_: Array, a: Array, arguments: tuple[Array, Array, Array]) -> Array:
-        train, y, start = arguments
-        return -slope(start + jnp.matmul(train, a, precision=MATMUL), y)
+    def change(_: Array, a: Array, arguments: tuple[Array, Array, Array, Array]) -> Array:
+        train, ridge, y, start = arguments
+        return -slope(start + jnp.matmul(train, a, precision=MATMUL), y) - ridge * a
 
     def in_outputs(error: Array) -> Array:
         moved = [jnp.matmul(kernel, error, precision=MATMUL) for kernel in kernels]
@@ -136,7 +147,7 @@ def _solve(
         t1=times[-1],
         dt0=None,
         y0=jnp.zeros_like(start),
-        args=(kernels[0], y, start),
+        args=(kernels[0], ridge, y, start),
         saveat=diffrax.SaveAt(ts=times),
         stepsize_controller=controller,
         max_steps=max_steps,
@@ -152,6 +163,7 @@ def _loss_dynamics(
     tolerance: float,
     train: Array,
     cross: Array,
+    ridge: Array,
     y: Array,
     times: Array,
     f_train: Array,
@@ -166,7 +178,7 @@ def _loss_dynamics(
     steps = jnp.maximum(allowed * jnp.asarray([1, 1 / FINER], train.dtype), rounding)
 
     def solve(of_step: Array) -> tuple[Array, Array]:
-        return _solve(loss, max_steps, of_step, (train, cross), y, flat[order], f_train)
+        return _solve(loss, max_steps, of_step, (train, cross), ridge, y, flat[order], f_train)
 
     by_tolerance, arrived = jax.lax.map(solve, steps)
     a = by_tolerance[:, jnp.argsort(order)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -28,6 +29,11 @@ def as_symmetric(field: str, given: ArrayLike) -> Float[Array, "n n"]:
         symmetric = np.abs(numbers - numbers.T) <= slack
         require_all(symmetric, field, numbers, "equal to its mirror image: symmetric")
     return matrix
+
+
+def with_ridge(matrix: Float[Array, "n n"], ridge: Float[Array, ""]) -> Float[Array, "n n"]:
+    """``matrix + ridge I``."""
+    return matrix + ridge * jnp.eye(len(matrix), dtype=matrix.dtype)
 
 
 def as_shaped(

@@ -25,6 +25,7 @@ from nsh.theory.effective.prediction.matrices import (
     as_symmetric,
     as_targets,
     as_test_kernel,
+    with_ridge,
 )
 
 
@@ -131,15 +132,11 @@ def _cross_and_targets(train: Array, cross: ArrayLike, y: ArrayLike) -> tuple[Ar
     return cross, as_targets(y, len(train), train.dtype)
 
 
-def _regularised(train: Array, amount: Array) -> Factor:
-    return factorise(train + amount * jnp.eye(len(train), dtype=train.dtype))
-
-
 @jax.jit
 def _gp_predict(
     train: Array, cross: Array, test: Array, y: Array, noise: Array, errors: Errors
 ) -> Prediction:
-    factor = _regularised(train, noise)
+    factor = factorise(with_ridge(train, noise))
     dual = factor.solve(y)
     white = factor.whiten(cross.T)
     prior = jnp.diagonal(test) if test.ndim == 2 else test
@@ -162,7 +159,7 @@ def _gp_predict(
 def _kernel_regression(
     train: Array, cross: Array, y: Array, ridge: Array, errors: Errors
 ) -> KernelRegression:
-    factor = _regularised(train, ridge)
+    factor = factorise(with_ridge(train, ridge))
     dual = factor.solve(y)
     mean = jnp.matmul(cross, dual, precision=MATMUL)
     error, status = _accuracy(factor, train, cross, dual, y, errors)

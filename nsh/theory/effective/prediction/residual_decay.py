@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Table = list[list[Array]]
+MOST_DIGITS = 40  # of a number of steps
 
 
 class ResidualDecay(eqx.Module):
@@ -175,6 +177,92 @@ class GradientDescent(ResidualDecay):
         share = jnp.where(jnp.isinf(time), 0, time) * d_decay.rate
         earlier = table_of(self, nodes, jnp.maximum(time - 1, 0))
         return jax.tree.map(lambda e: -share * e, _times(earlier, nodes))
+
+
+class HeavyBall(ResidualDecay):
+    """Gradient descent with momentum, from rest (Polyak, 1964).
+
+    A step takes (e, w), the residual and its change, to (e + w', w') with
+    ``w' = momentum w - rate v e``; at first they are (1, 0).
+    """
+
+    rate: Float[Array, ""]
+    momentum: Float[Array, ""]
+
+    def left(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
+        """What `done` leaves."""
+        return 1 - self.done(v, time)
+
+    def done(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Float[Array, "..."]:
+        """By squaring; nothing small is added to 1 on the way."""
+        ended = jnp.where(self._decays(v), 1.0, jnp.nan).astype(v.dtype)
+        return jnp.where(jnp.isinf(time), ended, -self._changed([v], time)[0][0])
+
+    def diverges(self, v: Float[Array, "..."], time: Float[Array, ""]) -> Array:
+        """Beyond ``2 (1 + momentum) / rate``, or at it for ever; and for momenta from 1 on."""
+        x, limit = self.rate * v, 2 * (1 + self.momentum)
+        return (x > limit) | (self.momentum >= 1) | ((x == limit) & jnp.isinf(time))
+
+    def scaled(self, unit: Float[Array, ""], time: Float[Array, ""]) -> tuple[ResidualDecay, Array]:
+        """The rate in the inverse unit."""
+        return HeavyBall(self.rate * unit, self.momentum), jax.lax.stop_gradient(time)
+
+    def table(self, nodes: list[Array], time: Float[Array, ""]) -> Table:
+        """By squaring."""
+        changed, limit, last = self._changed(nodes, time), _limit(nodes), len(nodes) - 1
+
+        def entry(i: int, j: int) -> Array:
+            now = changed[i][j - i] + (1 if i == j else 0)
+            decay = [self._decays(node) for node in nodes[i : min(j + 1, last)]]
+            ended = jnp.where(jnp.stack([*decay, jnp.ones_like(now, bool)]).all(axis=0),
+                              limit[i][j - i], jnp.nan)  # fmt: skip
+            return jnp.where(jnp.isinf(time), ended, now)
+
+        return _tabulated(len(nodes), entry)
+
+    def change(
+        self, nodes: list[Array], time: Array, d_decay: ResidualDecay, d_time: Array
+    ) -> Table:
+        """By rate and momentum, through the squaring."""
+        del d_time
+        return jax.jvp(lambda decay: decay.table(nodes, time), (self,), (d_decay,))[1]
+
+    def _decays(self, v: Array) -> Array:
+        x = self.rate * v
+        return (x > 0) & (x < 2 * (1 + self.momentum)) & (self.momentum < 1)
+
+    def _changed(self, nodes: list[Array], time: Array) -> Table:
+        """``left - 1``: the first entry of ``M^t - 1``, M being a step as a matrix of tables."""
+        count, one = len(nodes), jnp.ones_like(nodes[0])
+        finite = jnp.where(jnp.isinf(time), 0, time)
+
+        def constant(number: Array) -> Table:
+            return _tabulated(count, lambda i, j: one * jnp.where(i == j, number, 0))
+
+        pull = _times(constant(-self.rate), nodes)
+        step = [[pull, constant(self.momentum)], [pull, constant(self.momentum - 1)]]
+
+        def double(place: Array | int, change: list[list[Table]]) -> list[list[Table]]:
+            now = jnp.floor(jnp.ldexp(finite, jnp.asarray(place) + 1 - MOST_DIGITS))
+            twice = _sum(_sum(change, change), _squares(change, change))
+            more = _sum(_sum(twice, step), _squares(twice, step))
+            odd = now != 2 * jnp.floor(now / 2)
+            return jax.tree.map(lambda one, two: jnp.where(odd, one, two), more, twice)
+
+        nothing = jax.tree.map(jnp.zeros_like, step)
+        return jax.lax.fori_loop(0, MOST_DIGITS, double, nothing)[0][0]
+
+
+def _sum(a: Any, b: Any) -> Any:
+    return jax.tree.map(jnp.add, a, b)
+
+
+def _squares(a: list[list[Table]], b: list[list[Table]]) -> list[list[Table]]:
+    """The product of two by two matrices of tables, which commute."""
+    return [
+        [_sum(_product(a[i][0], b[0][j]), _product(a[i][1], b[1][j])) for j in (0, 1)]
+        for i in (0, 1)
+    ]
 
 
 def _whole(number: Array) -> Array:

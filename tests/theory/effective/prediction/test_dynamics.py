@@ -8,7 +8,11 @@ from derivatives import check_second_derivatives, check_three_ways, x64
 from scipy.linalg import expm
 
 from nsh.theory.effective.prediction.conditioning import Status
-from nsh.theory.effective.prediction.dynamics import ensemble_dynamics, mse_dynamics
+from nsh.theory.effective.prediction.dynamics import (
+    ensemble_dynamics,
+    largest_learning_rate,
+    mse_dynamics,
+)
 from nsh.theory.effective.prediction.prediction import gp_predict, kernel_regression
 
 RANDOM = np.random.default_rng(0)
@@ -54,6 +58,57 @@ def test_is_what_gradient_descent_of_a_linear_model_does():
     assert found.status == Status.SOLVED
     assert ensemble.status == Status.SOLVED
     np.testing.assert_allclose(found.condition, np.linalg.cond(NTK[:N, :N]), rtol=1e-3)
+
+
+def test_is_what_momentum_and_a_penalty_make_of_a_linear_model():
+    """Trained by steps, from random weights, to which the penalty draws back."""
+    train, test = FEATURES[:N], FEATURES[N:]
+    numbers = {"learning_rate": RATE, "momentum": 0.6, "ridge": 0.3}
+    start = np.random.default_rng(2).normal(size=(WEIGHTS, CLASSES))
+    found = mse_dynamics(
+        *parts(NTK)[:2], Y, STEPS, start_train=train @ start, start_test=test @ start, **numbers
+    )
+    ensemble = ensemble_dynamics(*parts(NTK)[:2], *parts(NNGP), Y, STEPS, **numbers)
+    # of targets and starts: the weights are linear in both
+    w, from_y, from_start = start.copy(), np.zeros((WEIGHTS, N)), np.eye(WEIGHTS)
+    before = w, from_y, from_start
+    first = start, np.zeros_like(from_y), np.eye(WEIGHTS)
+    targets = Y, np.eye(N), np.zeros((N, WEIGHTS))
+    now, at = (w, from_y, from_start), 0
+    for step in range(int(STEPS[-1]) + 1):
+        if step == STEPS[at]:
+            w, from_y, from_start = now
+            np.testing.assert_allclose(found.train[at], train @ w, atol=2e-5)
+            np.testing.assert_allclose(found.test[at], test @ w, atol=2e-5)
+            np.testing.assert_allclose(ensemble.mean[at], test @ from_y @ Y, atol=2e-5)
+            spread = test @ from_start @ SPREAD @ from_start.T @ test.T
+            np.testing.assert_allclose(ensemble.variance[at], spread.diagonal(), atol=2e-5)
+            at += 1
+        slopes = [
+            train.T @ (train @ one - y) + 0.3 * (one - begun)
+            for one, y, begun in zip(now, targets, first, strict=True)
+        ]
+        moved = [
+            one - RATE * slope + 0.6 * (one - last)
+            for one, slope, last in zip(now, slopes, before, strict=True)
+        ]
+        before, now = now, moved
+    assert at == len(STEPS)
+    assert found.status == Status.SOLVED
+    ended = mse_dynamics(*parts(NTK)[:2], Y, np.inf, **numbers)
+    regression = kernel_regression(*parts(NTK)[:2], Y, ridge=0.3)
+    np.testing.assert_allclose(ended.test, regression.mean, atol=1e-5)
+
+
+@pytest.mark.long
+def test_derivatives_by_momentum_and_ridge_three_ways():
+    times = np.array([0.0, 1, 6, np.inf])
+
+    def found(train, rate, momentum, ridge):
+        numbers = {"learning_rate": rate, "momentum": momentum, "ridge": ridge}
+        return mse_dynamics((train + train.T) / 2, NTK[N:, :N], Y, times, **numbers).test
+
+    check_three_ways(found, NTK[:N, :N], 0.3, 0.4, 0.2, tolerance=1e-5)
 
 
 @pytest.mark.long
@@ -125,11 +180,16 @@ def test_duplicate_inputs_move_together_and_failures_are_data():
     assert np.all(wrong.variance >= 0)
 
 
-def test_learning_rates_too_large_diverge():
+@pytest.mark.parametrize("momentum", [None, 0.5])
+def test_learning_rates_too_large_diverge(momentum):
     train, cross, _ = parts(NTK)
-    critical = 2 / np.linalg.eigvalsh(train)[-1]
-    rates = jnp.asarray(critical * np.array([0.5, 0.98, 1.05]), jnp.float32)
-    found = jax.vmap(lambda rate: mse_dynamics(train, cross, Y, 400, learning_rate=rate))(rates)
+    critical = largest_learning_rate(train, momentum=momentum or 0.0)
+    exact = 2 * (1 + (momentum or 0)) / np.linalg.eigvalsh(train)[-1]
+    np.testing.assert_allclose(critical, exact, rtol=1e-5)
+    rates = critical * jnp.asarray([0.5, 0.98, 1.05], critical.dtype)
+    found = jax.vmap(
+        lambda rate: mse_dynamics(train, cross, Y, 200, learning_rate=rate, momentum=momentum)
+    )(rates)
     np.testing.assert_array_equal(found.status, [Status.SOLVED, Status.SOLVED, Status.DIVERGED])
     size = np.abs(found.train).max((1, 2))
     assert size[1] < 10
@@ -235,6 +295,9 @@ def test_bad_input_is_named():
         ("times", (train, cross, Y, 1.5), {"learning_rate": 0.1}),
         ("learning_rate", (train, cross, Y, 1), {"learning_rate": 0.0}),
         ("learning_rate", (train, cross, Y, 1), {"learning_rate": np.inf}),
+        ("momentum", (train, cross, Y, 1), {"momentum": 0.5}),
+        ("momentum", (train, cross, Y, 1), {"learning_rate": 0.1, "momentum": 1.0}),
+        ("ridge", (train, cross, Y, 1.0), {"ridge": -1.0}),
         ("start_train.shape", (train, cross, Y, 1.0), {"start_train": Y[:2]}),
         ("start_test.shape", (train, cross, Y, 1.0), {"start_test": Y}),
     ]
