@@ -55,6 +55,7 @@ from nsh.theory.effective.prediction.dynamics import (
     mse_dynamics,
 )
 from nsh.theory.effective.prediction.iterative import IterativePrediction, cg_predict
+from nsh.theory.effective.prediction.kernel_store import iterate_blocks, kernel_to_zarr
 from nsh.theory.effective.prediction.loss_dynamics import loss_dynamics
 from nsh.theory.effective.prediction.prediction import (
     KernelRegression,
@@ -121,9 +122,11 @@ __all__ = [
     "forward_samples",
     "four_point_vertex",
     "gp_predict",
+    "iterate_blocks",
     "iterate_kernel_blocks",
     "iterate_ntk_blocks",
     "kernel_regression",
+    "kernel_to_zarr",
     "kernels",
     "kernels_on_host",
     "largest_learning_rate",
