@@ -6,6 +6,7 @@ from nsh.networks.network import Network, NetworkExamples, NetworkState
 from nsh.networks.pruning import Pruned, magnitude_mask, masked, random_mask
 from nsh.networks.schedules import PerStep, Schedule
 from nsh.networks.tasks import Classification, Custom, MultiLabel, Regression, Task
+from nsh.networks.taylor import Taylor
 
 __all__ = [
     "CNN",
@@ -22,6 +23,7 @@ __all__ = [
     "Regression",
     "Schedule",
     "Task",
+    "Taylor",
     "digit_cnn",
     "digit_linear",
     "digit_mlp",

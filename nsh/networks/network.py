@@ -121,10 +121,11 @@ class Network(System):
     example and step, in training only. ``hyper["data"]["weights"]`` [n]: factors on the losses of
     the n examples of `prepare`.
 
-    `trainable(module)`: a filter as `equinox.partition` takes it, for frozen leaves; default: all
-    floating-point arrays. `features(module, x)`, or ``(module, x, state)`` for a module with a
-    state, gives one array per level; default: the module's own ``features``, and without either no
-    levels: `nsh.measure.observe` then gives outputs alone, and measurements of a level refuse.
+    `trainable(module)`: a filter as `equinox.partition` takes it, for frozen leaves; default: the
+    module's own ``trainable()``, else all floating-point arrays. `features(module, x)`, or
+    ``(module, x, state)`` for a module with a state, gives one array per level; default: the
+    module's own ``features``, and without either no levels: `nsh.measure.observe` then gives
+    outputs alone, and measurements of a level refuse.
 
     A module of 16 bits (bfloat16, float16) is computed in its own types, inputs included. Its
     parameters, the optimiser's state and the loss are kept in 32 bits.

@@ -34,6 +34,8 @@ class Skeleton(NamedTuple):
         """The skeleton of a module of shapes; raises `ValueError` if nothing is trained."""
         arrays = [leaf for leaf in jax.tree.leaves(module) if _is_shape(leaf)]
         chosen = {id(leaf) for leaf in arrays}
+        if trainable is None and callable(getattr(module, "trainable", None)):
+            trainable = type(module).trainable
         if trainable is not None:
             allowed = "a function module -> filter, as equinox.partition takes it"
             require(callable(trainable), "trainable", trainable, allowed)

@@ -68,6 +68,7 @@ from nsh.theory.effective.samples.dntk_sampler import DntkSamples, dntk_samples
 from nsh.theory.effective.samples.estimates import estimates, extrapolate, widen
 from nsh.theory.effective.samples.forward_samples import ForwardSamples, forward_samples
 from nsh.theory.effective.samples.sampler import Samples, output_samples
+from nsh.theory.effective.tangent.features import empirical_nngp
 from nsh.theory.effective.tangent.kernels import (
     empirical_ntk,
     iterate_ntk_blocks,
@@ -112,6 +113,7 @@ __all__ = [
     "dntk_samples",
     "dual",
     "effective_complexity",
+    "empirical_nngp",
     "empirical_ntk",
     "ensemble_dynamics",
     "equal_rates",

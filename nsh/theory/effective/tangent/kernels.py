@@ -17,6 +17,7 @@ from nsh.theory.effective.tangent.plan import (
     Work,
     check_choices,
     kernel_work,
+    layer_of,
     paths_of,
     plan_of,
 )
@@ -115,7 +116,7 @@ def layer_ntks(
         {'readout': [1.0]}
     """
     asked = _asked(module, x, z, outputs, rates, state, key, training, None, block, products=False)
-    names = tuple(map(_layer, paths_of(asked.given)))
+    names = tuple(map(layer_of, paths_of(asked.given)))
     return _whole(asked, names)
 
 
@@ -231,12 +232,6 @@ def _asked(
     rated, work = rates_of(given, rates), kernel_work(len(x), None if z is None else len(z))
     plan = plan_of(given, x, work, rated, outputs, method, block, products=products)
     return Asked(given, x, z, rated, outputs, shape, plan)
-
-
-def _layer(path: str) -> str:
-    """The place of what holds a parameter as an attribute."""
-    before, dot, last = path.rpartition(".")
-    return before if dot and "[" not in last else "" if "[" not in path else path
 
 
 def _whole(asked: Asked, names: tuple[str, ...] | None) -> Any:

@@ -79,14 +79,14 @@ class _Known(NamedTuple):
 class Walk:
     """An evaluation of a jaxpr that adds `shifts` to what its layers make, one by one.
 
-    After it, `products` has the layers and `incoming` what came to each. `others`: parameters that
-    are used in another way too. Without `shifts` nothing is added, and `incoming` stays empty.
+    After it, `products` has the layers, and `incoming` how to make what came to each as [b, c, s].
+    `others`: parameters that are used in another way too. Without `shifts` nothing is added.
     """
 
     def __init__(self, shifts: Sequence[Array] | None = None):
         self.shifts = shifts
         self.products: list[Product] = []
-        self.incoming: list[Array] = []
+        self.incoming: list[Callable[[], Array]] = []
         self.others: set[int] = set()
 
     def __call__(
@@ -131,14 +131,17 @@ class Walk:
 
     def _noted(self, product: Product, given: list[_Known], made: Array) -> Array:
         self.products.append(product)
-        if self.shifts is None:
-            return made
         value = next(known.value for known in given if known.view is None)
-        incoming = product.incoming(value)
-        for operation, number in next(k.view for k in given if k.view is not None).scales:
-            incoming = operation(incoming, number)
+        scales = next(known.view.scales for known in given if known.view is not None)
+
+        def incoming() -> Array:
+            found = product.incoming(value)
+            for operation, number in scales:
+                found = operation(found, number)
+            return found
+
         self.incoming.append(incoming)
-        return made + self.shifts[len(self.products) - 1]
+        return made if self.shifts is None else made + self.shifts[len(self.products) - 1]
 
 
 def _made(jaxpr: Jaxpr, equation: JaxprEqn, values: list[Any]) -> list[Any]:

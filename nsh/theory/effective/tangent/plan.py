@@ -143,6 +143,12 @@ def paths_of(given: Called) -> list[str]:
     return [jax.tree_util.keystr(path).lstrip(".") for path, _ in leaves]
 
 
+def layer_of(path: str) -> str:
+    """The place of what holds a parameter as an attribute, else the parameter's own."""
+    before, dot, last = path.rpartition(".")
+    return path if "[" in last else before if dot else ""
+
+
 def _bytes(
     known: Anatomy, forms: tuple[Form, ...], every: bool, method: str, work: Work
 ) -> tuple[float, float]:

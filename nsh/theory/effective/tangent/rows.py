@@ -112,6 +112,21 @@ def rows_of(given: Called, forms: tuple[Form, ...], x: Array, numbers: Array) ->
     return [part.reshape(len(x), -1, part.shape[-1]) for part in together]
 
 
+def program_layers(given: Called, x: Array) -> list[Use]:
+    """The uses of layers' matrices in the program of one example, first to last."""
+    parameters = given.parameters
+    return layers_of(_program(given, parameters, *_unit(given, x)), len(parameters))[0]
+
+
+def incoming_of(given: Called, x: Array, number: Array, places: tuple[int, ...]) -> list[Array]:
+    """What comes to some of the uses of `program_layers`, for one example, each [b, c, s]."""
+    parameters = given.parameters
+    program = _program(given, parameters, x, number)
+    walk = Walk()
+    walk(program, parameters, layers_of(program, len(parameters))[1], x, number)
+    return [walk.incoming[place]() for place in places]
+
+
 def _unit(given: Called, x: Array) -> tuple[Array, Array]:
     numbers = jnp.arange(len(x))
     return (x, numbers) if given.coupled else (x[0], numbers[0])
@@ -138,7 +153,7 @@ def _rows(
         walk = Walk(shifts)
         (value,) = walk(program, own, layers, x, numbers)
         outgoing.extend(product.outgoing for product in walk.products)
-        return value.reshape(-1), walk.incoming
+        return value.reshape(-1), [incoming() for incoming in walk.incoming]
 
     outgoing: list[Any] = []
     value, pull, incoming = jax.vjp(outputs, shifts, plain, has_aux=True)

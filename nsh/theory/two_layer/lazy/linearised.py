@@ -39,7 +39,8 @@ class Linearised(System):
     samplers. The state is a `Tangent`; the same key gives the same start, so that a network and
     its linearisation can be compared seed by seed. With squared error, one output, full batches
     and neither decay nor noise it is, step by step, ``f_{t+1} = f_t - (eta / n) K (f_t - y)`` with
-    K = ``ntk(network, start, x)``, which `mse_dynamics` has in closed form for all t.
+    K = ``ntk(network, start, x)``, which `mse_dynamics` has in closed form for all t. Of any other
+    module the linearisation is `nsh.networks.Taylor`.
 
     Differentiable like `TwoLayer`. Raises `ValueError` unless `network` is a `TwoLayer`.
 

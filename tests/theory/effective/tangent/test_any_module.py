@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 
 from nsh.networks import MLP
 from nsh.theory.effective import (
+    empirical_nngp,
     empirical_ntk,
     iterate_ntk_blocks,
     layer_ntks,
@@ -143,6 +144,22 @@ def test_parts_blocks_and_diagonal_are_those_of_the_kernel():
     assert trace == pytest.approx(np.einsum("nnii->", square), rel=1e-4)
 
 
+def test_kernel_of_features():
+    module, x, z = mlp(), jnp.asarray(X, float), jnp.asarray(Z, float)
+    for layer, level in ((None, 1), ("readout", 1), ("hidden[1]", 0)):
+        a, b = (np.asarray(jax.vmap(module.features)(inputs)[level]) for inputs in (x, z))
+        found = empirical_nngp(module, x, z, layer=layer)
+        np.testing.assert_allclose(found, a @ b.T / a.shape[1], rtol=1e-4, atol=1e-6)
+    # of a convolution: over channels, window and places, where the padding counts as zeros
+    convolution = eqx.nn.Conv1d(2, 3, 2, padding=1, key=KEY)
+    signals = jnp.asarray(RANDOM.normal(size=(3, 2, 4)), float)
+    padded = np.pad(signals, ((0, 0), (0, 0), (1, 1)))
+    windows = np.stack([padded[:, :, k : k + 2] for k in range(5)], 1).reshape(3, -1)
+    flat = eqx.nn.Sequential([convolution, eqx.nn.Lambda(jnp.ravel)])
+    found = empirical_nngp(flat, signals)
+    np.testing.assert_allclose(found, windows @ windows.T / windows.shape[1], rtol=1e-4, atol=1e-6)
+
+
 def test_plan_says_what_it_chose_and_why():
     module = mlp()
     plan = ntk_plan(module, jnp.asarray(X, float))
@@ -236,6 +253,8 @@ def test_bad_input_of_calls():
         "method = 'products'.*act on each other": lambda: empirical_ntk(
             module, x, state=state, training=True, key=KEY, method="products"
         ),
+        r"layer = 'hidden\[3\]'.*hidden\[0\]": lambda: empirical_nngp(mlp(), x, layer="hidden[3]"),
+        "module = 'Partial'": lambda: empirical_nngp(Partial(jnp.multiply, jnp.ones(4)), x),
         "block = 0": lambda: ntk_diagonal(mlp(), x, block=0),
     }.items():
         with pytest.raises(ValueError, match=complaint):
