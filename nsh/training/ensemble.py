@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -260,21 +261,27 @@ class Members(eqx.Module):
         are vmapped together, such groups run one after the other (`lax.map`), and each device has
         an equal share of the groups: numbers of members and devices are those of `padded`. What a
         device computes of a group does not depend on the others, so members are bitwise the same
-        on any number of devices.
+        on any number of devices; those of modules with a state to rounding, as XLA orders their
+        sums otherwise on one device than on more.
         """
         arrays, rest = eqx.partition((shared, hypers, key, self.first_seed), eqx.is_array)
 
-        def on_device(arrays: PyTree, each: tuple[Int[Array, " share"], PyTree]) -> PyTree:
+        def of_one(arrays: PyTree, each: tuple[Int[Array, ""], PyTree]) -> PyTree:
             shared, hypers, key, first_seed = eqx.combine(arrays, rest)
+            index, own = each
+            more = () if own is None else (own,)
+            point, seed = jnp.divmod(index, jnp.int32(self.seeds))
+            hyper = jax.tree.map(lambda leaf: leaf[point, seed % leaf.shape[1]], hypers)
+            number, place = first_seed + seed, jnp.unravel_index(point, self.grid_shape)
+            seen = resolved(shared, place, number)
+            return function(seen, hyper, jax.random.fold_in(key, number), *more)
 
+        def on_device(
+            of_one: MemberFunction, given: PyTree, each: tuple[Int[Array, " share"], PyTree]
+        ) -> PyTree:
             def member(each: tuple[Int[Array, ""], PyTree]) -> PyTree:
-                index, own = each
-                more = () if own is None else (own,)
-                point, seed = jnp.divmod(index, jnp.int32(self.seeds))
-                hyper = jax.tree.map(lambda leaf: leaf[point, seed % leaf.shape[1]], hypers)
-                number, place = first_seed + seed, jnp.unravel_index(point, self.grid_shape)
-                seen = resolved(shared, place, number)
-                return function(seen, hyper, jax.random.fold_in(key, number), *more)
+                arrays, closed_over = given
+                return of_one(arrays, each, *closed_over)
 
             if self.vmap_size == 1:
                 return jax.lax.map(member, each)
@@ -285,12 +292,20 @@ class Members(eqx.Module):
             return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), result)
 
         if len(self.devices) == 1:
-            return on_device(arrays, (indices, own))
+            return on_device(of_one, (arrays, ()), (indices, own))
+        # traced before it goes on the mesh: there constants have other types than what is computed
+        # from them, and Equinox's State refuses a leaf whose type changes
+        first = jax.tree.map(lambda leaf: leaf[0], (indices, own))
+        of_one, closed_over = jax.closure_convert(of_one, arrays, first)
         mesh = Mesh(np.asarray(self.devices), (AXIS,))
         everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
         result = jax.shard_map(
-            on_device, mesh=mesh, in_specs=(everywhere, split), out_specs=split, check_vma=False
-        )(arrays, (indices, own))
+            partial(on_device, of_one),
+            mesh=mesh,
+            in_specs=(everywhere, split),
+            out_specs=split,
+            check_vma=False,
+        )((arrays, closed_over), (indices, own))
         if jax.process_count() > 1:  # so that every host has all of it
             result = jax.lax.with_sharding_constraint(result, NamedSharding(mesh, everywhere))
         return result
