@@ -1,0 +1,96 @@
+"""The covariance of features between positions of two inputs, which every layer changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from nsh.theory.effective.infinite_width.errors import Errors
+
+
+class Covariance(eqx.Module):
+    """NNGP and NTK of one layer's features: of one input with itself, or with another.
+
+    `all_pairs` False: of each position with the same position of the other input, [*positions].
+    True: of every position with every other, [*positions, *positions].
+
+    `error`: estimates of both, in their own units; None where there is nothing but rounding, and
+    of an input with itself. `features`: how many at finite width. `dimensions`: the number of axes
+    that positions have, such as 2 in images.
+    """
+
+    nngp: Array
+    ntk: Array
+    error: Errors | None
+    features: int = eqx.field(static=True)
+    dimensions: int = eqx.field(static=True)
+    all_pairs: bool = eqx.field(static=True)
+
+    def changed(self, nngp: Array, ntk: Array, error: Errors | None) -> Covariance:
+        """Other arrays, of the same features and positions."""
+        return Covariance(nngp, ntk, error, self.features, self.dimensions, self.all_pairs)
+
+    def having(self, features: int) -> Covariance:
+        """The same of another number of features."""
+        given = self.nngp, self.ntk, self.error
+        return Covariance(*given, features, self.dimensions, self.all_pairs)
+
+    def map(self, change: Callable[[Array], Array]) -> Covariance:
+        """All arrays changed alike, by a map that is linear."""
+        return jax.tree.map(change, self)
+
+    def axes(self, dimension: int) -> tuple[int, ...]:
+        """The arrays' axes that stand for one dimension of positions."""
+        return (dimension, self.dimensions + dimension) if self.all_pairs else (dimension,)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """How many positions there are along each of their axes."""
+        return self.nngp.shape[: self.dimensions]
+
+    def weighted(self, C_b: Array, C_W: Array, lambda_b: Array, lambda_W: Array) -> Covariance:
+        """What a matrix of weights makes of the mean over its inputs, which this is.
+
+        ``K' = C_b + C_W K``, ``Theta' = lambda_b + lambda_W K + C_W Theta``.
+        """
+        nngp = C_b + C_W * self.nngp
+        ntk = lambda_b + lambda_W * self.nngp + C_W * self.ntk
+        error = self.error
+        if error is not None:
+            error = Errors(C_W * error.K, lambda_W * error.K + C_W * error.Theta)
+        return self.changed(nngp, ntk, error)
+
+    def variances(self) -> Array:
+        """The NNGP of each position with itself, [*positions]."""
+        return _diagonal(self.nngp, self.positions) if self.all_pairs else self.nngp
+
+    def as_needed(self, all_pairs: bool) -> Covariance:
+        """Without the covariances of different positions, unless they are needed."""
+        if all_pairs or not self.all_pairs:
+            return self
+        found = self.map(lambda array: _diagonal(array, self.positions))
+        return Covariance(
+            found.nngp, found.ntk, found.error, self.features, self.dimensions, False
+        )
+
+    def only_same_positions(self, array: Array) -> Array:
+        """0 for all pairs of different positions."""
+        if not self.all_pairs:
+            return array
+        same = jnp.eye(int(np.prod(self.positions)), dtype=array.dtype)
+        return array * same.reshape(*self.positions, *self.positions)
+
+    def without_positions(self, change: Callable[[Array], Array], features: int) -> Covariance:
+        """All arrays changed alike, into one number each."""
+        found = self.map(change)
+        return Covariance(found.nngp, found.ntk, found.error, features, 0, False)
+
+
+def _diagonal(array: Array, positions: tuple[int, ...]) -> Array:
+    count = int(np.prod(positions))
+    return jnp.diagonal(array.reshape(count, count)).reshape(positions)

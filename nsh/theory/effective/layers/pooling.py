@@ -1,0 +1,202 @@
+"""Pooling over positions, and the end of positions."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from nsh._checks import require
+from nsh.theory.effective.layers.covariance import Covariance
+from nsh.theory.effective.layers.layer import Layer, Module, Signal, require_positions
+from nsh.theory.effective.layers.windows import (
+    Pads,
+    as_sizes,
+    each,
+    length,
+    pads,
+    product,
+    sums,
+)
+
+Sizes = int | tuple[int, ...]
+
+
+class Pooled(eqx.Module):
+    """What pooling layers build: sums over windows, divided by `share`."""
+
+    size: tuple[int, ...] = eqx.field(static=True)
+    stride: tuple[int, ...] = eqx.field(static=True)
+    pad: Pads = eqx.field(static=True)
+    share: int = eqx.field(static=True)
+
+    def __call__(self, x: Array, *, key: Array | None = None) -> Array:  # noqa: ARG002
+        """Of one input [features, *positions]."""
+        for i, axis in enumerate(range(1, x.ndim)):
+            x = sums(x, (axis,), self.pad[i], self.size[i], self.stride[i])
+        return x / self.share
+
+
+class SumPool(Layer):
+    """Sums over windows of positions: ``K'(p, q) = sum_d,e K(s p + d, s q + e)``, Theta alike.
+
+    `stride`: by default the window's size. Padding with zeros: an integer, one for each axis,
+    "VALID" or "SAME". It needs the covariances of all pairs of positions.
+
+    Example:
+        >>> from nsh.theory.effective import kernels, layers
+        >>> kernels(layers.SumPool(2), jnp.ones((1, 1, 4))).nngp.tolist()
+        [[[4.0, 4.0]]]
+    """
+
+    kernel_size: Sizes = eqx.field(static=True, converter=partial(as_sizes, "kernel_size"))
+    stride: Sizes | None = eqx.field(static=True, default=None)
+    padding: str | Sizes = eqx.field(static=True, default=0)
+
+    def __check_init__(self):
+        if self.stride is not None:
+            as_sizes("stride", self.stride)
+        if isinstance(self.padding, str):
+            allowed = '"VALID", "SAME", an integer >= 0, or one for each axis'
+            require(self.padding in ("VALID", "SAME"), "padding", self.padding, allowed)
+        else:
+            as_sizes("padding", self.padding, 0)
+
+    def _pooled(self, positions: tuple[int, ...], place: str) -> Pooled:
+        d = len(positions)
+        size = each(f"{place}.kernel_size", self.kernel_size, d)
+        stride = size if self.stride is None else each(f"{place}.stride", self.stride, d)
+        pad = pads(f"{place}.padding", self.padding, positions, size, stride)
+        return Pooled(size, stride, pad, self._share(size))
+
+    def _share(self, size: tuple[int, ...]) -> int:  # noqa: ARG002
+        return 1
+
+    def after(self, signal: Signal, place: str) -> Signal:
+        """See `Layer.after`."""
+        require_positions(signal, place)
+        pooled = self._pooled(signal.positions, place)
+        given = zip(signal.positions, pooled.pad, pooled.size, pooled.stride, strict=True)
+        after = tuple(length(*one) for one in given)
+        allowed = f"a window that fits into {signal.positions} positions"
+        require(min(after) > 0, f"{place}.kernel_size", self.kernel_size, allowed)
+        return signal._replace(positions=after)
+
+    def needs_all_pairs(self, after: bool) -> bool:  # noqa: ARG002
+        """See `Layer.needs_all_pairs`."""
+        return True
+
+    def linear(self, covariance: Covariance) -> Covariance:
+        """See `Layer.linear`."""
+        pooled = self._pooled(covariance.positions, "layer")
+
+        def pool(array: Array) -> Array:
+            for i in range(covariance.dimensions):
+                for axis in covariance.axes(i):
+                    array = sums(array, (axis,), pooled.pad[i], pooled.size[i], pooled.stride[i])
+            return array / pooled.share**2
+
+        return covariance.map(pool)
+
+    def build(self, signal: Signal, key: Key[Array, ""]) -> Module:  # noqa: ARG002
+        """A module that sums, or takes means."""
+        return self._pooled(signal.positions, "layer")
+
+
+class AvgPool(SumPool):
+    """Means over windows of positions: as `SumPool`, divided by the window's size.
+
+    Zeros of the padding count in the mean, as in `equinox.nn.AvgPool2d`.
+
+    Example:
+        >>> from nsh.theory.effective import kernels, layers
+        >>> kernels(layers.AvgPool(2), jnp.ones((1, 1, 4))).nngp.tolist()
+        [[[1.0, 1.0]]]
+    """
+
+    def _share(self, size: tuple[int, ...]) -> int:
+        return product(size)
+
+
+class GlobalAvgPool(Layer):
+    """The mean over all positions: ``K' = mean_p,q K(p, q)``, Theta alike.
+
+    Example:
+        >>> from nsh.theory.effective import kernels, layers
+        >>> kernels(layers.GlobalAvgPool(), jnp.array([[[1.0, 3.0]]])).nngp.tolist()
+        [[4.0]]
+    """
+
+    def after(self, signal: Signal, place: str) -> Signal:
+        """See `Layer.after`."""
+        require_positions(signal, place)
+        return signal._replace(positions=())
+
+    def needs_all_pairs(self, after: bool) -> bool:  # noqa: ARG002
+        """See `Layer.needs_all_pairs`."""
+        return True
+
+    def linear(self, covariance: Covariance) -> Covariance:
+        """See `Layer.linear`."""
+        size = self._share(product(covariance.positions)) ** 2
+        features = covariance.features
+        return covariance.without_positions(lambda array: jnp.sum(array) / size, features)
+
+    def _share(self, count: int) -> int:
+        return count
+
+    def build(self, signal: Signal, key: Key[Array, ""]) -> Module:  # noqa: ARG002
+        """A module that takes the mean, or the sum."""
+        share = self._share(product(signal.positions))
+        return eqx.nn.Lambda(jax.tree_util.Partial(_total, share=share))
+
+
+class GlobalSumPool(GlobalAvgPool):
+    """The sum over all positions: ``K' = sum_p,q K(p, q)``, Theta alike.
+
+    Example:
+        >>> from nsh.theory.effective import kernels, layers
+        >>> kernels(layers.GlobalSumPool(), jnp.array([[[1.0, 3.0]]])).nngp.tolist()
+        [[16.0]]
+    """
+
+    def _share(self, count: int) -> int:  # noqa: ARG002
+        return 1
+
+
+def _total(x: Array, *, share: int) -> Array:
+    return jnp.sum(x, tuple(range(1, x.ndim))) / share
+
+
+class Flatten(Layer):
+    """All features of all positions in one row: ``K' = mean_p K(p, p)``, Theta alike.
+
+    The kernels are means over features, which are now as many times more as there are positions.
+
+    Example:
+        >>> from nsh.theory.effective import kernels, layers
+        >>> kernels(layers.Flatten(), jnp.array([[[1.0, 3.0]]])).nngp.tolist()
+        [[5.0]]
+    """
+
+    def after(self, signal: Signal, place: str) -> Signal:
+        """See `Layer.after`."""
+        require_positions(signal, place)
+        features = signal.features * product(signal.positions)
+        return Signal(features, (), uncorrelated=signal.uncorrelated)
+
+    def needs_all_pairs(self, after: bool) -> bool:  # noqa: ARG002
+        """See `Layer.needs_all_pairs`."""
+        return False
+
+    def linear(self, covariance: Covariance) -> Covariance:
+        """See `Layer.linear`."""
+        features = covariance.features * product(covariance.positions)
+        return covariance.as_needed(False).without_positions(jnp.mean, features)
+
+    def build(self, signal: Signal, key: Key[Array, ""]) -> Module:  # noqa: ARG002
+        """`eqx.nn.Lambda` of a reshape."""
+        return eqx.nn.Lambda(jnp.ravel)

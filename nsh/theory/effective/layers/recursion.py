@@ -1,0 +1,201 @@
+"""Kernels of layers: inputs alone first, then all pairs of them, in blocks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from nsh._checks import as_finite, is_concrete, require, require_all
+from nsh._types import ArrayLike
+from nsh.theory.effective.infinite_width.errors import Errors, floored
+from nsh.theory.effective.layers.covariance import Covariance
+from nsh.theory.effective.layers.dense import Elementwise
+from nsh.theory.effective.layers.layer import Layer, Signal
+
+NUMBERS = 2**18  # of covariances in one block: what a processor's cache holds
+ROWS = 2**16  # of positions whose moments are computed together
+
+
+class Known(eqx.Module):
+    """Of each input alone, leading axis [n]: itself, its kernels, and what its pairs need."""
+
+    x: Array
+    nngp: Array
+    ntk: Array
+    kept: PyTree
+
+
+def as_layer_inputs(layer: Layer, x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | None]:
+    """Both as arrays [n, features, *positions], or of tokens; checked against the layers."""
+    x = _inputs("x", x)
+    others = None if z is None else _inputs("z", z)
+    if others is not None:
+        allowed = f"(m, {', '.join(map(str, x.shape[1:]))}), as x's"
+        require(others.shape[1:] == x.shape[1:], "z.shape", others.shape, allowed)
+        same = others.dtype == x.dtype
+        require(same, "z.dtype", str(others.dtype), f"{x.dtype}, as x's")
+    layer.after(signal_of(x if others is None else jnp.concatenate([x, others])), "network")
+    return x, others
+
+
+def _inputs(field: str, given: ArrayLike) -> Array:
+    if jnp.issubdtype(jnp.asarray(given).dtype, jnp.integer) and np.ndim(given) >= 2:
+        value = jnp.asarray(given)
+        if is_concrete(value):
+            require_all(np.asarray(value) >= 0, field, value, "tokens: whole numbers >= 0")
+    else:
+        value = as_finite(field, given, float)
+    allowed = "(inputs, features, positions ...), all at least 1"
+    require(value.ndim >= 2 and value.size > 0, f"{field}.shape", value.shape, allowed)
+    return value
+
+
+def signal_of(x: Array) -> Signal:
+    """Of inputs [n, features, *positions], or whole numbers [n, *positions]: tokens."""
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        return Signal(x.shape[1], x.shape[2:])
+    largest = int(jnp.max(x)) if is_concrete(x) else 0
+    return Signal(largest + 1, x.shape[1:], tokens=True)
+
+
+@partial(jax.jit, static_argnames="block")
+def kernels_of_layers(
+    layer: Layer, x: Array, z: Array | None, block: int | None
+) -> tuple[Array, Array, Array]:
+    """NNGP, NTK and error of all pairs, [n, m, *positions]; the inputs are checked already."""
+    first = known_of(layer, x)
+    second = first if z is None else known_of(layer, z)
+    size = block or block_of(layer, x)
+    found = _in_blocks(layer, first, second, size, symmetric=z is None)
+    error = jnp.zeros_like(found.ntk)
+    if found.error is not None:
+        of_K, of_Theta = (
+            one / floored(jnp.sqrt(a[:, None] * b[None]))
+            for one, a, b in (
+                (found.error.K, first.nngp, second.nngp),
+                (found.error.Theta, first.ntk, second.ntk),
+            )
+        )
+        error = jnp.maximum(of_K, of_Theta)
+    if z is not None:
+        return found.nngp, found.ntk, error
+    place = np.arange(len(x))
+    nngp = found.nngp.at[place, place].set(first.nngp)
+    return nngp, found.ntk.at[place, place].set(first.ntk), error
+
+
+def block_of(layer: Layer, x: Array) -> int:
+    """Inputs on a side of a block, whose covariances fit in a processor's cache."""
+    count = _positions(x)
+    numbers = count**2 if layer.needs_all_pairs(False) else count
+    return max(1, int((NUMBERS / numbers) ** 0.5))
+
+
+def _in_blocks(
+    layer: Layer, first: Known, second: Known, block: int, *, symmetric: bool
+) -> Covariance:
+    """All pairs, block by block; of inputs with themselves only those on one side."""
+    shape = len(first.x), len(second.x)
+    if max(shape) <= block and not symmetric:
+        return pairs_of_known(layer, first, second)
+    block = min(block, max(shape))
+    first, second = _padded(first, block), _padded(second, block)
+    blocks = len(first.x) // block, len(second.x) // block
+    number, flipped = np.arange(blocks[0] * blocks[1]).reshape(blocks), np.zeros(blocks, bool)
+    row, column = np.indices(blocks).reshape(2, -1)
+    if symmetric:
+        row, column = np.triu_indices(blocks[0])
+        number[row, column] = number[column, row] = np.arange(len(row))
+        flipped = np.tril(np.ones(blocks, bool), -1)
+
+    def one(place: Array) -> Covariance:
+        a, b = (
+            jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, block), side)
+            for start, side in ((place[0], first), (place[1], second))
+        )
+        return jax.checkpoint(partial(pairs_of_known, layer))(a, b)
+
+    found = jax.lax.map(one, jnp.asarray(block * np.stack([row, column], 1), jnp.int32))
+
+    def whole(parts: Array) -> Array:
+        ordered = parts[number]  # [blocks, blocks, block, block, ...]
+        if symmetric:
+            turned = jnp.swapaxes(ordered, 2, 3)
+            where = flipped.reshape(*blocks, *(1,) * (ordered.ndim - 2))
+            ordered = jnp.where(where, turned, ordered)
+        ordered = jnp.swapaxes(ordered, 1, 2)
+        count = len(first.x), len(second.x)
+        return ordered.reshape(*count, *ordered.shape[4:])[: shape[0], : shape[1]]
+
+    return jax.tree.map(whole, found)
+
+
+def _padded(known: Known, block: int) -> Known:
+    """The last input repeated until their number is a multiple of `block`."""
+    count = len(known.x)
+    place = np.minimum(np.arange(-(-count // block) * block), count - 1)
+    return jax.tree.map(lambda leaf: leaf[place], known)
+
+
+def known_of(layer: Layer, x: Array) -> Known:
+    """The recursion of inputs alone."""
+
+    def one(x: Array) -> Known:
+        covariance, kept = layer.of_one(_first(layer, x, x, error=False), False)
+        return Known(x, covariance.nngp, covariance.ntk, kept)
+
+    size = max(1, ROWS // max(1, _positions(x)))
+    return jax.vmap(one)(x) if len(x) <= size else jax.lax.map(one, x, batch_size=size)
+
+
+def pairs_of_known(layer: Layer, first: Known, second: Known) -> Covariance:
+    """All pairs of inputs: leaves [n, m, *positions]."""
+
+    error = not exact(layer)
+
+    def pair(a: Known, b: Known) -> Covariance:
+        return layer.of_pairs(_first(layer, a.x, b.x, error=error), a.kept, b.kept, False)
+
+    return jax.vmap(lambda a: jax.vmap(lambda b: pair(a, b))(second))(first)
+
+
+def exact(layer: Layer) -> bool:
+    """Whether all activations have closed forms with no errors but rounding."""
+    parts = jax.tree.leaves(layer, is_leaf=lambda part: isinstance(part, Elementwise))
+    duals = [part.activation.dual for part in parts if isinstance(part, Elementwise)]
+    return all(dual is not None and dual.exact for dual in duals)
+
+
+def _positions(x: Array) -> int:
+    tokens = jnp.issubdtype(x.dtype, jnp.integer)
+    return int(np.prod(x.shape[1 if tokens else 2 :]))
+
+
+def _first(layer: Layer, x: Array, z: Array, *, error: bool) -> Covariance:
+    """Of the inputs themselves: a mean over features, or whether tokens are equal."""
+    tokens = jnp.issubdtype(x.dtype, jnp.integer)
+    d = x.ndim if tokens else x.ndim - 1
+    all_pairs = d > 0 and layer.needs_all_pairs(False)
+    if tokens:
+        features = 1
+        nngp = jnp.equal.outer(x, z) if all_pairs else x == z
+        nngp = nngp.astype(jnp.zeros(()).dtype)
+    else:
+        features = len(x)
+        where = "xyzw"[:d], "abcd"[:d]
+        how = f"i{where[0]},i{where[1]}->{where[0]}{where[1]}" if all_pairs else "i...,i...->..."
+        nngp = jnp.einsum(how, x, z, precision="highest") / features
+    zero = jnp.zeros_like(nngp)
+    rounding = None
+    if error:
+        rounding = Errors(zero, zero)
+        if not tokens:
+            one, other = (jnp.sqrt(jnp.mean(value**2, 0)) for value in (x, z))
+            size = jnp.multiply.outer(one, other) if all_pairs else one * other
+            rounding = Errors(float(jnp.finfo(nngp.dtype).eps) * size, zero)
+    return Covariance(nngp, zero, rounding, features, d, all_pairs)

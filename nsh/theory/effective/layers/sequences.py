@@ -1,0 +1,300 @@
+"""Layers that mix positions: attention, graphs, encodings of positions; and tokens."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from nsh._checks import as_finite, plain_integer, require, require_integer
+from nsh._types import ArrayLike
+from nsh.theory.effective.infinite_width.errors import Errors
+from nsh.theory.effective.layers.covariance import Covariance
+from nsh.theory.effective.layers.layer import (
+    Layer,
+    Module,
+    Signal,
+    Weights,
+    number,
+    require_numbers,
+    require_positions,
+)
+from nsh.theory.effective.layers.windows import product
+
+
+class SelfAttention(Layer):
+    """Attention of all positions to all: ``y(p) = sum_q softmax_q(G(p, q)) x(q)``.
+
+    ``G(p, q) = (W x(p)).(W x(q)) / d`` with one matrix W for queries and keys, N(0, C_QK /
+    fan_in), of d rows: at infinite width it is C_QK K(p, q) of the input itself, so that ``K' =
+    A_a K A_b^T`` with ``A = softmax(C_QK K)``, and the same of Theta, to which W adds nothing.
+    (Hron, Bahri, Sohl-Dickstein, Novak, arXiv 2006.10540, with 1 / d scaling.) Values and outputs
+    are layers after it: ``Serial(SelfAttention(64), Dense(64), Dense(64))``.
+
+    `width`: d, of a network of finite width. `encoding`: a covariance [positions, positions] that
+    is added to K in A alone. Raises `ValueError` for tokens and inputs without positions.
+
+    Example:
+        >>> from nsh.theory.effective import kernels, layers
+        >>> network = layers.Serial(layers.SelfAttention(8, C_QK=0.0), layers.GlobalAvgPool())
+        >>> kernels(network, jnp.array([[[1.0, 3.0]]])).nngp.tolist()  # uniform: the mean
+        [[4.0]]
+    """
+
+    width: int = eqx.field(static=True, converter=plain_integer)
+    C_QK: Float[Array, ""] = number("C_QK", 1.0)
+    encoding: Float[Array, "positions positions"] | None = eqx.field(default=None, kw_only=True)
+
+    def __check_init__(self):
+        require_integer("width", self.width, 1)
+        if self.encoding is not None:
+            _check_covariance("encoding", self.encoding)
+
+    def after(self, signal: Signal, place: str) -> Signal:
+        """See `Layer.after`."""
+        require_positions(signal, place)
+        if self.encoding is not None:
+            _require_size(f"{place}.encoding", self.encoding, signal)
+        return signal._replace(gaussian=False)
+
+    def needs_all_pairs(self, after: bool) -> bool:  # noqa: ARG002
+        """See `Layer.needs_all_pairs`."""
+        return True
+
+    def _attention(self, K: Float[Array, "p p"]) -> Float[Array, "p p"]:
+        given = K if self.encoding is None else K + self.encoding
+        return jax.nn.softmax(self.C_QK * given, axis=-1)
+
+    def of_one(self, covariance: Covariance, all_pairs: bool) -> tuple[Covariance, Array]:  # noqa: ARG002
+        """See `Layer.of_one`."""
+        attention = self._attention(_square(covariance.nngp))
+        return mixed(covariance, attention, attention), attention
+
+    def of_pairs(self, covariance: Covariance, a: Array, b: Array, all_pairs: bool) -> Covariance:  # noqa: ARG002
+        """See `Layer.of_pairs`."""
+        return mixed(covariance, a, b)
+
+    def build(self, signal: Signal, key: Key[Array, ""]) -> Module:
+        """A module with weights [width, features]."""
+        weight = jax.random.normal(key, (self.width, signal.features))
+        weight = weight * jnp.sqrt(self.C_QK / signal.features)
+        encoding = None if self.encoding is None else self.C_QK * self.encoding
+        return Attention(weight, encoding)
+
+    def rates(self, module: Attention) -> Attention:
+        """See `Layer.rates`: 0, as at infinite width what it trains adds nothing."""
+        return eqx.tree_at(lambda m: m.weight, module, jnp.zeros(()))
+
+
+class Attention(eqx.Module):
+    """What `SelfAttention` builds."""
+
+    weight: Float[Array, "width features"]
+    encoding: Array | None
+
+    def __call__(self, x: Array, *, key: Array | None = None) -> Array:  # noqa: ARG002
+        """Of one input [features, *positions]."""
+        flat = x.reshape(len(x), -1)
+        queries = self.weight @ flat
+        G = queries.T @ queries / len(self.weight)
+        if self.encoding is not None:
+            G = G + jax.lax.stop_gradient(self.encoding)
+        return (flat @ jax.nn.softmax(G, axis=-1).T).reshape(x.shape)
+
+
+class Aggregate(Layer):
+    """``y(p) = sum_q matrix(p, q) x(q)`` of positions that are nodes of one graph.
+
+    ``K' = M K M^T``, Theta alike (Du et al., arXiv 1905.13192). `matrix` [places, positions], such
+    as an adjacency matrix, normalised or not, of the graph that all inputs have.
+
+    Example:
+        >>> from nsh.theory.effective import kernels, layers
+        >>> network = layers.Serial(layers.Aggregate(jnp.array([[1.0, 1.0]])), layers.Flatten())
+        >>> kernels(network, jnp.array([[[1.0, 3.0]]])).nngp.tolist()
+        [[16.0]]
+    """
+
+    matrix: Float[Array, "places positions"]
+
+    def __init__(self, matrix: ArrayLike):
+        self.matrix = as_finite("matrix", matrix, float)
+        shape = self.matrix.shape
+        require(len(shape) == 2 and min(shape) > 0, "matrix.shape", shape, "[places, positions]")
+
+    def after(self, signal: Signal, place: str) -> Signal:
+        """See `Layer.after`."""
+        require_positions(signal, place)
+        one = len(signal.positions) == 1
+        require(one, f"{place}: axes of positions", len(signal.positions), "1, the graph's nodes")
+        count = self.matrix.shape[1]
+        allowed = f"{count}, the columns of the matrix"
+        require(signal.positions[0] == count, f"{place}: positions", signal.positions[0], allowed)
+        return signal._replace(positions=(self.matrix.shape[0],))
+
+    def needs_all_pairs(self, after: bool) -> bool:  # noqa: ARG002
+        """See `Layer.needs_all_pairs`."""
+        return True
+
+    def linear(self, covariance: Covariance) -> Covariance:
+        """See `Layer.linear`."""
+        return mixed(covariance, self.matrix, self.matrix)
+
+    def build(self, signal: Signal, key: Key[Array, ""]) -> Module:  # noqa: ARG002
+        """A module that multiplies by the matrix, which is not trained."""
+        return Aggregation(self.matrix)
+
+
+class Aggregation(eqx.Module):
+    """What `Aggregate` builds."""
+
+    matrix: Float[Array, "places positions"]
+
+    def __call__(self, x: Array, *, key: Array | None = None) -> Array:  # noqa: ARG002
+        """Of one input [features, positions]."""
+        return x @ jax.lax.stop_gradient(self.matrix).T
+
+
+class PositionalEncoding(Layer):
+    """A random vector added at each position, alike for all inputs: ``K' = K + covariance``.
+
+    ``covariance`` [positions, positions], positive semidefinite: of one feature at two positions.
+    It is drawn with the weights and not trained: Theta' = Theta.
+
+    Example:
+        >>> from nsh.theory.effective import kernels, layers
+        >>> encoded = layers.Serial(layers.PositionalEncoding(jnp.eye(2)), layers.Flatten())
+        >>> kernels(encoded, jnp.array([[[1.0, 3.0]]])).nngp.tolist()
+        [[6.0]]
+    """
+
+    covariance: Float[Array, "positions positions"]
+
+    def __init__(self, covariance: ArrayLike):
+        self.covariance = as_finite("covariance", covariance, float)
+        _check_covariance("covariance", self.covariance)
+
+    def after(self, signal: Signal, place: str) -> Signal:
+        """See `Layer.after`."""
+        require_positions(signal, place)
+        _require_size(f"{place}.covariance", self.covariance, signal)
+        return signal._replace(uncorrelated=False)
+
+    def linear(self, covariance: Covariance) -> Covariance:
+        """See `Layer.linear`."""
+        positions = covariance.positions
+        if covariance.all_pairs:
+            more = self.covariance.reshape(*positions, *positions)
+        else:
+            more = jnp.diagonal(self.covariance).reshape(positions)
+        return covariance.changed(covariance.nngp + more, covariance.ntk, covariance.error)
+
+    def build(self, signal: Signal, key: Key[Array, ""]) -> Module:
+        """A module that adds the encoding."""
+        count = product(signal.positions)
+        value, vector = jnp.linalg.eigh(self.covariance)
+        root = vector * jnp.sqrt(jnp.maximum(value, 0))
+        drawn = jax.random.normal(key, (signal.features, count)) @ root.T
+        return Encoding(drawn.reshape(signal.features, *signal.positions))
+
+
+class Encoding(eqx.Module):
+    """What `PositionalEncoding` builds."""
+
+    vectors: Float[Array, "features *positions"]
+
+    def __call__(self, x: Array, *, key: Array | None = None) -> Array:  # noqa: ARG002
+        """Of one input."""
+        return x + jax.lax.stop_gradient(self.vectors)
+
+
+class Embedding(Weights):
+    """A vector of `features` numbers for each token of a vocabulary: ``y(p) = W[token(p)]``.
+
+    ``K'(p, q) = C_b + C_W`` where the tokens are equal, else C_b; Theta' with lambda_b and
+    lambda_W. Inputs are whole numbers [n, *positions]: it is a network's first layer. W ~ N(0,
+    C_W), with learning rate lambda_W.
+
+    Example:
+        >>> from nsh.theory.effective import kernels, layers
+        >>> network = layers.Serial(layers.Embedding(64, 5), layers.Flatten())
+        >>> kernels(network, jnp.array([[0, 4], [0, 3]])).nngp.tolist()  # half of them are equal
+        [[1.0, 0.5], [0.5, 1.0]]
+    """
+
+    features: int = eqx.field(static=True, converter=plain_integer)
+    vocabulary: int = eqx.field(static=True, converter=plain_integer)
+
+    def __check_init__(self):
+        require_integer("features", self.features, 1)
+        require_integer("vocabulary", self.vocabulary, 1)
+
+    def after(self, signal: Signal, place: str) -> Signal:
+        """See `Layer.after`."""
+        require(signal.tokens, f"{place}: its inputs", "numbers", "tokens: whole numbers")
+        allowed = f"at least {signal.features}, as tokens go to {signal.features - 1}"
+        fits = signal.features <= self.vocabulary
+        require(fits, f"{place}.vocabulary", self.vocabulary, allowed)
+        return Signal(self.features, signal.positions, True, True)
+
+    def linear(self, covariance: Covariance) -> Covariance:
+        """See `Layer.linear`."""
+        return self.weighted(covariance)
+
+    def build(self, signal: Signal, key: Key[Array, ""]) -> Module:  # noqa: ARG002
+        """A module with weights [vocabulary, features]."""
+        of_weight, of_bias = jax.random.split(key)
+        weight = jax.random.normal(of_weight, (self.vocabulary, self.features))
+        bias = jax.random.normal(of_bias, (self.features,))
+        return Embedded(weight * jnp.sqrt(self.C_W), bias * jnp.sqrt(self.C_b))
+
+    def rates(self, module: Embedded) -> Embedded:
+        """See `Layer.rates`."""
+        return eqx.tree_at(lambda m: (m.weight, m.bias), module, (self.lambda_W, self.lambda_b))
+
+
+class Embedded(eqx.Module):
+    """What `Embedding` builds."""
+
+    weight: Float[Array, "vocabulary features"]
+    bias: Float[Array, " features"]
+
+    def __call__(self, x: Array, *, key: Array | None = None) -> Array:  # noqa: ARG002
+        """Of one input [*positions] of whole numbers."""
+        return jnp.moveaxis(self.weight[x] + self.bias, -1, 0)
+
+
+def mixed(covariance: Covariance, left: Array, right: Array) -> Covariance:
+    """``left K right^T`` of all pairs of positions, which `left` and `right` mix."""
+
+    def change(array: Array) -> Array:
+        found = jnp.matmul(left, jnp.matmul(_square(array), right.T))
+        places = covariance.positions if covariance.dimensions > 1 else (len(found),)
+        return found.reshape(*places, *places)
+
+    with jax.default_matmul_precision("highest"):
+        result = covariance.changed(change(covariance.nngp), change(covariance.ntk), None)
+        if covariance.error is None:
+            return result
+        left, right = jnp.abs(left), jnp.abs(right)
+        error = Errors(*(change(one) for one in covariance.error))
+        return result.changed(result.nngp, result.ntk, error)
+
+
+def _square(array: Array) -> Array:
+    """[*positions, *positions] as [p, p]."""
+    count = int(np.prod(array.shape[: array.ndim // 2]))
+    return array.reshape(count, count)
+
+
+def _check_covariance(field: str, value: Array) -> None:
+    shape = jnp.shape(value)
+    square = len(shape) == 2 and shape[0] == shape[1] and shape[0] > 0
+    require(square, f"{field}.shape", shape, "[positions, positions]")
+
+
+def _require_size(field: str, value: Array, signal: Signal) -> None:
+    count = product(signal.positions)
+    require(len(value) == count, f"{field}.shape", value.shape, f"({count}, {count}) for its inputs")

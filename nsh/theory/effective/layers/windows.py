@@ -1,0 +1,96 @@
+"""Windows that slide over positions: their sizes, paddings, strides, and sums over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from nsh._checks import require, require_integer
+
+Pads = tuple[tuple[int, int], ...]
+
+
+def as_sizes(field: str, given: Any, least: int = 1) -> tuple[int, ...] | int:
+    """One integer for all dimensions, or one each."""
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        return tuple(require_integer(f"{field}[{i}]", size, least) for i, size in enumerate(given))
+    return require_integer(field, given, least)
+
+
+def each(field: str, sizes: tuple[int, ...] | int, dimensions: int) -> tuple[int, ...]:
+    """One for each of the dimensions."""
+    if isinstance(sizes, int):
+        return (sizes,) * dimensions
+    require(len(sizes) == dimensions, field, sizes, f"{dimensions}, one for each axis of positions")
+    return sizes
+
+
+def pads(
+    field: str, padding: Any, positions: tuple[int, ...], window: tuple[int, ...], stride: tuple
+) -> Pads:
+    """Positions added before and after, along each axis; `window`: with its dilation."""
+    if isinstance(padding, str):
+        if padding == "VALID":
+            return ((0, 0),) * len(positions)
+        found = []
+        for size, width, step in zip(positions, window, stride, strict=True):
+            more = max((-(-size // step) - 1) * step + width - size, 0)
+            found.append((more // 2, more - more // 2))
+        return tuple(found)
+    return tuple((size, size) for size in each(field, padding, len(positions)))
+
+
+def length(size: int, pad: tuple[int, int], window: int, step: int) -> int:
+    """How many places a window has; 0 or fewer where it does not fit."""
+    return (size + sum(pad) - window) // step + 1
+
+
+def sums(
+    array: Array,
+    axes: Sequence[int],
+    pad: tuple[int, int],
+    size: int,
+    step: int = 1,
+    dilation: int = 1,
+    mode: str = "ZEROS",
+) -> Array:
+    """Sums over a window that slides along all `axes` at once, by the same offset.
+
+    At place p: ``sum_d array[step p + dilation d - pad]`` with d = 0..size - 1, along each axis.
+    """
+    if any(pad):
+        widths = [pad if axis in axes else (0, 0) for axis in range(array.ndim)]
+        array = jnp.pad(array, widths, mode="wrap" if mode == "CIRCULAR" else "constant")
+    first = axes[0]
+    count = (array.shape[first] - dilation * (size - 1) - 1) // step + 1
+    total = None
+    for offset in range(size):
+        start = offset * dilation
+        inside = [slice(None)] * array.ndim
+        for axis in axes:
+            inside[axis] = slice(start, start + step * (count - 1) + 1, step)
+        part = array[tuple(inside)]
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def spread(array: Array, axes: Sequence[int], step: int) -> Array:
+    """Zeros between all entries along the axes, which are `step` apart afterwards."""
+    if step == 1:
+        return array
+    shape = list(array.shape)
+    inside = [slice(None)] * array.ndim
+    for axis in axes:
+        shape[axis] = (shape[axis] - 1) * step + 1
+        inside[axis] = slice(None, None, step)
+    return jnp.zeros(shape, array.dtype).at[tuple(inside)].set(array)
+
+
+def product(sizes: Sequence[int]) -> int:
+    """Of the sizes."""
+    return int(np.prod(sizes, dtype=int))
