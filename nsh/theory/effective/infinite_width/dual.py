@@ -17,6 +17,7 @@ from nsh.activations.program import Elementwise
 from nsh.theory.effective.infinite_width.errors import floored, of_activation
 from nsh.theory.effective.infinite_width.gap import gap_of, product
 from nsh.theory.effective.infinite_width.hermite import TERMS, Expansion
+from nsh.theory.effective.infinite_width.series import Series
 
 
 class DualValues(NamedTuple):
@@ -87,10 +88,13 @@ def dual(
     return apply
 
 
-def dual_of(activation: Activation, terms: int) -> Dual:
-    """The dual in terms of variances and gaps: the activation's own, or its expansion."""
+def dual_of(activation: Activation, terms: int, *, ramps: bool = True) -> Dual:
+    """The dual in terms of variances and gaps: the activation's own, or its expansion.
+
+    `ramps`: whether the expansion takes them out first.
+    """
     require_integer("terms", terms, 2)
-    return activation.dual or Expansion(activation, terms)
+    return activation.dual or (Expansion if ramps else Series)(activation, terms)
 
 
 def _check(K_aa: Array, K_bb: Array, K_ab: Array) -> None:

@@ -50,6 +50,8 @@ from nsh.theory.effective.infinite_width.gap import (
 )
 from nsh.theory.effective.infinite_width.hermite import TERMS
 from nsh.theory.effective.infinite_width.resources import require_memory
+from nsh.theory.effective.layers.layer import Layer
+from nsh.theory.effective.layers.recursion import as_layer_inputs, kernels_of_layers
 
 BLOCK = 512  # inputs on a side: what a processor's cache holds
 
@@ -115,17 +117,17 @@ class Rows(eqx.Module):
 
 
 def kernels(
-    architecture: Architecture,
+    network: Architecture | Layer,
     x: ArrayLike,
     z: ArrayLike | None = None,
     *,
-    block: int = BLOCK,
+    block: int | None = None,
     terms: int = TERMS,
 ) -> Kernels:
-    """NNGP and NTK of inputs x [n, n_0] with z [m, n_0], or with themselves; see `Kernels`.
+    """NNGP and NTK of inputs x [n, ...] with z [m, ...], or with themselves; see `Kernels`.
 
-    K^1 = C_b + C_W x_a.x_b / n_0, Theta^1 = lambda_b + lambda_W x_a.x_b / n_0, and in every layer
-    after the first
+    Of an `Architecture` with inputs [n, n_0]: K^1 = C_b + C_W x_a.x_b / n_0, Theta^1 = lambda_b +
+    lambda_W x_a.x_b / n_0, and in every layer after the first
 
         K' = C_b + C_W <s_a s_b> + gamma^2 K
         Theta' = lambda_b + lambda_W <s_a s_b> + (C_W <s'_a s'_b> + gamma^2) Theta
@@ -133,17 +135,25 @@ def kernels(
     with z ~ N(0, K). Source: arXiv 2106.10165, chapters 4 and 8, in the limit of infinite width;
     gamma as in its appendix B. `terms` as in `dual`.
 
-    Differentiable by the architecture's numbers and the inputs, except where an input is zero and
+    Of a layer of `nsh.theory.effective.layers` with inputs [n, features, *positions] or tokens
+    [n, *positions]: what its layers make of K = mean_i x_i z_i and Theta = 0, of Gaussian
+    preactivations. Where positions are left at the end, kernels are [n, m, *positions], of the
+    same position in both inputs.
+
+    Differentiable by the network's numbers and the inputs, except where an input is zero and
     C_b = 0 (derivatives by that input's own K are taken as 0) and between equal or opposite
     inputs of a kinked activation, where the NTK has a cusp (taken as 0 too).
 
     Of x with itself the result is symmetric, computed in blocks of `block` inputs on and above
-    the diagonal only; the diagonal is that of a single input's recursion. All of it is in the
-    device's memory: for large n see `kernels_on_host`. Off criticality K grows or falls
-    exponentially with depth: float32 ends at 0, or overflows to infinity or NaN, never hidden.
+    the diagonal only (by default, as many as fit in a processor's cache); the diagonal is that of
+    a single input's recursion. All of it is in the device's memory: for large n see
+    `kernels_on_host`. Off criticality K grows or falls exponentially with depth: float32 ends at
+    0, or overflows to infinity or NaN, never hidden. Layers carry K itself, not what near inputs
+    differ by: in 32 bits the NTK of a kinked activation between inputs that nearly agree is off by
+    some 3e-4 a layer, as `error` does not say; use 64 bits there.
 
-    Raises `ValueError` for inputs that are not finite or of other shapes, and where the result
-    does not fit in the memory there is.
+    Raises `ValueError` for inputs that are not finite or do not fit the network, which names the
+    layer, and where the result does not fit in the memory there is.
 
     Example:
         >>> from nsh.theory.effective import Architecture, kernels
@@ -151,13 +161,24 @@ def kernels(
         >>> round(float(result.nngp[0, 0]), 4), round(float(result.nngp[0, 1]), 4)  # 1 and 1 / pi
         (1.0, 0.3183)
     """
+    if block is not None:
+        require_integer("block", block, 1)
+    if isinstance(network, Layer):
+        x, z = as_layer_inputs(network, x, z)
+        _require_room(x, z)
+        return Kernels(*kernels_of_layers(network, x, z, block))
+    allowed = "an Architecture, or a layer of nsh.theory.effective.layers"
+    require(isinstance(network, Architecture), "network", network, allowed)
     x, z = as_inputs(x, z)
-    require_integer("block", block, 1)
+    _require_room(x, z)
+    return _kernels(network, x, z, block or BLOCK, terms)
+
+
+def _require_room(x: Array, z: Array | None) -> None:
     count = len(x) if z is None else len(z)
     # results, the blocks they are made of, and their transposes
-    needed = 9 * len(x) * count * x.dtype.itemsize
+    needed = 9 * len(x) * count * jnp.zeros(()).dtype.itemsize
     require_memory((len(x), count), needed, "kernels_on_host")
-    return _kernels(architecture, x, z, block, terms)
 
 
 @partial(jax.jit, static_argnames=("block", "terms"))

@@ -6,6 +6,7 @@ Written in full below once the parts are there.
 from nsh.theory.effective.layers.branches import Concatenate, Identity, Product, Serial, Sum
 from nsh.theory.effective.layers.convolution import Conv, ConvTranspose, LocalConv
 from nsh.theory.effective.layers.dense import Dense, Elementwise
+from nsh.theory.effective.layers.finite import build, learning_rates, with_learning_rates
 from nsh.theory.effective.layers.layer import Layer, Signal
 from nsh.theory.effective.layers.normalisation import Dropout, LayerNorm
 from nsh.theory.effective.layers.pooling import (
@@ -46,4 +47,7 @@ __all__ = [
     "Signal",
     "Sum",
     "SumPool",
+    "build",
+    "learning_rates",
+    "with_learning_rates",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Any
 
@@ -81,6 +81,14 @@ class Serial(Layer):
             built.append(layer.build(signal, own))
             signal = layer.after(signal, "layer")
         return eqx.nn.Sequential(built)
+
+    def with_weights(self, signal: Signal, change: Callable[[Any, int], Any]) -> Serial:
+        """See `Layer.with_weights`."""
+        changed = []
+        for layer in self.layers:
+            changed.append(layer.with_weights(signal, change))
+            signal = layer.after(signal, "layer")
+        return eqx.tree_at(lambda one: one.layers, self, tuple(changed))
 
     def rates(self, module: eqx.nn.Sequential) -> PyTree:
         """See `Layer.rates`."""
@@ -171,6 +179,11 @@ class Branches(Layer):
     def _built(self, signal: Signal, key: Key[Array, ""]) -> tuple[Module, ...]:
         keys = jax.random.split(key, len(self.branches))
         return tuple(b.build(signal, own) for b, own in zip(self.branches, keys, strict=True))
+
+    def with_weights(self, signal: Signal, change: Callable[[Any, int], Any]) -> Branches:
+        """See `Layer.with_weights`."""
+        changed = tuple(branch.with_weights(signal, change) for branch in self.branches)
+        return eqx.tree_at(lambda one: one.branches, self, changed)
 
     def rates(self, module: Joined) -> PyTree:
         """See `Layer.rates`."""

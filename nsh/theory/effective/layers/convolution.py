@@ -69,6 +69,10 @@ class _Windowed(Weights):
         require(min(after) > 0, f"{place}.kernel_size", self.kernel_size, allowed)
         return after
 
+    def fan_in(self, signal: Signal) -> int:
+        """See `Weights.fan_in`."""
+        return signal.features * product(self._window(signal.positions, "layer")[0])
+
     def _mean(self, array: Array, covariance: Covariance, mode: str = "ZEROS") -> Array:
         """Over the window, the same offset along both axes of a covariance."""
         positions = covariance.positions

@@ -78,8 +78,12 @@ class Layer(Shown):
         """An Equinox module of finite width, [features, *positions] to the same, initialised."""
 
     def rates(self, module: Any) -> PyTree:
-        """The learning rate of each parameter of the module, relative to the whole network's."""
-        return module
+        """The learning rate of each parameter of the module, relative to the network's."""
+        return jax.tree.map(lambda leaf: jnp.zeros(()) if eqx.is_inexact_array(leaf) else leaf, module)
+
+    def with_weights(self, signal: Signal, change: Callable[[Any, int], Any]) -> Layer:  # noqa: ARG002
+        """Itself, each layer of weights in it changed: a function of the layer and its fan-in."""
+        return self
 
 
 def as_variance(field: str, given: ArrayLike) -> Float[Array, ""]:
@@ -113,6 +117,14 @@ class Weights(Layer):
         """What the weights make of the mean over their inputs."""
         numbers = self.C_b, self.C_W, self.lambda_b, self.lambda_W
         return covariance.weighted(*numbers).having(self.features)
+
+    def fan_in(self, signal: Signal) -> int:
+        """How many inputs one output has."""
+        return signal.features
+
+    def with_weights(self, signal: Signal, change: Callable[[Any, int], Any]) -> Layer:
+        """See `Layer.with_weights`."""
+        return change(self, self.fan_in(signal))
 
     def drawn(self, module: Any, key: Key[Array, ""]) -> Any:
         """`module` with weights [outputs, ...] and biases drawn anew."""

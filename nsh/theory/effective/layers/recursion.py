@@ -17,7 +17,7 @@ from nsh.theory.effective.layers.covariance import Covariance
 from nsh.theory.effective.layers.dense import Elementwise
 from nsh.theory.effective.layers.layer import Layer, Signal
 
-NUMBERS = 2**18  # of covariances in one block: what a processor's cache holds
+NUMBERS = 2**16  # of covariances in one block: what a processor's cache holds
 ROWS = 2**16  # of positions whose moments are computed together
 
 

@@ -33,7 +33,7 @@ class SelfAttention(Layer):
     (Hron, Bahri, Sohl-Dickstein, Novak, arXiv 2006.10540, with 1 / d scaling.) Values and outputs
     are layers after it: ``Serial(SelfAttention(64), Dense(64), Dense(64))``.
 
-    `width`: d, of a network of finite width. `encoding`: a covariance [positions, positions] that
+    `width`: d, of a network of finite width, which does not train W. `encoding`: a covariance [positions, positions] that
     is added to K in A alone. Raises `ValueError` for tokens and inputs without positions.
 
     Example:
@@ -82,10 +82,6 @@ class SelfAttention(Layer):
         weight = weight * jnp.sqrt(self.C_QK / signal.features)
         encoding = None if self.encoding is None else self.C_QK * self.encoding
         return Attention(weight, encoding)
-
-    def rates(self, module: Attention) -> Attention:
-        """See `Layer.rates`: 0, as at infinite width what it trains adds nothing."""
-        return eqx.tree_at(lambda m: m.weight, module, jnp.zeros(()))
 
 
 class Attention(eqx.Module):
@@ -238,6 +234,10 @@ class Embedding(Weights):
         fits = signal.features <= self.vocabulary
         require(fits, f"{place}.vocabulary", self.vocabulary, allowed)
         return Signal(self.features, signal.positions, True, True)
+
+    def fan_in(self, signal: Signal) -> int:  # noqa: ARG002
+        """See `Weights.fan_in`: one token is one input."""
+        return 1
 
     def linear(self, covariance: Covariance) -> Covariance:
         """See `Layer.linear`."""
