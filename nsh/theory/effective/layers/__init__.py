@@ -16,6 +16,7 @@ from nsh.theory.effective.layers.pooling import (
     GlobalSumPool,
     SumPool,
 )
+from nsh.theory.effective.layers.reading import from_module
 from nsh.theory.effective.layers.sequences import (
     Aggregate,
     Embedding,
@@ -48,6 +49,7 @@ __all__ = [
     "Sum",
     "SumPool",
     "build",
+    "from_module",
     "learning_rates",
     "with_learning_rates",
 ]

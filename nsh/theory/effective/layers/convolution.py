@@ -13,6 +13,7 @@ from nsh.theory.effective.layers.covariance import Covariance
 from nsh.theory.effective.layers.layer import Module, Signal, Weights, require_positions
 from nsh.theory.effective.layers.windows import (
     Pads,
+    as_padding,
     as_sizes,
     each,
     length,
@@ -32,16 +33,11 @@ class _Windowed(Weights):
     features: int = eqx.field(static=True, converter=plain_integer)
     kernel_size: Sizes = eqx.field(static=True, converter=partial(as_sizes, "kernel_size"))
     stride: Sizes = eqx.field(static=True, default=1, converter=partial(as_sizes, "stride"))
-    padding: str | Sizes = eqx.field(static=True, default=0)
+    padding: str | Sizes | Pads = eqx.field(static=True, default=0, converter=as_padding)
     dilation: Sizes = eqx.field(static=True, default=1, converter=partial(as_sizes, "dilation"))
 
     def __check_init__(self):
         require_integer("features", self.features, 1)
-        if isinstance(self.padding, str):
-            allowed = '"VALID", "SAME", an integer >= 0, or one for each axis'
-            require(self.padding in ("VALID", "SAME"), "padding", self.padding, allowed)
-        else:
-            as_sizes("padding", self.padding, 0)
 
     def _window(self, positions: tuple[int, ...], place: str) -> tuple[tuple[int, ...], ...]:
         d = len(positions)
@@ -220,7 +216,7 @@ class ConvTranspose(_Windowed):
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""
         require_positions(signal, place)
-        allowed = "an integer >= 0, or one for each axis: transposed, it takes no name"
+        allowed = "integers >= 0: transposed, it takes no name"
         require(not isinstance(self.padding, str), f"{place}.padding", self.padding, allowed)
         size, stride, dilation = self._window(signal.positions, place)
         found = self._pads(signal.positions, place)

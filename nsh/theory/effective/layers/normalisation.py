@@ -20,7 +20,8 @@ class LayerNorm(Layer):
     infinite width the scale of one input does not depend on single weights. K(a, a) is of one
     position, or the mean of all with `over_positions` (as `equinox.nn.LayerNorm` of a whole
     image). The mean over features is 0, as they come from weights. Trained scales and shifts
-    (all 1 and 0 at first) add ``lambda_scale K' + lambda_shift`` to Theta.
+    (all 1 and 0 at first) add ``lambda_scale K' + lambda_shift`` to Theta; with `over_positions`
+    each position has its own, so that they add to equal positions alone.
 
     Raises `ValueError` for features that do not come from weights, and for bad numbers.
     Differentiable.
@@ -49,7 +50,10 @@ class LayerNorm(Layer):
         if error is not None:
             of_K, of_Theta = error.K * scale, error.Theta * scale
             error = Errors(of_K, of_Theta + self.lambda_scale * of_K)
-        ntk = ntk + self.lambda_scale * nngp + self.lambda_shift
+        trained = self.lambda_scale * nngp + self.lambda_shift
+        if self.over_positions:  # scales and shifts of each position's own
+            trained = covariance.only_same_positions(trained)
+        ntk = ntk + trained
         return covariance.changed(nngp, ntk, error)
 
     def of_one(self, covariance: Covariance, all_pairs: bool) -> tuple[Covariance, Array]:
@@ -82,14 +86,15 @@ class LayerNorm(Layer):
 class Normalised(eqx.Module):
     """What `LayerNorm` builds."""
 
-    scale: Float[Array, " features"] | None
-    shift: Float[Array, " features"] | None
+    scale: Float[Array, "features ..."] | None
+    shift: Float[Array, "features ..."] | None
     over_positions: bool = eqx.field(static=True)
     eps: float = eqx.field(static=True)
 
     def __init__(self, signal: Signal, over_positions: bool, eps: Array, trained: bool):
-        self.scale = jnp.ones(signal.features) if trained else None
-        self.shift = jnp.zeros(signal.features) if trained else None
+        shape = signal.features, *(signal.positions if over_positions else ())
+        self.scale = jnp.ones(shape) if trained else None
+        self.shift = jnp.zeros(shape) if trained else None
         self.over_positions = over_positions
         self.eps = float(eps)
 
@@ -101,8 +106,9 @@ class Normalised(eqx.Module):
         )
         if self.scale is None or self.shift is None:
             return x
-        along = (slice(None), *(None for _ in x.shape[1:]))
-        return x * self.scale[along] + self.shift[along]
+        more = (1,) * (x.ndim - self.scale.ndim)
+        scale, shift = (one.reshape(*one.shape, *more) for one in (self.scale, self.shift))
+        return x * scale + shift
 
 
 class Dropout(Layer):

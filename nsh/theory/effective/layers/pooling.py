@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
@@ -14,6 +13,7 @@ from nsh.theory.effective.layers.covariance import Covariance
 from nsh.theory.effective.layers.layer import Layer, Module, Signal, require_positions
 from nsh.theory.effective.layers.windows import (
     Pads,
+    as_padding,
     as_sizes,
     each,
     length,
@@ -54,16 +54,11 @@ class SumPool(Layer):
 
     kernel_size: Sizes = eqx.field(static=True, converter=partial(as_sizes, "kernel_size"))
     stride: Sizes | None = eqx.field(static=True, default=None)
-    padding: str | Sizes = eqx.field(static=True, default=0)
+    padding: str | Sizes | Pads = eqx.field(static=True, default=0, converter=as_padding)
 
     def __check_init__(self):
         if self.stride is not None:
             as_sizes("stride", self.stride)
-        if isinstance(self.padding, str):
-            allowed = '"VALID", "SAME", an integer >= 0, or one for each axis'
-            require(self.padding in ("VALID", "SAME"), "padding", self.padding, allowed)
-        else:
-            as_sizes("padding", self.padding, 0)
 
     def _pooled(self, positions: tuple[int, ...], place: str) -> Pooled:
         d = len(positions)
@@ -124,16 +119,23 @@ class AvgPool(SumPool):
 class GlobalAvgPool(Layer):
     """The mean over all positions: ``K' = mean_p,q K(p, q)``, Theta alike.
 
+    `keep_positions`: one position is left along each axis, instead of none.
+
     Example:
         >>> from nsh.theory.effective import kernels, layers
         >>> kernels(layers.GlobalAvgPool(), jnp.array([[[1.0, 3.0]]])).nngp.tolist()
         [[4.0]]
     """
 
+    keep_positions: bool = eqx.field(static=True, default=False, kw_only=True)
+
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""
         require_positions(signal, place)
-        return signal._replace(positions=())
+        return signal._replace(positions=(1,) * self._left(len(signal.positions)))
+
+    def _left(self, dimensions: int) -> int:
+        return dimensions if self.keep_positions else 0
 
     def needs_all_pairs(self, after: bool) -> bool:  # noqa: ARG002
         """See `Layer.needs_all_pairs`."""
@@ -142,16 +144,28 @@ class GlobalAvgPool(Layer):
     def linear(self, covariance: Covariance) -> Covariance:
         """See `Layer.linear`."""
         size = self._share(product(covariance.positions)) ** 2
-        features = covariance.features
-        return covariance.without_positions(lambda array: jnp.sum(array) / size, features)
+        left = self._left(covariance.dimensions)
+        found = covariance.map(lambda array: jnp.sum(array).reshape((1,) * 2 * left) / size)
+        given = found.nngp, found.ntk, found.error, covariance.features
+        return Covariance(*given, left, left > 0)
 
     def _share(self, count: int) -> int:
         return count
 
     def build(self, signal: Signal, key: Key[Array, ""]) -> Module:  # noqa: ARG002
         """A module that takes the mean, or the sum."""
-        share = self._share(product(signal.positions))
-        return eqx.nn.Lambda(jax.tree_util.Partial(_total, share=share))
+        return Total(self._share(product(signal.positions)), self.keep_positions)
+
+
+class Total(eqx.Module):
+    """What global pooling builds: the sum over positions, divided by `share`."""
+
+    share: int = eqx.field(static=True)
+    keep_positions: bool = eqx.field(static=True)
+
+    def __call__(self, x: Array, *, key: Array | None = None) -> Array:  # noqa: ARG002
+        """Of one input [features, *positions]."""
+        return jnp.sum(x, tuple(range(1, x.ndim)), keepdims=self.keep_positions) / self.share
 
 
 class GlobalSumPool(GlobalAvgPool):
@@ -165,10 +179,6 @@ class GlobalSumPool(GlobalAvgPool):
 
     def _share(self, count: int) -> int:  # noqa: ARG002
         return 1
-
-
-def _total(x: Array, *, share: int) -> Array:
-    return jnp.sum(x, tuple(range(1, x.ndim))) / share
 
 
 class Flatten(Layer):

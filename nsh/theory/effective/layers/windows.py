@@ -13,6 +13,7 @@ from jaxtyping import Array
 from nsh._checks import require, require_integer
 
 Pads = tuple[tuple[int, int], ...]
+NAMES = "VALID", "SAME"
 
 
 def as_sizes(field: str, given: Any, least: int = 1) -> tuple[int, ...] | int:
@@ -30,19 +31,35 @@ def each(field: str, sizes: tuple[int, ...] | int, dimensions: int) -> tuple[int
     return sizes
 
 
+def as_padding(given: Any) -> str | Any:
+    """Names as they are; integers, or pairs of integers before and after, for each axis."""
+    if isinstance(given, str):
+        require(given in NAMES, "padding", given, f"{' or '.join(NAMES)}, or integers >= 0")
+        return given
+    pairs = isinstance(given, Sequence) and any(isinstance(one, Sequence) for one in given)
+    if not pairs:
+        return as_sizes("padding", given, 0)
+    found = tuple(as_sizes(f"padding[{i}]", one, 0) for i, one in enumerate(given))
+    allowed = "pairs of integers, one for each axis of positions"
+    fits = all(isinstance(one, tuple) and len(one) == 2 for one in found)
+    require(fits, "padding", given, allowed)
+    return found
+
+
 def pads(
     field: str, padding: Any, positions: tuple[int, ...], window: tuple[int, ...], stride: tuple
 ) -> Pads:
     """Positions added before and after, along each axis; `window`: with its dilation."""
-    if isinstance(padding, str):
-        if padding == "VALID":
-            return ((0, 0),) * len(positions)
+    if padding == "VALID":
+        return ((0, 0),) * len(positions)
+    if padding == "SAME":
         found = []
         for size, width, step in zip(positions, window, stride, strict=True):
             more = max((-(-size // step) - 1) * step + width - size, 0)
             found.append((more // 2, more - more // 2))
         return tuple(found)
-    return tuple((size, size) for size in each(field, padding, len(positions)))
+    given = each(field, padding, len(positions))
+    return tuple(one if isinstance(one, tuple) else (one, one) for one in given)
 
 
 def length(size: int, pad: tuple[int, int], window: int, step: int) -> int:
