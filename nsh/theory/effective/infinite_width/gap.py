@@ -100,10 +100,11 @@ def product(
 
 
 def gap_of(
-    K_a: Float[Array, "*shape"], K_b: Float[Array, "*shape"], K_ab: Float[Array, "*shape"]
+    K_a: Float[Array, "*a"], K_b: Float[Array, "*b"], K_ab: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
     """The gap of a kernel given as numbers; 1 where one diagonal is 0, 0 where both are."""
     there, equal = (K_a > 0) & (K_b > 0), (K_a == 0) & (K_b == 0)
     K_a, K_b = jnp.where(K_a > 0, K_a, 1.0), jnp.where(K_b > 0, K_b, 1.0)
-    ratio = (K_ab / K_a) * jnp.sqrt(K_a / K_b)  # exactly 1 where all three are the same
+    # exactly 1 where all three are the same
+    ratio = (K_ab / K_a) * (jnp.sqrt(K_a) / jnp.sqrt(K_b))
     return jnp.clip(1 - jnp.where(there, ratio, jnp.where(equal, 1.0, 0.0)), 0, 2)

@@ -63,9 +63,7 @@ class Serial(Layer):
             kept.append(own)
         return covariance.as_needed(all_pairs), tuple(kept)
 
-    def of_pairs(
-        self, covariance: Covariance, a: PyTree, b: PyTree, all_pairs: bool
-    ) -> Covariance:
+    def of_pairs(self, covariance: Covariance, a: PyTree, b: PyTree, all_pairs: bool) -> Covariance:
         """See `Layer.of_pairs`."""
         needed = self._needed(all_pairs)
         for layer, before, after, one, other in zip(
@@ -162,9 +160,7 @@ class Branches(Layer):
             kept.append(own)
         return self.joined(found), tuple(kept)
 
-    def of_pairs(
-        self, covariance: Covariance, a: PyTree, b: PyTree, all_pairs: bool
-    ) -> Covariance:
+    def of_pairs(self, covariance: Covariance, a: PyTree, b: PyTree, all_pairs: bool) -> Covariance:
         """See `Layer.of_pairs`."""
         found = []
         for branch, one, other in zip(self.branches, a, b, strict=True):
@@ -296,9 +292,7 @@ class Product(Branches):
         require(len(set(features)) == 1, f"{place}.branches", features, EQUAL)
         alone = len(found) == 1
         uncorrelated = any(one.uncorrelated for one in found)
-        return found[0]._replace(
-            gaussian=alone and found[0].gaussian, uncorrelated=uncorrelated
-        )
+        return found[0]._replace(gaussian=alone and found[0].gaussian, uncorrelated=uncorrelated)
 
     def joined(self, found: Sequence[Covariance]) -> Covariance:
         """See `Branches.joined`."""

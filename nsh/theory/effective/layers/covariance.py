@@ -74,9 +74,7 @@ class Covariance(eqx.Module):
         if all_pairs or not self.all_pairs:
             return self
         found = self.map(lambda array: _diagonal(array, self.positions))
-        return Covariance(
-            found.nngp, found.ntk, found.error, self.features, self.dimensions, False
-        )
+        return Covariance(found.nngp, found.ntk, found.error, self.features, self.dimensions, False)
 
     def only_same_positions(self, array: Array) -> Array:
         """0 for all pairs of different positions."""

@@ -19,7 +19,7 @@ PARAMETRISATIONS = "standard", "ntk"
 
 
 class Rescaled(eqx.Module):
-    """A module whose parameters are `scales` times what is trained."""
+    """A module whose parameters are `scales` times what is trained; where those are 0, fixed."""
 
     trained: PyTree
     scales: PyTree
@@ -28,7 +28,7 @@ class Rescaled(eqx.Module):
     def __call__(self, x: Array, *, key: Array | None = None) -> Array:
         """Of one input, as the module itself."""
         scales, rest = jax.lax.stop_gradient(eqx.filter((self.scales, self.rest), eqx.is_array))
-        parameters = jax.tree.map(jnp.multiply, self.trained, scales)
+        parameters = jax.tree.map(_scaled, self.trained, scales)
         rest = eqx.combine(rest, self.rest)
         return eqx.combine(parameters, rest)(x, key=key)
 
@@ -136,6 +136,10 @@ def as_signal(shape: Sequence[int], vocabulary: int | None) -> Signal:
     if vocabulary is None:
         return Signal(sizes[0], sizes[1:])
     return Signal(require_integer("vocabulary", vocabulary, 1), sizes, tokens=True)
+
+
+def _scaled(trained: Array, scale: Array) -> Array:
+    return jnp.where(scale > 0, trained * scale, jax.lax.stop_gradient(trained))
 
 
 def _require_parametrisation(given: str) -> None:

@@ -79,7 +79,9 @@ class Layer(Shown):
 
     def rates(self, module: Any) -> PyTree:
         """The learning rate of each parameter of the module, relative to the network's."""
-        return jax.tree.map(lambda leaf: jnp.zeros(()) if eqx.is_inexact_array(leaf) else leaf, module)
+        return jax.tree.map(
+            lambda leaf: jnp.zeros(()) if eqx.is_inexact_array(leaf) else leaf, module
+        )
 
     def with_weights(self, signal: Signal, change: Callable[[Any, int], Any]) -> Layer:  # noqa: ARG002
         """Itself, each layer of weights in it changed: a function of the layer and its fan-in."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from nsh._checks import require
+from nsh._checks import is_concrete, require
 from nsh.activations.arccos import safe_sqrt
 from nsh.theory.effective.infinite_width.errors import Errors
 from nsh.theory.effective.layers.covariance import Covariance
@@ -72,8 +73,10 @@ class LayerNorm(Layer):
 
     def build(self, signal: Signal, key: Key[Array, ""]) -> Module:  # noqa: ARG002
         """`eqx.nn.LayerNorm` over positions, or a module that takes each position alone."""
-        trained = (self.lambda_scale > 0) | (self.lambda_shift > 0)
-        return Normalised(signal, self.over_positions, self.eps, bool(trained))
+        rates = self.lambda_scale, self.lambda_shift
+        trained = not is_concrete(rates) or any(np.asarray(rate) > 0 for rate in rates)
+        require(is_concrete(self.eps), "eps", self.eps, "known, of a network that is built")
+        return Normalised(signal, self.over_positions, float(np.asarray(self.eps)), trained)
 
     def rates(self, module: Normalised) -> PyTree:
         """See `Layer.rates`."""
@@ -91,12 +94,12 @@ class Normalised(eqx.Module):
     over_positions: bool = eqx.field(static=True)
     eps: float = eqx.field(static=True)
 
-    def __init__(self, signal: Signal, over_positions: bool, eps: Array, trained: bool):
+    def __init__(self, signal: Signal, over_positions: bool, eps: float, trained: bool):
         shape = signal.features, *(signal.positions if over_positions else ())
         self.scale = jnp.ones(shape) if trained else None
         self.shift = jnp.zeros(shape) if trained else None
         self.over_positions = over_positions
-        self.eps = float(eps)
+        self.eps = eps
 
     def __call__(self, x: Array, *, key: Array | None = None) -> Array:  # noqa: ARG002
         """Of one input [features, *positions]."""

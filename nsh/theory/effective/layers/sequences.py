@@ -297,4 +297,6 @@ def _check_covariance(field: str, value: Array) -> None:
 
 def _require_size(field: str, value: Array, signal: Signal) -> None:
     count = product(signal.positions)
-    require(len(value) == count, f"{field}.shape", value.shape, f"({count}, {count}) for its inputs")
+    require(
+        len(value) == count, f"{field}.shape", value.shape, f"({count}, {count}) for its inputs"
+    )
