@@ -17,7 +17,6 @@ from nsh.theory.effective.layers.covariance import Covariance
 from nsh.theory.effective.layers.dense import as_layer
 from nsh.theory.effective.layers.layer import Layer, Module, Signal
 
-
 EQUAL = "equal numbers of features"
 
 

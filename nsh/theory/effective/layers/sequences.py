@@ -18,7 +18,6 @@ from nsh.theory.effective.layers.layer import (
     Signal,
     Weights,
     number,
-    require_numbers,
     require_positions,
 )
 from nsh.theory.effective.layers.windows import product

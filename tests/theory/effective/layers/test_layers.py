@@ -4,31 +4,26 @@ import json
 import math
 from pathlib import Path
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from nsh.activations import leaky_relu
-from nsh.theory.effective import Architecture, empirical_ntk, kernels, layers
+from nsh.theory.effective import kernels
 from nsh.theory.effective.layers import (
-    Aggregate,
     AvgPool,
     Concatenate,
     Conv,
     ConvTranspose,
     Dense,
     Dropout,
-    Elementwise,
-    Embedding,
     Flatten,
     GlobalAvgPool,
     GlobalSumPool,
     Identity,
     LayerNorm,
     LocalConv,
-    PositionalEncoding,
     Product,
     SelfAttention,
     Serial,
