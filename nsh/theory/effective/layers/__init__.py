@@ -12,7 +12,7 @@ positions in them: the covariance K of features over networks (NNGP), and the ta
   those of all pairs of positions. Nobody pays for what no later layer needs;
 - how it is built at finite width, as an Equinox module, and at which rates its parameters learn.
 
-`Serial` puts layers one after the other; `Sum`, `Concatenate` and `Product` put them side by
+`Serial` puts layers one after the other; `Sum`, `Concatenate` and `Multiply` put them side by
 side. Activations between layers are given by name, or as any elementwise function.
 
     block = Sum(Identity(), Serial("relu", Conv(64, 3, padding="SAME")))
@@ -26,7 +26,7 @@ Inputs are [n, features, *positions], as Equinox's layers take them, or whole nu
 Read next: `layer` for what a layer of one's own must say, `recursion` for blocks of pairs.
 """
 
-from nsh.theory.effective.layers.branches import Concatenate, Identity, Product, Serial, Sum
+from nsh.theory.effective.layers.branches import Concatenate, Identity, Multiply, Serial, Sum
 from nsh.theory.effective.layers.convolution import Conv, ConvTranspose, LocalConv
 from nsh.theory.effective.layers.covariance import Covariance
 from nsh.theory.effective.layers.dense import Dense, Elementwise
@@ -66,8 +66,8 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LocalConv",
+    "Multiply",
     "PositionalEncoding",
-    "Product",
     "SelfAttention",
     "Serial",
     "Signal",

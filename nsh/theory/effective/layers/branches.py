@@ -121,7 +121,7 @@ class Identity(Layer):
 
 
 class Branches(Layer):
-    """Several layers, all of one input: what `Sum`, `Concatenate` and `Product` have in common."""
+    """Several layers, all of one input: what `Sum`, `Concatenate` and `Multiply` have in common."""
 
     branches: tuple[Layer, ...]
 
@@ -180,14 +180,14 @@ class Branches(Layer):
         changed = tuple(branch.with_weights(signal, change) for branch in self.branches)
         return eqx.tree_at(lambda one: one.branches, self, changed)
 
-    def rates(self, module: Joined) -> PyTree:
+    def rates(self, module: SideBySide) -> PyTree:
         """See `Layer.rates`."""
         pairs = zip(self.branches, module.branches, strict=True)
         rated = tuple(branch.rates(part) for branch, part in pairs)
         return eqx.tree_at(lambda m: m.branches, module, rated)
 
 
-class Joined(eqx.Module):
+class SideBySide(eqx.Module):
     """What branches build: all of one input, joined by `how`."""
 
     branches: tuple[Any, ...]
@@ -236,7 +236,7 @@ class Sum(Branches):
 
     def build(self, signal: Signal, key: Key[Array, ""]) -> Module:
         """A module that adds what its branches return."""
-        return Joined(self._built(signal, key), "sum")
+        return SideBySide(self._built(signal, key), "sum")
 
 
 class Concatenate(Branches):
@@ -268,10 +268,10 @@ class Concatenate(Branches):
 
     def build(self, signal: Signal, key: Key[Array, ""]) -> Module:
         """A module that concatenates what its branches return."""
-        return Joined(self._built(signal, key), "concatenate")
+        return SideBySide(self._built(signal, key), "concatenate")
 
 
-class Product(Branches):
+class Multiply(Branches):
     """The product of branches, feature by feature: gates.
 
     ``K' = prod_i K_i`` and ``Theta' = sum_i Theta_i prod_j!=i K_j``, of branches that are
@@ -279,7 +279,7 @@ class Product(Branches):
 
     Example:
         >>> from nsh.theory.effective import kernels, layers
-        >>> block = layers.Product(layers.Dense(2), layers.Dense(2, C_W=3.0))
+        >>> block = layers.Multiply(layers.Dense(2), layers.Dense(2, C_W=3.0))
         >>> kernels(block, jnp.array([[2.0, 0.0]])).nngp.tolist()  # 2 times 6
         [[12.0]]
     """
@@ -299,7 +299,7 @@ class Product(Branches):
 
     def build(self, signal: Signal, key: Key[Array, ""]) -> Module:
         """A module that multiplies what its branches return."""
-        return Joined(self._built(signal, key), "product")
+        return SideBySide(self._built(signal, key), "product")
 
 
 def _added(found: Sequence[Covariance]) -> Covariance:

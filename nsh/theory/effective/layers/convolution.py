@@ -186,8 +186,8 @@ class LocalConv(_Windowed):
 class LocalConvolution(eqx.Module):
     """What `LocalConv` builds: every place has weights of its own."""
 
-    weight: Float[Array, "outputs fan_in *places"]
-    bias: Float[Array, "outputs *places"]
+    weight: Float[Array, "outputs fan_in ..."]
+    bias: Float[Array, "outputs ..."]
     size: tuple[int, ...] = eqx.field(static=True)
     stride: tuple[int, ...] = eqx.field(static=True)
     pad: Pads = eqx.field(static=True)

@@ -1,9 +1,10 @@
-"""What a layer is: a value that says how it acts on kernels, and how it is built at finite width."""
+"""What a layer is: how it acts on kernels, and how it is built at finite width, in one value."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from dataclasses import KW_ONLY
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from nsh._types import ArrayLike
 from nsh.theory.effective.layers.covariance import Covariance
 
 Module = Callable[[Array], Array]
+Number = Any
+"""One number, finite and >= 0: given as any array or number, kept as an array []."""
 
 
 class Signal(NamedTuple):
@@ -97,11 +100,6 @@ def as_variance(field: str, given: ArrayLike) -> Float[Array, ""]:
     return value
 
 
-def number(field: str, default: float) -> Any:
-    """A field for one number, finite and >= 0."""
-    return eqx.field(default=default, converter=partial(as_variance, field), kw_only=True)
-
-
 class Weights(Layer):
     """A layer of weights: what is common to `Dense` and convolutions.
 
@@ -110,10 +108,11 @@ class Weights(Layer):
     """
 
     features: eqx.AbstractVar[int]
-    C_b: Float[Array, ""] = number("C_b", 0.0)
-    C_W: Float[Array, ""] = number("C_W", 1.0)
-    lambda_b: Float[Array, ""] = number("lambda_b", 1.0)
-    lambda_W: Float[Array, ""] = number("lambda_W", 1.0)
+    _: KW_ONLY
+    C_b: Number = eqx.field(default=0.0, converter=partial(as_variance, "C_b"))
+    C_W: Number = eqx.field(default=1.0, converter=partial(as_variance, "C_W"))
+    lambda_b: Number = eqx.field(default=1.0, converter=partial(as_variance, "lambda_b"))
+    lambda_W: Number = eqx.field(default=1.0, converter=partial(as_variance, "lambda_W"))
 
     def weighted(self, covariance: Covariance) -> Covariance:
         """What the weights make of the mean over their inputs."""

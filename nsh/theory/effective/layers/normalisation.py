@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+from functools import partial
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +14,14 @@ from nsh._checks import is_concrete, require
 from nsh.activations.arccos import safe_sqrt
 from nsh.theory.effective.infinite_width.errors import Errors
 from nsh.theory.effective.layers.covariance import Covariance
-from nsh.theory.effective.layers.layer import Layer, Module, Signal, number, require_numbers
+from nsh.theory.effective.layers.layer import (
+    Layer,
+    Module,
+    Number,
+    Signal,
+    as_variance,
+    require_numbers,
+)
 
 
 class LayerNorm(Layer):
@@ -34,10 +44,11 @@ class LayerNorm(Layer):
         [[1.0, -1.0], [-1.0, 1.0]]
     """
 
-    over_positions: bool = eqx.field(static=True, default=False, kw_only=True)
-    eps: Float[Array, ""] = number("eps", 1e-5)
-    lambda_scale: Float[Array, ""] = number("lambda_scale", 0.0)
-    lambda_shift: Float[Array, ""] = number("lambda_shift", 0.0)
+    _: KW_ONLY
+    over_positions: bool = eqx.field(static=True, default=False)
+    eps: Number = eqx.field(default=1e-5, converter=partial(as_variance, "eps"))
+    lambda_scale: Number = eqx.field(default=0.0, converter=partial(as_variance, "lambda_scale"))
+    lambda_shift: Number = eqx.field(default=0.0, converter=partial(as_variance, "lambda_shift"))
 
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""

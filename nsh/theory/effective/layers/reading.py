@@ -57,16 +57,17 @@ def from_module(module: Any) -> Layer:
 def _read(module: Any, place: str) -> Layer:
     if isinstance(module, Layer):
         return module
-    own = getattr(module, "as_layer", None)
+    own: Any = getattr(module, "as_layer", None)
     if callable(own):
-        found = own()
+        found: Any = own()
         require(isinstance(found, Layer), f"{place}.as_layer()", found, "a Layer")
         return found
     for kind, read in READERS.items():
         if type(module) is kind or (kind in SUBCLASSED and isinstance(module, kind)):
             return read(module, place)
     if callable(module) and not isinstance(module, eqx.Module):
-        return _function(module, place)
+        function: Any = module
+        return _function(function, place)
     names = ", ".join(kind.__name__ for kind in READERS)
     allowed = f"one of {names}, or a class with a method as_layer(): it has no limit known here"
     raise ValueError(f"{place} = {type(module).__name__}: must be {allowed}")

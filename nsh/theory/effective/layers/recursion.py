@@ -114,10 +114,7 @@ def _in_blocks(
         flipped = np.tril(np.ones(blocks, bool), -1)
 
     def one(place: Array) -> Covariance:
-        a, b = (
-            jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, block), side)
-            for start, side in ((place[0], first), (place[1], second))
-        )
+        a, b = _part(first, place[0], block), _part(second, place[1], block)
         return jax.checkpoint(partial(pairs_of_known, layer))(a, b)
 
     found = jax.lax.map(one, jnp.asarray(block * np.stack([row, column], 1), jnp.int32))
@@ -133,6 +130,10 @@ def _in_blocks(
         return ordered.reshape(*count, *ordered.shape[4:])[: shape[0], : shape[1]]
 
     return jax.tree.map(whole, found)
+
+
+def _part(known: Known, start: Array, count: int) -> Known:
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, count), known)
 
 
 def _padded(known: Known, block: int) -> Known:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,9 +18,10 @@ from nsh.theory.effective.layers.covariance import Covariance
 from nsh.theory.effective.layers.layer import (
     Layer,
     Module,
+    Number,
     Signal,
     Weights,
-    number,
+    as_variance,
     require_positions,
 )
 from nsh.theory.effective.layers.windows import product
@@ -32,8 +36,9 @@ class SelfAttention(Layer):
     (Hron, Bahri, Sohl-Dickstein, Novak, arXiv 2006.10540, with 1 / d scaling.) Values and outputs
     are layers after it: ``Serial(SelfAttention(64), Dense(64), Dense(64))``.
 
-    `width`: d, of a network of finite width, which does not train W. `encoding`: a covariance [positions, positions] that
-    is added to K in A alone. Raises `ValueError` for tokens and inputs without positions.
+    `width`: d, of a network of finite width, which does not train W. `encoding`: a covariance
+    [positions, positions] that is added to K in A alone. Raises `ValueError` for tokens and
+    inputs without positions.
 
     Example:
         >>> from nsh.theory.effective import kernels, layers
@@ -43,8 +48,9 @@ class SelfAttention(Layer):
     """
 
     width: int = eqx.field(static=True, converter=plain_integer)
-    C_QK: Float[Array, ""] = number("C_QK", 1.0)
-    encoding: Float[Array, "positions positions"] | None = eqx.field(default=None, kw_only=True)
+    _: KW_ONLY
+    C_QK: Number = eqx.field(default=1.0, converter=partial(as_variance, "C_QK"))
+    encoding: Float[Array, "positions positions"] | None = None
 
     def __check_init__(self):
         require_integer("width", self.width, 1)
@@ -198,7 +204,7 @@ class PositionalEncoding(Layer):
 class Encoding(eqx.Module):
     """What `PositionalEncoding` builds."""
 
-    vectors: Float[Array, "features *positions"]
+    vectors: Float[Array, "features ..."]
 
     def __call__(self, x: Array, *, key: Array | None = None) -> Array:  # noqa: ARG002
         """Of one input."""

@@ -24,7 +24,7 @@ from nsh.theory.effective.layers import (
     Identity,
     LayerNorm,
     LocalConv,
-    Product,
+    Multiply,
     SelfAttention,
     Serial,
     Sum,
@@ -98,7 +98,7 @@ NETWORKS = {
         ROW,
     ),
     "residual": (Serial(dense(), BLOCK, BLOCK, "relu", dense()), X),
-    "product": (Serial(dense(), Product(Serial(dense(), "relu"), dense()), dense()), X),
+    "product": (Serial(dense(), Multiply(Serial(dense(), "relu"), dense()), dense()), X),
     "concatenate": (
         Serial(dense(), Concatenate(Serial("relu", dense(3)), Serial("erf", dense(1))), dense()), X,
     ),
