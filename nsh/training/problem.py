@@ -42,7 +42,16 @@ from nsh._shown import Shown
 from nsh.system import System
 from nsh.training.batches import Sampler, WithReplacement, batch_size, places
 from nsh.training.streamed import StreamedExamples, Wanted, around
-from nsh.training.varying import PerPoint, entries, grid_of, resolved, seeds_of, varying_parts
+from nsh.training.varying import (
+    PerPoint,
+    PerSeed,
+    entries,
+    grid_of,
+    resolved,
+    seeds_of,
+    varies,
+    varying_parts,
+)
 
 
 class RunStatus(enum.IntEnum):
@@ -314,7 +323,11 @@ class TrainingProblem(eqx.Module):
         """Number of examples."""
         if isinstance(self.examples, StreamedExamples):
             return self.examples.num_examples
-        return jax.tree.leaves(self.examples)[0].shape[0]
+        examples, axes = self.examples, 0
+        while varies(examples):  # one entry for each seed, or each point of the grid
+            axes += 1 if isinstance(examples, PerSeed) else self.grid_ndim
+            examples = examples.tree
+        return jax.tree.leaves(examples)[0].shape[axes]
 
     @property
     def batch_size(self) -> int:
