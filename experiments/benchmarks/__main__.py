@@ -18,6 +18,7 @@ from experiments.benchmarks import (
     kernels,
     learning_rate,
     networks,
+    regression,
     rule_gradients,
     saving,
     streaming,
@@ -65,13 +66,14 @@ class Config:
     saving: saving.Saving = dataclasses.field(default_factory=saving.Saving)
     infinite: kernels.Infinite = dataclasses.field(default_factory=kernels.Infinite)
     finite: kernels.Finite = dataclasses.field(default_factory=kernels.Finite)
+    regression: regression.Regression = dataclasses.field(default_factory=regression.Regression)
 
 
 LOG_WIDTH = 140
 QUICK = Config(
     None, None, (), False, 2, Path("results"), *ensembles.QUICK, final_states.QUICK,
     trajectories.QUICK, *rule_gradients.QUICK, learning_rate.QUICK, networks.QUICK, streaming.QUICK,
-    saving.QUICK, *kernels.QUICK,
+    saving.QUICK, *kernels.QUICK, regression.QUICK,
 )  # fmt: skip
 
 
@@ -87,6 +89,7 @@ def cases(config: Config) -> list[Case]:
         *streaming.cases(config.streaming),
         *saving.cases(config.saving),
         *kernels.cases(config.infinite, config.finite),
+        *regression.cases(config.regression),
     ]
     for name in config.only:
         if not any(case.name.startswith(name) for case in found):

@@ -57,6 +57,7 @@ from nsh.theory.effective.prediction.dynamics import (
 from nsh.theory.effective.prediction.iterative import IterativePrediction, cg_predict
 from nsh.theory.effective.prediction.kernel_store import iterate_blocks, kernel_to_zarr
 from nsh.theory.effective.prediction.loss_dynamics import loss_dynamics
+from nsh.theory.effective.prediction.nystrom import NystromPrediction, nystrom_predict
 from nsh.theory.effective.prediction.prediction import (
     KernelRegression,
     Prediction,
@@ -99,6 +100,7 @@ __all__ = [
     "NearZeroExpansion",
     "NearlyGaussian",
     "NetworkSamples",
+    "NystromPrediction",
     "PerturbationGrowth",
     "Prediction",
     "Samples",
@@ -144,6 +146,7 @@ __all__ = [
     "ntk_diagonal",
     "ntk_plan",
     "ntk_vector_product",
+    "nystrom_predict",
     "optimal_aspect_ratio",
     "output_distribution",
     "output_samples",

@@ -1,8 +1,6 @@
-"""A kernel matrix of low rank, from its columns at some inputs: to precondition, or to predict."""
+"""A preconditioner of kernel matrices: one of low rank, from the columns of some inputs."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -12,18 +10,6 @@ from jaxtyping import Array, Float
 
 from nsh.theory.effective.prediction.kernel_matrix import KernelMatrix
 from nsh.theory.effective.prediction.matrices import MATMUL
-
-
-def nystrom_map(among: Float[Array, "r r"]) -> Callable[[Array], Array]:
-    """``K_XS -> F`` with ``F F^T = K_XS K_SS^+ K_SX``, K_SS being `among` the landmarks S.
-
-    Directions of K_SS that cannot be told from null are left out (Williams and Seeger, 2001).
-    """
-    values, vectors = jnp.linalg.eigh((among + among.T) / 2)
-    eps = float(jnp.finfo(among.dtype).eps)
-    told = values > len(among) * eps * values[-1]
-    scale = jnp.where(told, 1 / jnp.sqrt(jnp.where(told, values, 1)), 0)
-    return lambda columns: jnp.matmul(columns, vectors * scale[None], precision=MATMUL)
 
 
 class Preconditioner(eqx.Module):
@@ -56,7 +42,11 @@ def preconditioner_of(
     landmarks = matrix.inputs.reshape(-1, *matrix.inputs.shape[2:])[chosen]
     columns = matrix.columns(landmarks)
     columns, diagonal, ridge = jax.lax.stop_gradient((columns, diagonal, ridge))
-    factor = nystrom_map(columns[chosen])(columns)
+    # directions of these columns that cannot be told from null are left out
+    values, vectors = jnp.linalg.eigh((columns[chosen] + columns[chosen].T) / 2)
+    told = values > rank * float(jnp.finfo(values.dtype).eps) * values[-1]
+    scale = jnp.where(told, 1 / jnp.sqrt(jnp.where(told, values, 1)), 0)
+    factor = jnp.matmul(columns, vectors * scale[None], precision=MATMUL)
     basis, roots, _ = jnp.linalg.svd(factor, full_matrices=False)
     left = jnp.mean(jnp.maximum(diagonal - jnp.sum(factor**2, axis=1), 0))
     least = 10 * float(jnp.finfo(factor.dtype).eps) * jnp.mean(diagonal)
