@@ -104,7 +104,9 @@ def build(data: Data, **_: Any) -> Work:
 
     def check() -> Data:
         x, y = data["x"][:CHECKED], data["y"][:CHECKED]
-        train, cross = (np.asarray(ntk(one, x), np.float64) for one in (x, x[:100] + 0.1))
+        train, cross = (
+            np.asarray(kernels(NETWORK, one, x).ntk, np.float64) for one in (x, x[:100] + 0.1)
+        )
         return {"mean": cross @ np.linalg.solve(train, y)}
 
     return Work(run, run, check=check)
