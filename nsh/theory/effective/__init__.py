@@ -80,6 +80,12 @@ from nsh.theory.effective.tangent.kernels import (
 from nsh.theory.effective.tangent.plan import NTKPlan
 from nsh.theory.effective.tangent.random_networks import KernelMean, monte_carlo_ntk
 from nsh.theory.effective.tangent.rates import mlp_rates
+from nsh.theory.effective.tangent.spectrum import (
+    NTKEigenvalues,
+    SpectralDensity,
+    ntk_eigenvalues,
+    ntk_spectral_density,
+)
 from nsh.theory.effective.tangent.vector_products import ntk_vector_product
 
 __all__ = [
@@ -96,6 +102,7 @@ __all__ = [
     "KernelMean",
     "KernelRegression",
     "Kernels",
+    "NTKEigenvalues",
     "NTKPlan",
     "NearZeroExpansion",
     "NearlyGaussian",
@@ -104,6 +111,7 @@ __all__ = [
     "PerturbationGrowth",
     "Prediction",
     "Samples",
+    "SpectralDensity",
     "Status",
     "Trajectory",
     "cg_predict",
@@ -144,7 +152,9 @@ __all__ = [
     "naive_residual_vertex",
     "network_samples",
     "ntk_diagonal",
+    "ntk_eigenvalues",
     "ntk_plan",
+    "ntk_spectral_density",
     "ntk_vector_product",
     "nystrom_predict",
     "optimal_aspect_ratio",

@@ -169,8 +169,15 @@ def _rows(
         if form == FACTORS:
             found.append(Factors(a, dy))
         else:
-            found.append(jnp.einsum("jbfs,bcs->jbfc", dy, a).reshape(value.size, -1))
+            found.append(_summed(dy, a).reshape(value.size, -1))
     return found
+
+
+def _summed(dy: Array, a: Array) -> Array:
+    if a.shape[0] > 1:
+        return jnp.einsum("jbfs,bcs->jbfc", dy, a)
+    # without groups, one large matrix product instead of products in a loop over one
+    return dy.reshape(-1, dy.shape[-1]) @ a[0].T
 
 
 def contracted(left: Any, right: Any, rate: Array, outputs: Outputs) -> Array:

@@ -39,11 +39,12 @@ def ntk_vector_product(
     other = x if z is None else z
     shape = (len(other), *checked_outputs(given, x=x, z=other))
     require(v.shape == shape, "v.shape", v.shape, f"{shape}, as the module's values at z")
-    return _product(given, x, v, other, rates_of(given, rates))
+    return product(given, x, v, other, rates_of(given, rates))
 
 
 @eqx.filter_jit
-def _product(given: Called, x: Array, v: Array, z: Array, rates: list[Array]) -> Array:
+def product(given: Called, x: Array, v: Array, z: Array, rates: list[Array]) -> Array:
+    """The product, of what is checked."""
     parameters = given.parameters
 
     def values(parameters: list[Array], inputs: Array) -> Array:
