@@ -144,6 +144,23 @@ def test_parts_blocks_and_diagonal_are_those_of_the_kernel():
     assert trace == pytest.approx(np.einsum("nnii->", square), rel=1e-4)
 
 
+def test_second_derivatives_by_inputs():
+    """Through a layer's factors and its Jacobian, against those of plain Jacobians."""
+    layers = [
+        eqx.nn.Conv1d(2, 2, 2, key=KEY), eqx.nn.Lambda(jnp.tanh), eqx.nn.Lambda(jnp.ravel),
+        eqx.nn.Linear(6, 1, key=KEY),
+    ]  # fmt: skip
+    module, x = eqx.nn.Sequential(layers), jnp.asarray(RANDOM.normal(size=(2, 2, 4)), float)
+    assert ntk_plan(module, x).method == "layers"
+
+    def along(t, method):
+        return empirical_ntk(module, x * (1 + t), method=method)[0, 1, 0, 0]
+
+    for order in (jax.grad, lambda f: jax.grad(jax.grad(f))):
+        own, plain = (order(lambda t, m=m: along(t, m))(0.0) for m in (None, "jacobians"))
+        np.testing.assert_allclose(own, plain, rtol=1e-4, atol=1e-5)
+
+
 def test_kernel_of_features():
     module, x, z = mlp(), jnp.asarray(X, float), jnp.asarray(Z, float)
     for layer, level in ((None, 1), ("readout", 1), ("hidden[1]", 0)):
