@@ -97,6 +97,63 @@ class Erf(Dual):
         return PairMoments(relative_gap(a, b, both, gap), slope, *_rounding(gap))
 
 
+class Jump(Dual):
+    """s(z) = `low` for z < 0 and `high` for z > 0, whose derivative counts as 0: as autodiff's.
+
+    <s_a s_b> = m^2 + h^2 (1 - 2 t / pi) at angle t, with m, h half the sum and half the difference
+    (Cho and Saul, NeurIPS 2009, degree 0). Training sees no slope: the NTK of layers before is 0.
+    """
+
+    low: float = eqx.field(static=True)
+    high: float = eqx.field(static=True)
+    exact: ClassVar[bool] = True
+
+    def _numbers(self) -> tuple[float, float]:
+        return ((self.low + self.high) / 2) ** 2, ((self.high - self.low) / 2) ** 2
+
+    def moments(self, K: Array) -> InputMoments:
+        """See `Dual`."""
+        return InputMoments.of(K, jnp.full_like(K, sum(self._numbers())), jnp.zeros_like(K))
+
+    def pairs(self, a: InputMoments, b: InputMoments, gap: Array) -> PairMoments:  # noqa: ARG002
+        """See `Dual`."""
+        mean, spread = self._numbers()
+        theta, _ = angle(gap)
+        share = 2 / np.pi * spread / (mean + spread)
+        return PairMoments(share * theta, jnp.zeros_like(gap), 0.0, 0.0)
+
+
+class Gelu(Dual):
+    """s(z) = z F(z), with the normal distribution function F.
+
+    ``<s_a s_b> = K_ab P + N / (2 pi R)`` with ``P = <F_a F_b> = 1/4 + arcsin(K_ab / sqrt(A B)) / (2
+    pi)``, ``N = K_aa K_bb + K_ab^2 q``, ``q = 1/A + 1/B - 1``, ``R^2 = A B - K_ab^2``, A = 1 + K_aa
+    and B = 1 + K_bb: by Stein's identity. <s'_a s'_b> is the derivative by K_ab.
+    """
+
+    def moments(self, K: Array) -> InputMoments:
+        """See `Dual`."""
+        return InputMoments.of(K, *_gelu(K, K, K, jnp.zeros_like(K)))
+
+    def pairs(self, a: InputMoments, b: InputMoments, gap: Array) -> PairMoments:
+        """See `Dual`."""
+        norm = a.root_K * b.root_K
+        both, slope = _gelu(a.K, b.K, norm * (1 - gap), norm**2 * gap * (2 - gap))
+        return PairMoments(relative_gap(a, b, both, gap), slope, *_rounding(gap))
+
+
+def _gelu(K_a: Array, K_b: Array, K: Array, left: Array) -> tuple[Array, Array]:
+    """<s_a s_b> and <s'_a s'_b>; `left`: K_aa K_bb - K_ab^2, without a difference."""
+    R2 = 1 + K_a + K_b + left
+    R = jnp.sqrt(R2)
+    q = (1 - K_a * K_b) / ((1 + K_a) * (1 + K_b))
+    # N = left + K^2 (1 + q), and 1 + q = (2 + K_a + K_b) / (A B)
+    N = left + K**2 * (2 + K_a + K_b) / ((1 + K_a) * (1 + K_b))
+    P = 0.25 + jnp.arctan2(K, R) / (2 * np.pi)
+    slope = P + K * (1 + 2 * q + N / R2) / (2 * np.pi * R)
+    return K * P + N / (2 * np.pi * R), slope
+
+
 class Waves(Dual):
     """s(z) = alpha + beta z + p sin(w z) + q cos(w z), all pairs by E = exp(-w^2 K / 2).
 

@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from nsh._checks import require
 from nsh.activations.activation import Activation
-from nsh.activations.closed_duals import Erf, ScaleInvariant, Waves
+from nsh.activations.closed_duals import Erf, Gelu, Jump, ScaleInvariant, Waves
 
 
 def leaky_relu(slope: float = 0.01) -> Activation:
@@ -56,7 +56,7 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
             Activation("tanh", jnp.tanh),
             Activation("sin", jnp.sin, dual=Waves((0.0, 0.0, 1.0, 0.0, 1.0))),
             Activation("erf", jax.scipy.special.erf, dual=Erf()),
-            Activation("gelu", _gelu, gain=2.0),
+            Activation("gelu", _gelu, dual=Gelu(), gain=2.0),
             Activation("swish", jax.nn.silu, gain=2.0),
             Activation("softplus", jax.nn.softplus),
             Activation("sigmoid", jax.nn.sigmoid),
@@ -72,4 +72,22 @@ Example:
     >>> from nsh.activations import ACTIVATIONS
     >>> ACTIVATIONS["hard_tanh"].kinks
     (-1.0, 1.0)
+"""
+
+SIGN = Activation("sign", jnp.sign, (0.0,), Jump(-1.0, 1.0))
+"""s(z) = -1 or 1: for kernels of `nsh.theory.effective.layers`, whose training sees no slope.
+
+Example:
+    >>> from nsh.activations import SIGN
+    >>> SIGN(jnp.array([-2.0, 3.0])).tolist()
+    [-1.0, 1.0]
+"""
+
+STEP = Activation("step", partial(jnp.heaviside, x2=0.5), (0.0,), Jump(0.0, 1.0))
+"""s(z) = 0 or 1, as `SIGN`.
+
+Example:
+    >>> from nsh.activations import STEP
+    >>> STEP(jnp.array([-2.0, 3.0])).tolist()
+    [0.0, 1.0]
 """

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nsh.activations import leaky_relu
+from nsh.activations import SIGN, leaky_relu
 from nsh.theory.effective import kernels
 from nsh.theory.effective.layers import (
     AvgPool,
@@ -30,8 +30,6 @@ from nsh.theory.effective.layers import (
     Sum,
     SumPool,
 )
-
-pytestmark = pytest.mark.core
 
 REFERENCES = json.loads((Path(__file__).parent / "references.json").read_text())
 DOUBLE = jnp.zeros(()).dtype == jnp.float64
@@ -115,11 +113,19 @@ NETWORKS = {
     "activation gaussian": (after(lambda z: 0.7 * jnp.exp(-0.6 * z**2)), X),
     "activation monomial": (after(lambda z: z**3), X),
     "activation polynomial": (after(lambda z: 0.3 - 0.7 * z + 0.4 * z**2), X),
+    "activation sign": (after(SIGN), X),
     "activation sigmoid_like": (after(sigmoid_like), X),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+# the duals of activations are held in 64 bits elsewhere
+OF_64_BITS = [
+    name if name.startswith("activation") else pytest.param(name, marks=pytest.mark.core)
+    for name in NETWORKS
+]
+
+
+@pytest.mark.parametrize("name", OF_64_BITS)
 def test_as_neural_tangents(name):
     network, x = NETWORKS[name]
     found, known = kernels(network, x), REFERENCES[name]
