@@ -105,6 +105,5 @@ def gap_of(
     """The gap of a kernel given as numbers; 1 where one diagonal is 0, 0 where both are."""
     there, equal = (K_a > 0) & (K_b > 0), (K_a == 0) & (K_b == 0)
     K_a, K_b = jnp.where(K_a > 0, K_a, 1.0), jnp.where(K_b > 0, K_b, 1.0)
-    # exactly 1 where all three are the same
-    ratio = (K_ab / K_a) * (jnp.sqrt(K_a) / jnp.sqrt(K_b))
+    ratio = (K_ab / K_a) * jnp.sqrt(K_a / K_b)  # exactly 1 where all three are the same
     return jnp.clip(1 - jnp.where(there, ratio, jnp.where(equal, 1.0, 0.0)), 0, 2)
