@@ -31,6 +31,7 @@ from nsh.theory.effective.layers.convolution import Conv, ConvTranspose, LocalCo
 from nsh.theory.effective.layers.covariance import Covariance
 from nsh.theory.effective.layers.dense import Dense, Elementwise
 from nsh.theory.effective.layers.finite import build, learning_rates, with_learning_rates
+from nsh.theory.effective.layers.initialisation import critical
 from nsh.theory.effective.layers.layer import Layer, Signal
 from nsh.theory.effective.layers.normalisation import Dropout, LayerNorm
 from nsh.theory.effective.layers.pooling import (
@@ -74,6 +75,7 @@ __all__ = [
     "Sum",
     "SumPool",
     "build",
+    "critical",
     "from_module",
     "learning_rates",
     "with_learning_rates",
