@@ -29,6 +29,7 @@ from nsh.theory.effective.layers import (
     Serial,
     Sum,
     SumPool,
+    critical,
 )
 
 REFERENCES = json.loads((Path(__file__).parent / "references.json").read_text())
@@ -135,3 +136,15 @@ def test_as_neural_tangents(name):
         # in 32 bits, rounding and what expansions say of themselves
         allowed = 1e-9 if DOUBLE else 3e-6
         assert np.all(np.abs(places - wanted) <= size * (allowed + np.asarray(found.error)))
+
+
+@pytest.mark.core
+def test_critical_networks_keep_their_size():
+    layer = Conv(1, 3, padding=1, padding_mode="CIRCULAR")
+    deep = critical(Serial(layer, *["relu", layer] * 3))
+    found = np.mean(kernels(deep, ROW).nngp, -1)
+    np.testing.assert_allclose(np.diag(found), np.mean(ROW**2, (1, 2)), rtol=1e-5)
+    numbers = [(float(one.C_W), float(one.C_b)) for one in deep.layers[::2]]
+    assert numbers == [(1.0, 0.0), (2.0, 0.0), (2.0, 0.0), (2.0, 0.0)]
+    with pytest.raises(ValueError, match=r"layers\[1\] \(Sum\).*one row"):
+        critical(Serial(layer, Sum(Identity(), layer)))
