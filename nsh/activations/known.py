@@ -44,6 +44,10 @@ def _linear(z: Array) -> Array:
     return z
 
 
+def _step(z: Array) -> Array:
+    return jnp.heaviside(z, 0.5)
+
+
 _gelu = partial(jax.nn.gelu, approximate=False)
 
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
@@ -83,7 +87,7 @@ Example:
     [-1.0, 1.0]
 """
 
-STEP = Activation("step", partial(jnp.heaviside, x2=0.5), (0.0,), Jump(0.0, 1.0))
+STEP = Activation("step", _step, (0.0,), Jump(0.0, 1.0))
 """s(z) = 0 or 1, as `SIGN`.
 
 Example:

@@ -220,6 +220,9 @@ class Sum(Branches):
         [[10.0]]
     """
 
+    def __init__(self, *branches: Any):
+        super().__init__(*branches)
+
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""
         found = self._all_after(signal, place)
@@ -250,6 +253,9 @@ class Concatenate(Branches):
         >>> kernels(block, jnp.array([[1.0]])).nngp.tolist()  # (4 + 3) / 4
         [[1.75]]
     """
+
+    def __init__(self, *branches: Any):
+        super().__init__(*branches)
 
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""
@@ -283,6 +289,9 @@ class Multiply(Branches):
         >>> kernels(block, jnp.array([[2.0, 0.0]])).nngp.tolist()  # 2 times 6
         [[12.0]]
     """
+
+    def __init__(self, *branches: Any):
+        super().__init__(*branches)
 
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""

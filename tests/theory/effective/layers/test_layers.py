@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def dense(features=1, **numbers):
     return Dense(features, **{**NUMBERS, **numbers})
 
 
-def conv(size, stride=1, padding=0, kind=Conv, **more):
+def conv(size, stride=1, padding: Any = 0, kind: Any = Conv, **more):
     return kind(1, size, stride, padding, **NUMBERS, **more)
 
 
@@ -141,7 +142,7 @@ def test_as_neural_tangents(name):
 @pytest.mark.core
 def test_critical_networks_keep_their_size():
     layer = Conv(1, 3, padding=1, padding_mode="CIRCULAR")
-    deep = critical(Serial(layer, *["relu", layer] * 3))
+    deep: Any = critical(Serial(layer, *["relu", layer] * 3))
     found = np.mean(kernels(deep, ROW).nngp, -1)
     np.testing.assert_allclose(np.diag(found), np.mean(ROW**2, (1, 2)), rtol=1e-5)
     numbers = [(float(one.C_W), float(one.C_b)) for one in deep.layers[::2]]
