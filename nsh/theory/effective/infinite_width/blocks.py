@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from nsh._checks import require_integer
+from nsh._checks import require, require_integer
 from nsh._types import ArrayLike
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.infinite_width.dual import dual_of
@@ -26,12 +27,14 @@ from nsh.theory.effective.infinite_width.kernels import (
     with_errors,
 )
 from nsh.theory.effective.infinite_width.resources import require_memory
+from nsh.theory.effective.layers.layer import Layer
+from nsh.theory.effective.layers.recursion import as_layer_inputs, kernels_of_layers
 
 Place = tuple[slice, slice]
 
 
 def kernels_on_host(
-    architecture: Architecture,
+    network: Architecture | Layer,
     x: ArrayLike,
     z: ArrayLike | None = None,
     *,
@@ -40,9 +43,9 @@ def kernels_on_host(
 ) -> Kernels:
     """As `kernels`, into NumPy arrays in the host's memory, filled block by block.
 
-    Besides the three results it needs memory for what is known of each input alone, and for some
-    blocks. Not traceable. Raises `ValueError` as `kernels` does; where the results do not fit,
-    `iterate_kernel_blocks` gives them one block at a time.
+    Besides the three results it needs memory for what is known of each input alone (of layers:
+    of the inputs of a block), and for some blocks. Not traceable. Raises `ValueError` as `kernels`
+    does; where the results do not fit, `iterate_kernel_blocks` gives them one block at a time.
 
     Example:
         >>> from nsh.theory.effective import Architecture, kernels_on_host
@@ -50,21 +53,25 @@ def kernels_on_host(
         >>> type(result.nngp).__name__, result.nngp.round(4).tolist()
         ('ndarray', [[2.0, 2.0], [2.0, 2.0]])
     """
-    x, z = as_inputs(x, z)
-    shape = len(x), len(x if z is None else z)
-    needed = 3 * shape[0] * shape[1] * x.dtype.itemsize
+    x, z = _inputs(network, x, z)
+    shape, dtype = (len(x), len(x if z is None else z)), jnp.zeros(()).dtype
+    needed = 3 * shape[0] * shape[1] * dtype.itemsize
     require_memory(shape, needed, "iterate_kernel_blocks", host=True)
-    whole = Kernels(*(np.empty(shape, x.dtype) for _ in Kernels._fields))
-    for (row, column), found in iterate_kernel_blocks(architecture, x, z, block=block, terms=terms):
+    whole = None
+    for (row, column), found in iterate_kernel_blocks(network, x, z, block=block, terms=terms):
+        if whole is None:
+            more = found.nngp.shape[2:]  # positions that are left
+            whole = Kernels(*(np.empty((*shape, *more), dtype) for _ in Kernels._fields))
         for matrix, part in zip(whole, found, strict=True):
             matrix[row, column] = part
             if z is None and row != column:
-                matrix[column, row] = part.T
+                matrix[column, row] = np.swapaxes(part, 0, 1)
+    assert whole is not None
     return whole
 
 
 def iterate_kernel_blocks(
-    architecture: Architecture,
+    network: Architecture | Layer,
     x: ArrayLike,
     z: ArrayLike | None = None,
     *,
@@ -82,21 +89,51 @@ def iterate_kernel_blocks(
         >>> [block.nngp.shape for _, block in blocks]
         [(2, 2), (2, 1), (1, 1)]
     """
-    x, z = as_inputs(x, z)
     require_integer("block", block, 1)
-    first = _rows(architecture, x, block, terms)
-    second = first if z is None else _rows(architecture, z, block, terms)
+    x, z = _inputs(network, x, z)
+    block_of = _blocks_of(network, x, z, block, terms)
     heights, widths = len(x), len(x if z is None else z)
     for row in range(0, heights, block):
         for column in range(row if z is None else 0, widths, block):
-            same = z is None and row == column
-            found = _block(architecture, first, second, row, column, block, terms, same)
+            found = block_of(row, column, z is None and row == column)
             place = (
                 slice(row, min(row + block, heights)),
                 slice(column, min(column + block, widths)),
             )
             inside = tuple(slice(0, one.stop - one.start) for one in place)
             yield place, Kernels(*(np.asarray(matrix)[inside] for matrix in found))
+
+
+def _inputs(
+    network: Architecture | Layer, x: ArrayLike, z: ArrayLike | None
+) -> tuple[Array, Array | None]:
+    if isinstance(network, Layer):
+        return as_layer_inputs(network, x, z)
+    allowed = "an Architecture, or a layer of nsh.theory.effective.layers"
+    require(isinstance(network, Architecture), "network", network, allowed)
+    return as_inputs(x, z)
+
+
+def _blocks_of(
+    network: Architecture | Layer, x: Array, z: Array | None, block: int, terms: int
+) -> Callable[[int, int, bool], Kernels]:
+    """A function (first row, first column, whether they are the same inputs) -> their block."""
+    if isinstance(network, Layer):
+
+        def of_layers(row: int, column: int, same: bool) -> Kernels:
+            rows = _some(x, row, block)
+            columns = None if same else _some(x if z is None else z, column, block)
+            return Kernels(*kernels_of_layers(network, rows, columns, None))
+
+        return of_layers
+    first = _rows(network, x, block, terms)
+    second = first if z is None else _rows(network, z, block, terms)
+    return lambda row, column, same: _block(network, first, second, row, column, block, terms, same)
+
+
+def _some(x: Array, start: int, count: int) -> Array:
+    """`count` inputs from `start` on, the last repeated if there are fewer: one program for all."""
+    return x[np.minimum(np.arange(start, start + count), len(x) - 1)]
 
 
 @partial(jax.jit, static_argnames=("block", "terms"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nsh.activations import SIGN, leaky_relu
-from nsh.theory.effective import kernels
+from nsh.theory.effective import kernels, kernels_on_host
 from nsh.theory.effective.layers import (
     AvgPool,
     Concatenate,
@@ -149,3 +149,12 @@ def test_critical_networks_keep_their_size():
     assert numbers == [(1.0, 0.0), (2.0, 0.0), (2.0, 0.0), (2.0, 0.0)]
     with pytest.raises(ValueError, match=r"layers\[1\] \(Sum\).*one row"):
         critical(Serial(layer, Sum(Identity(), layer)))
+
+
+def test_blocks_on_the_host_make_up_the_whole():
+    network, x = NETWORKS["conv_valid"]
+    whole, parts = kernels(network, x), kernels_on_host(network, x, block=2)
+    left = kernels_on_host(Serial(conv(2), "relu"), x, x[:2], block=2)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+    assert left.ntk.shape == (3, 2, 3, 4)
