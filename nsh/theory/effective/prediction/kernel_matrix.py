@@ -43,7 +43,9 @@ class KernelMatrix(eqx.Module):
     def times(self, v: Float[Array, "n k"]) -> Float[Array, "n k"]:
         """``kernel(x, x) v``: every pair of inputs is looked at once."""
         blocks, size = self.inputs.shape[:2]
-        padded = jnp.pad(v, ((0, blocks * size - len(v)), (0, 0))).reshape(blocks, size, -1)
+        padded = jnp.pad(v, ((0, blocks * size - len(v)), (0, 0)))
+        # columns of v as rows: then a block is read as it is stored, also for its transpose
+        rows = jnp.swapaxes(padded.reshape(blocks, size, -1), 1, 2)
 
         @jax.checkpoint
         def add(total: Array, given: tuple[Array, Array, Array | None]) -> tuple[Array, None]:
@@ -52,12 +54,12 @@ class KernelMatrix(eqx.Module):
                 block = self.kernel(self.inputs[row], self.inputs[column])
             # a block on the diagonal is made symmetric: half of it, and half of its transpose
             share = jnp.where(row == column, 0.5, 1.0).astype(v.dtype)
-            here = jnp.matmul(block, padded[column], precision=MATMUL)
-            there = jnp.matmul(block.T, padded[row], precision=MATMUL)
+            here = jnp.einsum("kj,ij->ki", rows[column], block, precision=MATMUL)
+            there = jnp.einsum("ki,ij->kj", rows[row], block, precision=MATMUL)
             return total.at[row].add(share * here).at[column].add(share * there), None
 
-        total, _ = jax.lax.scan(add, jnp.zeros_like(padded), (*self._places(), self.kept))
-        return total.reshape(blocks * size, -1)[: len(v)]
+        total, _ = jax.lax.scan(add, jnp.zeros_like(rows), (*self._places(), self.kept))
+        return jnp.swapaxes(total, 1, 2).reshape(blocks * size, -1)[: len(v)]
 
     def diagonal(self) -> Float[Array, " n"]:
         """Of the matrix."""

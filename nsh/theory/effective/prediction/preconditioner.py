@@ -13,14 +13,17 @@ from nsh.theory.effective.prediction.matrices import MATMUL
 
 
 class Preconditioner(eqx.Module):
-    """The inverse of ``U diag(values) U^T + shift I``, U having orthonormal columns."""
+    """The inverse of ``U diag(values) U^T + shift I``, U having orthonormal columns.
+
+    It is positive, though U is so only up to rounding.
+    """
 
     basis: Float[Array, "n r"]
     values: Float[Array, " r"]
     shift: Float[Array, ""]
 
     def __call__(self, v: Float[Array, "n k"]) -> Float[Array, "n k"]:
-        """Apply it: twice projected, so that rounding leaves it positive."""
+        """Apply it: what U does not span is projected twice, by a square."""
         inner = jnp.matmul(self.basis.T, v, precision=MATMUL)
         outer = v - jnp.matmul(self.basis, inner, precision=MATMUL)
         again = jnp.matmul(self.basis.T, outer, precision=MATMUL)
@@ -44,11 +47,16 @@ def preconditioner_of(
     columns, diagonal, ridge = jax.lax.stop_gradient((columns, diagonal, ridge))
     # directions of these columns that cannot be told from null are left out
     values, vectors = jnp.linalg.eigh((columns[chosen] + columns[chosen].T) / 2)
-    told = values > rank * float(jnp.finfo(values.dtype).eps) * values[-1]
-    scale = jnp.where(told, 1 / jnp.sqrt(jnp.where(told, values, 1)), 0)
-    factor = jnp.matmul(columns, vectors * scale[None], precision=MATMUL)
-    basis, roots, _ = jnp.linalg.svd(factor, full_matrices=False)
+    factor = jnp.matmul(columns, vectors * _inverse_roots(values)[None], precision=MATMUL)
+    values, vectors = jnp.linalg.eigh(jnp.matmul(factor.T, factor, precision=MATMUL))
+    basis = jnp.matmul(factor, vectors * _inverse_roots(values)[None], precision=MATMUL)
     left = jnp.mean(jnp.maximum(diagonal - jnp.sum(factor**2, axis=1), 0))
     least = 10 * float(jnp.finfo(factor.dtype).eps) * jnp.mean(diagonal)
     shift = jnp.maximum(ridge + left, jnp.where(least > 0, least, 1))
-    return Preconditioner(basis, roots**2, shift)
+    return Preconditioner(basis, jnp.maximum(values, 0), shift)
+
+
+def _inverse_roots(values: Float[Array, " r"]) -> Float[Array, " r"]:
+    """Of eigenvalues, ascending; 0 for those that cannot be told from 0."""
+    told = values > len(values) * float(jnp.finfo(values.dtype).eps) * values[-1]
+    return jnp.where(told, 1 / jnp.sqrt(jnp.where(told, values, 1)), 0)
