@@ -18,9 +18,9 @@ from nsh.theory.effective.prediction.kernel_matrix import (
     KernelMatrix,
     as_inputs,
     diagonal_of,
+    dtype_of_kernel,
     in_blocks,
     kept_bytes,
-    require_kernel,
 )
 from nsh.theory.effective.prediction.matrices import as_amount, as_targets
 from nsh.theory.effective.prediction.preconditioner import preconditioner_of
@@ -79,7 +79,8 @@ def cg_predict(
     kept if they take at most `memory` bytes, else they are made anew in each pass: for n inputs in
     32 bits they take 2 n^2 bytes. All outputs share the passes.
 
-    x [n, ...], y [n] or [n, outputs], z [tests, ...]. `noise` is a ridge, too: with the NTK and
+    x [n, ...], y [n] or [n, outputs], z [tests, ...]; whole numbers among the inputs stay what they
+    are, for kernels of tokens. `noise` is a ridge, too: with the NTK and
     `noise` 0 the mean is that of `kernel_regression`. Passes end once
     ``|y - (K + noise I) a| <= tolerance |y|`` for each output, as computed anew at the end, or
     after `max_steps`. The preconditioner is Nystrom's approximation from `rank` of the inputs. It
@@ -111,20 +112,20 @@ def cg_predict(
     """
     x = as_inputs("x", x)
     z = as_inputs("z", z, like=x)
-    y = as_targets(y, len(x), x.dtype)
-    noise = as_amount("noise", noise, x.dtype)
-    require(0 < tolerance < 1, "tolerance", tolerance, "a number above 0 and below 1")
     block = min(require_integer("block", block, 1), len(x))
+    dtype = dtype_of_kernel(kernel, x, block)
+    y = as_targets(y, len(x), dtype)
+    noise = as_amount("noise", noise, dtype)
+    require(0 < tolerance < 1, "tolerance", tolerance, "a number above 0 and below 1")
     rank = min(require_integer("rank", rank, 1), len(x))
     require_integer("max_steps", max_steps, 2)
     require(memory >= 0, "memory", memory, "a number of bytes, 0 to keep no blocks")
-    require_kernel(kernel, x, block)
-    needed = kept_bytes(len(x), block, x.dtype.itemsize)
+    needed = kept_bytes(len(x), block, dtype.itemsize)
     keep = needed <= memory
     if keep:
         require_memory((len(x), len(x)), needed, f"memory below {needed:.3g}")
     return _cg_predict(
-        kernel, x, y, z, noise, jnp.asarray(tolerance, x.dtype),
+        kernel, x, y, z, noise, jnp.asarray(tolerance, dtype),
         variance=variance, rank=rank, max_steps=max_steps, block=block, keep=keep,
     )  # fmt: skip
 

@@ -8,14 +8,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from nsh._checks import as_finite, require
 from nsh._types import ArrayLike
 from nsh.theory.effective.prediction.matrices import MATMUL
 
 Kernel = Callable[[Array, Array], Array]
-Inputs = Float[Array, "blocks block ..."]
+Inputs = Shaped[Array, "blocks block ..."]
 
 
 class KernelMatrix(eqx.Module):
@@ -65,7 +65,7 @@ class KernelMatrix(eqx.Module):
         """Of the matrix."""
         return diagonal_of(self.kernel, self.inputs)[: self.count]
 
-    def columns(self, z: Float[Array, "m ..."]) -> Float[Array, "n m"]:
+    def columns(self, z: Shaped[Array, "m ..."]) -> Float[Array, "n m"]:
         """``kernel(x, z)`` of a few z."""
         found = jax.lax.map(jax.checkpoint(lambda block: self.kernel(block, z)), self.inputs)
         return found.reshape(-1, len(z))[: self.count]
@@ -98,7 +98,7 @@ def kept_bytes(count: int, block: int, itemsize: int) -> int:
     return blocks * (blocks + 1) // 2 * block**2 * itemsize
 
 
-def in_blocks(x: Float[Array, "n ..."], block: int) -> Inputs:
+def in_blocks(x: Shaped[Array, "n ..."], block: int) -> Inputs:
     """Inputs in blocks, the last one repeated until they are full."""
     blocks = -(-len(x) // block)
     place = np.minimum(np.arange(blocks * block), len(x) - 1)
@@ -112,22 +112,37 @@ def diagonal_of(kernel: Kernel, inputs: Inputs) -> Float[Array, " n"]:
 
 
 def as_inputs(field: str, given: ArrayLike, like: Array | None = None) -> Array:
-    """Inputs with at least one axis of features, of the type and features of `like`."""
-    x = as_finite(field, given, None if like is None else like.dtype)
+    """Inputs with at least one axis of features, of the type and features of `like`.
+
+    Numbers of an integer type stay what they are: they may be tokens.
+    """
+    x = as_finite(field, given, None)
+    whole = jnp.issubdtype(getattr(given, "dtype", None) or np.asarray(given).dtype, jnp.integer)
+    x = jnp.asarray(given) if whole else x
     features = ("...",) if like is None else like.shape[1:]
     right = x.ndim >= 2 and x.size > 0 and (like is None or x.shape[1:] == features)
     allowed = f"(inputs, {', '.join(map(str, features))}), one input or more"
     require(right, f"{field}.shape", x.shape, allowed)
+    if like is not None and jnp.issubdtype(like.dtype, jnp.floating):
+        return x.astype(like.dtype)
+    if like is not None:
+        require(x.dtype == like.dtype, f"{field}.dtype", str(x.dtype), f"{like.dtype}, as x's")
     return x
 
 
-def require_kernel(kernel: object, x: Array, block: int) -> None:
-    """`ValueError` unless `kernel` is a function of two blocks of inputs that gives a matrix."""
+def dtype_of_kernel(kernel: object, x: Array, block: int) -> np.dtype:
+    """Its floating-point type, `kernel` being a function of two blocks that gives a matrix.
+
+    Raises `ValueError` if it is not.
+    """
     require(callable(kernel), "kernel", kernel, "a function of two blocks of inputs")
     one = jax.ShapeDtypeStruct((block, *x.shape[1:]), x.dtype)
     found = jax.eval_shape(kernel, one, one)  # pyright: ignore[reportArgumentType]
     shape = getattr(found, "shape", found)
     allowed = f"{(block, block)}, of {block} inputs x and {block} inputs z"
     require(shape == (block, block), "kernel(x, z).shape", shape, allowed)
-    of_inputs = f"{x.dtype}, as the inputs'"
-    require(found.dtype == x.dtype, "kernel(x, z).dtype", str(found.dtype), of_inputs)
+    dtype, own = np.dtype(found.dtype), jnp.issubdtype(x.dtype, jnp.floating)
+    right = dtype == x.dtype if own else jnp.issubdtype(dtype, jnp.floating)
+    allowed = f"{x.dtype}, as the inputs'" if own else "a floating-point type"
+    require(right, "kernel(x, z).dtype", str(dtype), allowed)
+    return dtype

@@ -23,8 +23,8 @@ from nsh._types import ArrayLike
 from nsh.theory.effective.prediction.kernel_matrix import (
     Kernel,
     as_inputs,
+    dtype_of_kernel,
     in_blocks,
-    require_kernel,
 )
 from nsh.training.ensemble import Device, checked_devices
 
@@ -121,9 +121,8 @@ class _Blocks:
             given.append(as_inputs("z", z, like=given[0]))
         self.symmetric = z is None
         self.block = require_integer("block", block, 1)
-        require_kernel(kernel, given[0], self.block)
         self.devices = checked_devices(devices)
-        self.kernel, self.dtype = kernel, np.dtype(given[0].dtype)
+        self.kernel, self.dtype = kernel, dtype_of_kernel(kernel, given[0], self.block)
         self.inputs = [np.asarray(one) for one in given]
         self.shape = len(self.inputs[0]), len(self.inputs[-1])
         counts = tuple(-(-size // self.block) for size in self.shape)
@@ -254,7 +253,7 @@ class _Store:
         blocks = self.blocks
         digest = hashlib.sha256()
         for one in blocks.inputs:
-            digest.update(np.ascontiguousarray(one).tobytes())
+            digest.update(str(one.dtype).encode() + np.ascontiguousarray(one).tobytes())
         return {
             "format": FORMAT, "shape": list(blocks.shape), "dtype": str(blocks.dtype),
             "block": blocks.block, "symmetric": blocks.symmetric,

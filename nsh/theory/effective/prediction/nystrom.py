@@ -15,8 +15,8 @@ from nsh.theory.effective.prediction.kernel_matrix import (
     Kernel,
     KernelMatrix,
     as_inputs,
+    dtype_of_kernel,
     in_blocks,
-    require_kernel,
 )
 from nsh.theory.effective.prediction.matrices import MATMUL, as_amount, as_targets, with_ridge
 
@@ -81,12 +81,12 @@ def nystrom_predict(
     """
     x = as_inputs("x", x)
     z, landmarks = as_inputs("z", z, like=x), as_inputs("landmarks", landmarks, like=x)
-    y = as_targets(y, len(x), x.dtype)
-    noise = as_amount("noise", noise, x.dtype)
+    block = min(require_integer("block", block, 1), len(x))
+    dtype = dtype_of_kernel(kernel, x, block)
+    y = as_targets(y, len(x), dtype)
+    noise = as_amount("noise", noise, dtype)
     if is_concrete(noise):
         require(noise > 0, "noise", float(noise), "> 0, as the rank is low")
-    block = min(require_integer("block", block, 1), len(x))
-    require_kernel(kernel, x, block)
     return _nystrom_predict(kernel, x, y, z, landmarks, noise, block)
 
 

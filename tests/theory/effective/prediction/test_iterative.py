@@ -93,6 +93,22 @@ def test_of_a_tangent_kernel_it_is_kernel_regression():
     assert np.all(np.abs(found.mean - expected.mean) <= found.error + 4 * expected.error)
 
 
+def test_of_whole_numbers_the_kernel_sees_these():
+    """Tokens, and a kernel that counts where they agree."""
+    tokens, others = np.arange(24).reshape(8, 3) % 5, np.array([[0, 1, 2]])
+
+    def kernel(x, z):
+        assert x.dtype == z.dtype
+        assert jnp.issubdtype(x.dtype, jnp.integer)
+        return jnp.mean(x[:, None] == z[None], axis=-1, dtype=jnp.float32)
+
+    y = np.arange(8.0)
+    found = cg_predict(kernel, tokens, y, others.tolist(), noise=0.5)
+    agree = np.mean(tokens[:, None] == tokens[None], axis=-1) + 0.5 * np.eye(8)
+    mean = np.mean(others[:, None] == tokens[None], axis=-1) @ np.linalg.solve(agree, y)
+    np.testing.assert_allclose(found.mean, mean, atol=1e-3)
+
+
 @pytest.mark.core
 def test_what_fails_is_data():
     """No passes left, and a matrix that is not positive, beside one that is."""
@@ -149,6 +165,7 @@ def test_bad_input_is_named():
         ("y.shape", (rbf, X, Y[:3], Z), {}),
         ("z.shape", (rbf, X, Y, Z[:, :1]), {}),
         ("z.shape", (rbf, X, Y, Z[:0]), {}),
+        ("z.dtype", (rbf, np.ones((N, 2), int), Y, Z), {}),
         ("noise", (rbf, X, Y, Z), {"noise": -1.0}),
         ("tolerance", (rbf, X, Y, Z), {"tolerance": 0.0}),
         ("rank", (rbf, X, Y, Z), {"rank": 0}),
