@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -79,7 +80,7 @@ def checked_outputs(given: Called, **inputs: Array) -> tuple[int, ...]:
     shape = ()
     for name, x in inputs.items():
         require(x.ndim >= 1 and len(x) >= 1, f"{name}.shape", x.shape, "[n, ...] with n >= 1")
-        shape = _value(given, x).shape
+        shape = traced_once(_value, given, x).shape
         require(len(shape) <= 1, "shape of the module's value", shape, "() or (outputs,)")
     return shape
 
@@ -92,3 +93,29 @@ def _value(given: Called, x: Array) -> jax.ShapeDtypeStruct:
         return given.one(given.parameters, x[0], numbers[0])
 
     return eqx.filter_eval_shape(value, given, x)
+
+
+def traced_once(look: Callable[[Called, Any], Any], given: Called, x: Array) -> Any:
+    """``look(given, x)`` of a function that looks at shapes alone; from call to call it is kept."""
+    arrays, rest = eqx.partition((given, x), eqx.is_array)
+    shapes, tree = jax.tree.flatten(arrays)
+    leaves, structure = jax.tree.flatten(rest)
+    shapes = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in shapes)
+    try:
+        return _looked(look, tree, shapes, structure, tuple(leaves))
+    except TypeError as complaint:
+        if "unhashable" not in str(complaint):
+            raise
+        return look(given, x)
+
+
+@functools.lru_cache(maxsize=64)
+def _looked(
+    look: Callable[[Called, Any], Any],
+    tree: Any,
+    shapes: tuple[jax.ShapeDtypeStruct, ...],
+    structure: Any,
+    leaves: tuple[Any, ...],
+) -> Any:
+    arrays = jax.tree.unflatten(tree, shapes)
+    return look(*eqx.combine(arrays, jax.tree.unflatten(structure, leaves)))

@@ -292,22 +292,24 @@ def _rows(
     given: Called, forms: tuple[Form, ...], x: Array, start: int, stop: int, piece: int
 ) -> list[Any]:
     """Of the examples from start to stop, `piece` of them at a time."""
-    if given.coupled:
-        return _some_rows(given, forms, x, jnp.arange(len(x)))
+    if given.coupled or (start == 0 and len(x) == stop <= piece):
+        return _some_rows(given, forms, jnp.asarray(x), np.arange(len(x)))
     parts = []
     for k in range(start, stop, piece):
         # the last piece is filled up, for there to be one program
         most = k + piece if k > start else min(k + piece, stop)
         places = np.minimum(np.arange(k, most), stop - 1)
-        found = _some_rows(given, forms, x[places], jnp.asarray(places))
+        found = _some_rows(given, forms, jnp.asarray(x[places]), places)
         parts.append(jax.tree.map(lambda a, k=k: a[: stop - k], found))
     return jax.tree.map(lambda *a: jnp.concatenate(a), *parts) if parts[1:] else parts[0]
 
 
 @eqx.filter_jit
-def _some_rows(given: Called, forms: tuple[Form, ...], x: Array, numbers: Array) -> list[Any]:
+def _some_rows(
+    given: Called, forms: tuple[Form, ...], x: Array, numbers: np.ndarray | Array
+) -> list[Any]:
     with jax.default_matmul_precision("highest"):
-        return rows_of(given, forms, x, numbers)
+        return rows_of(given, forms, x, jnp.asarray(numbers))
 
 
 @eqx.filter_jit

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import Any, NamedTuple, cast, get_args
+from typing import NamedTuple, get_args
 
-import equinox as eqx
 import jax
 from jaxtyping import Array
 
 from nsh._checks import require, require_integer
 from nsh._shown import Shown
-from nsh.theory.effective.tangent.calls import Called
+from nsh.theory.effective.tangent.calls import Called, traced_once
 from nsh.theory.effective.tangent.rows import (
     FACTORS,
     JACOBIAN,
@@ -39,8 +37,7 @@ class NTKPlan(Shown):
     are differentiated at once.
 
     Example:
-        >>> import equinox as eqx
-        >>> from nsh.theory.effective import ntk_plan
+        >>>         >>> from nsh.theory.effective import ntk_plan
         >>> module = eqx.nn.MLP(4, 2, 8, 1, key=jax.random.key(0))
         >>> dict(ntk_plan(module, jnp.ones((3, 4))).forms)["layers[0].weight"]
         'factors'
@@ -89,7 +86,7 @@ def plan_of(
     products: bool = True,
 ) -> NTKPlan:
     """Estimate operations and memory of each method, and choose. `products`: whether these may."""
-    known = _known(given, x)
+    known = traced_once(anatomy, given, x)
     whole = [rate.ndim == 0 for rate in rates]
     every = outputs == "all"
     o, examples = known.outputs, work.rows + (0 if work.symmetric else work.columns)
@@ -170,24 +167,3 @@ def _bytes(
 def _even(count: int, most: int) -> int:
     """The size of the fewest parts of at most `most`, as equal as can be."""
     return math.ceil(count / math.ceil(count / most))
-
-
-def _known(given: Called, x: Array) -> Anatomy:
-    """As `anatomy`; what is the same from call to call is traced once."""
-    arrays, rest = eqx.partition((given, x), eqx.is_array)
-    shapes = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in jax.tree.leaves(arrays))
-    leaves, structure = jax.tree.flatten(rest)
-    try:
-        return _traced(jax.tree.structure(arrays), shapes, structure, tuple(leaves))
-    except TypeError as complaint:
-        if "unhashable" not in str(complaint):
-            raise
-        return anatomy(given, x)
-
-
-@functools.lru_cache(maxsize=64)
-def _traced(
-    arrays: Any, shapes: tuple[jax.ShapeDtypeStruct, ...], structure: Any, leaves: tuple[Any, ...]
-) -> Anatomy:
-    whole = eqx.combine(jax.tree.unflatten(arrays, shapes), jax.tree.unflatten(structure, leaves))
-    return anatomy(*cast("tuple[Called, Array]", whole))
