@@ -85,7 +85,7 @@ def checked_outputs(given: Called, **inputs: Array) -> tuple[int, ...]:
     return shape
 
 
-def _value(given: Called, x: Array) -> jax.ShapeDtypeStruct:
+def _value(given: Called, x: Any) -> jax.ShapeDtypeStruct:
     def value(given: Called, x: Array) -> Array:
         numbers = jnp.arange(len(x))
         if given.coupled:
