@@ -17,6 +17,7 @@ KINDS = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.thorough
 @settings(max_examples=100, deadline=None)
 @given(KINDS)
 def test_decoded_is_what_was_encoded(labels):

@@ -84,6 +84,7 @@ SMALL = {
 SLOW = SMALL.keys() - {"cross_entropy", "class_accuracy", "effective_features", "system_collapse"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.long) if n in SLOW else n for n in SMALL]
 )
@@ -102,6 +103,7 @@ def test_blocks_give_what_the_whole_gives(name):
         np.testing.assert_allclose(a, b, rtol=rounding, atol=rounding)
 
 
+@pytest.mark.thorough
 def test_units_of_blocks_are_brought_together():
     system = Growing()
     examples = system.prepare(X[:, :4], Y)
@@ -112,6 +114,7 @@ def test_units_of_blocks_are_brought_together():
     np.testing.assert_allclose(found, measure.effective_features(seen.features[0]), rtol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
     [

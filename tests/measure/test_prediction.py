@@ -140,6 +140,7 @@ def regression_case():
     return jnp.asarray(f, float), jnp.asarray(y, float)
 
 
+@pytest.mark.thorough
 def test_scores_of_real_targets_match_other_formulas():
     given = regression_case()
     f, y = (np.asarray(values, np.float64) for values in given)

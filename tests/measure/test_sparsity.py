@@ -125,6 +125,7 @@ def test_pathway_overlap_matches_sets():
     np.testing.assert_allclose(found.across, np.mean(across), rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_nan_is_not_a_silent_unit():
     features = jnp.array([[1.0, jnp.nan, 0.5], [2.0, 1.0, 0.0]])
     assert np.isnan(surviving_fraction(features))

@@ -122,6 +122,7 @@ def is_key(leaf):
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) or leaf.dtype == jnp.uint32
 
 
+@pytest.mark.thorough
 def test_noise_of_seeds_is_independent_and_survives_chunks():
     """Steps of noise alone, but for a loss that is nearly flat: over 200, no correlation."""
 

@@ -67,6 +67,7 @@ def test_all_of_optaxs_schedules_are_there():
     assert public == {*ARGUMENTS, "join_schedules"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_schedule_of_traced_numbers_is_optaxs(name):
     function, counts = getattr(optax, name), jnp.arange(45, dtype=jnp.int32)
@@ -106,6 +107,7 @@ def problem_of(rate, steps=4, **more):
     return TrainingProblem(network, examples, hyper, steps=steps, sampler=FullBatch(), **more)
 
 
+@pytest.mark.thorough
 def test_one_number_per_step_is_a_schedule():
     rates = np.array([0.1, 0.4, 0.2, 0.3])
     found = train(problem_of(PerStep(rates)), KEY).state.params
@@ -120,6 +122,7 @@ def test_one_number_per_step_is_a_schedule():
     assert train(beyond, KEY).status == 1
 
 
+@pytest.mark.thorough
 def test_a_grid_of_schedules_is_one_program():
     def make(peak):
         return at_rate(Schedule(optax.warmup_cosine_decay_schedule, **WARM | {"peak_value": peak}))

@@ -107,6 +107,7 @@ def test_a_loss_of_a_batch_sees_it_whole():
         network.masked(examples, jnp.ones(24, bool))
 
 
+@pytest.mark.thorough
 def test_a_batch_of_traced_size_has_the_mean_of_its_examples():
     """Three of a mini-batch of four: the fourth repeats one, and does not count."""
     network = Network(make_linear, optax.sgd, Regression())
@@ -139,6 +140,7 @@ def test_inputs_are_augmented_in_training_alone():
     np.testing.assert_array_equal(network.outputs(start, one), plain.outputs(start, one))
 
 
+@pytest.mark.thorough
 def test_weights_of_other_examples_are_told():
     network = Network(make_linear, optax.sgd)
     examples = network.prepare(X, Y)

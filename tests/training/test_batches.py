@@ -183,6 +183,7 @@ def test_variable_size_is_exact_for_means():
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_batch_size_is_a_grid_axis_for_neurashed():
     graph, inputs = figure4()
     system = Neurashed(graph, Constant(0.5), Constant(0.5))

@@ -103,6 +103,7 @@ def assert_same(mine, other):
     chex.assert_trees_all_equal(mine, other)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("run", [many, one])
 def test_a_run_that_was_killed_goes_on_bit_for_bit(run, tmp_path):
     done = []

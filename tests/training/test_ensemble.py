@@ -80,6 +80,7 @@ def check_company(what, vmap_size, company):
         )
 
 
+@pytest.mark.thorough
 @pytest.mark.optimised
 @pytest.mark.parametrize(
     "name",

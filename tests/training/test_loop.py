@@ -112,6 +112,7 @@ def test_the_start_of_a_run_is_given_by_its_key():
         start(model, RULES, jax.random.key(0, impl="rbg"))
 
 
+@pytest.mark.thorough
 def test_steps_are_applied_one_after_the_other():
     recorded = run(SaveAt(every=1), sampler=FullBatch())
     start = jax.tree.map(lambda leaf: leaf[0], recorded.saved)
@@ -139,6 +140,7 @@ def test_no_steps():
     assert eqx.tree_equal(jax.tree.map(lambda leaf: leaf[0], nothing.saved), nothing.state)
 
 
+@pytest.mark.thorough
 def test_longer_runs_begin_as_shorter_ones(full):
     longer = run(SaveAt(times=(STEPS,)), steps=STEPS + 7)
     assert eqx.tree_equal(jax.tree.map(lambda leaf: leaf[0], longer.saved), full.state)
