@@ -2,14 +2,19 @@
 
 import dataclasses
 import io
+import re
+import types
 from pathlib import Path
 
+import equinox as eqx
+import jax
 import numpy as np
 import pytest
 from matplotlib.image import imread
 from snippets import blocks, names_of
 
 from nsh import SaveAt
+from nsh.theory.effective.layers import Layer
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = DOCS / "pictures"
@@ -157,13 +162,31 @@ def extending(names):
     assert names["code"] == 0
 
 
+def from_neural_tangents(names):
+    # test inputs are near training inputs, on which noise is small
+    assert (np.asarray(names["result"].variance) < 0.1).all()
+    assert names["trained"].status == 0
+    page = (DOCS / "guide" / "from_neural_tangents.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^\| .*? \| `(.*?)` \|", page, re.MULTILINE)
+    assert len(entries) == len(re.findall(r"^\| .*? \| (?!nsh|no |---)", page, re.MULTILINE))
+    for entry in entries:
+        # traced as it is written; the numbers are held by the tests of each function
+        try:
+            found = eqx.filter_eval_shape(lambda entry=entry: eval(entry, names))
+        except jax.errors.TracerArrayConversionError:  # of what works on the host
+            found = eval(entry, names)
+        if isinstance(found, Layer | str | types.FunctionType):
+            network = names["Serial"](names["Dense"](4), found)
+            assert jax.eval_shape(names["kernels"], network, names["x"]).nngp.shape[:2] == (6, 6)
+
+
 def cite(names):
     assert "nsh" in names
 
 
 CHECKS = [
     tour, neurashed, exact_laws, effective, two_layer, reality, data, measures, methods,
-    hyperparameters, optimisers, networks, studies, figures, extending, cite,
+    hyperparameters, optimisers, networks, studies, figures, extending, from_neural_tangents, cite,
 ]  # fmt: skip
 
 
