@@ -164,8 +164,8 @@ def kernels(
     if block is not None:
         require_integer("block", block, 1)
     if isinstance(network, Layer):
-        x, z = as_layer_inputs(network, x, z)
-        _require_room(x, z)
+        x, z, positions = as_layer_inputs(network, x, z)
+        _require_room(x, z, positions, other="iterate_blocks")
         return Kernels(*kernels_of_layers(network, x, z, block))
     allowed = "an Architecture, or a layer of nsh.theory.effective.layers"
     require(isinstance(network, Architecture), "network", network, allowed)
@@ -174,11 +174,16 @@ def kernels(
     return _kernels(network, x, z, block or BLOCK, terms)
 
 
-def _require_room(x: Array, z: Array | None) -> None:
+def _require_room(
+    x: Array,
+    z: Array | None,
+    positions: tuple[int, ...] = (),
+    other: str = "kernels_on_host",
+) -> None:
     count = len(x) if z is None else len(z)
     # results, the blocks they are made of, and their transposes
-    needed = 9 * len(x) * count * jnp.zeros(()).dtype.itemsize
-    require_memory((len(x), count), needed, "kernels_on_host")
+    needed = 9 * len(x) * count * int(np.prod(positions)) * jnp.zeros(()).dtype.itemsize
+    require_memory((len(x), count), needed, other)
 
 
 @partial(jax.jit, static_argnames=("block", "terms"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY
 from functools import partial
+from numbers import Real
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -145,7 +146,8 @@ class Dropout(Layer):
     p: float = eqx.field(static=True)
 
     def __check_init__(self):
-        require(0 <= self.p < 1, "p", self.p, "in [0, 1)")
+        fits = isinstance(self.p, Real) and 0 <= self.p < 1
+        require(fits, "p", self.p, "a number in [0, 1)")
 
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""

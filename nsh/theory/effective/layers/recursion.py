@@ -30,8 +30,10 @@ class Known(eqx.Module):
     kept: PyTree
 
 
-def as_layer_inputs(layer: Layer, x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | None]:
-    """Both as arrays [n, features, *positions], or of tokens; checked against the layers."""
+def as_layer_inputs(
+    layer: Layer, x: ArrayLike, z: ArrayLike | None
+) -> tuple[Array, Array | None, tuple[int, ...]]:
+    """Both as arrays [n, features, *positions], or of tokens; and the positions at the end."""
     x = _inputs("x", x)
     others = None if z is None else _inputs("z", z)
     if others is not None:
@@ -39,8 +41,8 @@ def as_layer_inputs(layer: Layer, x: ArrayLike, z: ArrayLike | None) -> tuple[Ar
         require(others.shape[1:] == x.shape[1:], "z.shape", others.shape, allowed)
         same = others.dtype == x.dtype
         require(same, "z.dtype", str(others.dtype), f"{x.dtype}, as x's")
-    layer.after(signal_of(x if others is None else jnp.concatenate([x, others])), "network")
-    return x, others
+    given = signal_of(x if others is None else jnp.concatenate([x, others]))
+    return x, others, layer.after(given, "network").positions
 
 
 def _inputs(field: str, given: ArrayLike) -> Array:
@@ -84,9 +86,16 @@ def kernels_of_layers(
         error = jnp.maximum(of_K, of_Theta)
     if z is not None:
         return found.nngp, found.ntk, error
-    place = np.arange(len(x))
-    nngp = found.nngp.at[place, place].set(first.nngp)
-    return nngp, found.ntk.at[place, place].set(first.ntk), error
+    nngp, ntk = _mirrored(found.nngp, first.nngp), _mirrored(found.ntk, first.ntk)
+    return nngp, ntk, _mirrored(error)
+
+
+def _mirrored(pairs: Array, diagonal: Array | None = None) -> Array:
+    """What is above the diagonal on both sides of it, or of the given one: [n, n, *positions]."""
+    more = (1,) * (pairs.ndim - 2)
+    row, column = np.indices(pairs.shape[:2]).reshape(2, *pairs.shape[:2], *more)
+    found = jnp.where(row < column, pairs, jnp.swapaxes(pairs, 0, 1))
+    return found if diagonal is None else jnp.where(row == column, diagonal[:, None], found)
 
 
 def block_of(layer: Layer, x: Array) -> int:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from nsh._checks import as_finite, plain_integer, require, require_integer
+from nsh._checks import as_finite, is_concrete, plain_integer, require, require_integer
 from nsh._types import ArrayLike
 from nsh.theory.effective.infinite_width.errors import Errors
 from nsh.theory.effective.layers.covariance import Covariance
@@ -25,6 +25,7 @@ from nsh.theory.effective.layers.layer import (
     require_positions,
 )
 from nsh.theory.effective.layers.windows import product
+from nsh.theory.effective.prediction.matrices import as_symmetric
 
 
 class SelfAttention(Layer):
@@ -37,8 +38,8 @@ class SelfAttention(Layer):
     are layers after it: ``Serial(SelfAttention(64), Dense(64), Dense(64))``.
 
     `width`: d, of a network of finite width, which does not train W. `encoding`: a covariance
-    [positions, positions] that is added to K in A alone. Raises `ValueError` for tokens and
-    inputs without positions.
+    [positions, positions] that is added to K in A alone. Raises `ValueError` for tokens, inputs
+    without positions, and an encoding that is no covariance.
 
     Example:
         >>> from nsh.theory.effective import kernels, layers
@@ -50,12 +51,13 @@ class SelfAttention(Layer):
     width: int = eqx.field(static=True, converter=plain_integer)
     _: KW_ONLY
     C_QK: Number = eqx.field(default=1.0, converter=partial(as_variance, "C_QK"))
-    encoding: Float[Array, "positions positions"] | None = None
+    encoding: Float[Array, "positions positions"] | None = eqx.field(
+        default=None,
+        converter=lambda given: given if given is None else _as_covariance("encoding", given),
+    )
 
     def __check_init__(self):
         require_integer("width", self.width, 1)
-        if self.encoding is not None:
-            _check_covariance("encoding", self.encoding)
 
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""
@@ -162,7 +164,8 @@ class PositionalEncoding(Layer):
     """A random vector added at each position, alike for all inputs: ``K' = K + covariance``.
 
     ``covariance`` [positions, positions], positive semidefinite: of one feature at two positions.
-    It is drawn with the weights and not trained: Theta' = Theta.
+    It is drawn with the weights and not trained: Theta' = Theta. Raises `ValueError` for what is
+    no covariance, or not that of the inputs' positions.
 
     Example:
         >>> from nsh.theory.effective import kernels, layers
@@ -174,8 +177,7 @@ class PositionalEncoding(Layer):
     covariance: Float[Array, "positions positions"]
 
     def __init__(self, covariance: ArrayLike):
-        self.covariance = as_finite("covariance", covariance, float)
-        _check_covariance("covariance", self.covariance)
+        self.covariance = _as_covariance("covariance", covariance)
 
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""
@@ -294,10 +296,15 @@ def _square(array: Array) -> Array:
     return array.reshape(count, count)
 
 
-def _check_covariance(field: str, value: Array) -> None:
-    shape = jnp.shape(value)
-    square = len(shape) == 2 and shape[0] == shape[1] and shape[0] > 0
-    require(square, f"{field}.shape", shape, "[positions, positions]")
+def _as_covariance(field: str, given: ArrayLike) -> Float[Array, "positions positions"]:
+    """A symmetric, positive semidefinite matrix, up to rounding."""
+    matrix = as_symmetric(field, given)
+    if is_concrete(matrix):
+        values = np.linalg.eigvalsh(np.asarray(matrix))
+        slack = np.sqrt(np.finfo(values.dtype).eps) * np.max(np.abs(values))
+        allowed = "at least 0: positive semidefinite"
+        require(values[0] >= -slack, f"smallest eigenvalue of {field}", float(values[0]), allowed)
+    return matrix
 
 
 def _require_size(field: str, value: Array, signal: Signal) -> None:
