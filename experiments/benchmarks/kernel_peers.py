@@ -39,7 +39,7 @@ def infinite(data: Data, *, activation: str, depth: int, C_W: float, C_b: float,
             nngp, ntk = jax.jit(both)(jnp.asarray(data["check_x"], jnp.float64))
             return {"nngp": np.asarray(nngp), "ntk": np.asarray(ntk)}
 
-    return _compiled(both, jnp.asarray(data["x"]), check)
+    return compiled(both, jnp.asarray(data["x"]), check)
 
 
 def empirical(data: Data, *, widths: Sequence[int], method: str, **_: Any) -> Work:
@@ -55,7 +55,7 @@ def empirical(data: Data, *, widths: Sequence[int], method: str, **_: Any) -> Wo
     def check() -> Data:
         return {"ntk": np.asarray(jax.jit(ntk)(jnp.asarray(data["check_x"])))}
 
-    return _compiled(ntk, jnp.asarray(data["x"]), check)
+    return compiled(ntk, jnp.asarray(data["x"]), check)
 
 
 def monte_carlo(data: Data, *, widths: Sequence[int], samples: int, method: str, **_: Any) -> Work:
@@ -72,7 +72,7 @@ def monte_carlo(data: Data, *, widths: Sequence[int], samples: int, method: str,
     return Work(lambda: jax.block_until_ready(kernel(x, None, "ntk")))
 
 
-def _compiled(function: Callable[[Any], Any], x: Any, check: Callable[[], Data]) -> Work:
+def compiled(function: Callable[[Any], Any], x: Any, check: Callable[[], Data]) -> Work:
     programs = []
 
     def compile() -> None:

@@ -198,7 +198,7 @@ class PositionalEncoding(Layer):
         """A module that adds the encoding."""
         count = product(signal.positions)
         value, vector = jnp.linalg.eigh(self.covariance)
-        root = vector * jnp.sqrt(jnp.maximum(value, 0))
+        root = vector * jnp.sqrt(jnp.maximum(value, 0))[None]
         drawn = jax.random.normal(key, (signal.features, count)) @ root.T
         return Encoding(drawn.reshape(signal.features, *signal.positions))
 
@@ -270,7 +270,8 @@ class Embedded(eqx.Module):
 
     def __call__(self, x: Array, *, key: Array | None = None) -> Array:  # noqa: ARG002
         """Of one input [*positions] of whole numbers."""
-        return jnp.moveaxis(self.weight[x] + self.bias, -1, 0)
+        bias = self.bias.reshape(*(1,) * x.ndim, -1)
+        return jnp.moveaxis(self.weight[x] + bias, -1, 0)
 
 
 def mixed(covariance: Covariance, left: Array, right: Array) -> Covariance:

@@ -23,7 +23,7 @@ def as_sizes(field: str, given: Any, least: int = 1) -> tuple[int, ...] | int:
     return require_integer(field, given, least)
 
 
-def each(field: str, sizes: tuple[int, ...] | int, dimensions: int) -> tuple[int, ...]:
+def each(field: str, sizes: tuple[Any, ...] | int, dimensions: int) -> tuple[Any, ...]:
     """One for each of the dimensions."""
     if isinstance(sizes, int):
         return (sizes,) * dimensions

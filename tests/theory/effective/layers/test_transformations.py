@@ -1,5 +1,7 @@
 """Kernels of layers under jit, vmap and grad, in blocks, and against what they must equal."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -26,7 +28,7 @@ from nsh.theory.effective.layers import (
 pytestmark = pytest.mark.core
 
 DOUBLE = jnp.zeros(()).dtype == jnp.float64
-NUMBERS = {"C_W": 1.5, "C_b": 0.2, "lambda_W": 0.7, "lambda_b": 0.3}
+NUMBERS: dict[str, Any] = {"C_W": 1.5, "C_b": 0.2, "lambda_W": 0.7, "lambda_b": 0.3}
 COMPOSITE = Serial(
     Conv(3, 2, **NUMBERS),
     LayerNorm(lambda_scale=0.3),
@@ -171,10 +173,13 @@ def test_modules_are_read_as_layers():
     np.testing.assert_allclose(found.ntk, known.ntk, rtol=1e-5)
 
     cnn = networks.CNN((2, 3), 2, (4, 4), key=keys[4])
-    *blocks, flatten, readout = from_module(cnn).layers
+    read = from_module(cnn)
+    assert isinstance(read, Serial)
+    *blocks, flatten, readout = read.layers
     kinds = [type(layer).__name__ for layer in (*blocks, flatten, readout)]
     assert kinds == [*("Conv", "Elementwise", "AvgPool") * 2, "Flatten", "Dense"]
     for layer, block in zip(blocks[::3], cnn.blocks, strict=True):
+        assert isinstance(layer, Conv)
         fan_in = np.prod(block.weight.shape[:3])  # [height, width, inputs, outputs]
         square = np.mean(np.asarray(block.weight) ** 2)
         found = float(layer.C_W), float(layer.lambda_W)
