@@ -16,6 +16,7 @@ from experiments.benchmarks import (
     ensembles,
     final_states,
     kernels,
+    layers,
     learning_rate,
     networks,
     regression,
@@ -66,6 +67,7 @@ class Config:
     saving: saving.Saving = dataclasses.field(default_factory=saving.Saving)
     infinite: kernels.Infinite = dataclasses.field(default_factory=kernels.Infinite)
     finite: kernels.Finite = dataclasses.field(default_factory=kernels.Finite)
+    layers: layers.Layers = dataclasses.field(default_factory=layers.Layers)
     regression: regression.Regression = dataclasses.field(default_factory=regression.Regression)
 
 
@@ -73,7 +75,7 @@ LOG_WIDTH = 140
 QUICK = Config(
     None, None, (), False, 2, Path("results"), *ensembles.QUICK, final_states.QUICK,
     trajectories.QUICK, *rule_gradients.QUICK, learning_rate.QUICK, networks.QUICK, streaming.QUICK,
-    saving.QUICK, *kernels.QUICK, regression.QUICK,
+    saving.QUICK, *kernels.QUICK, layers.QUICK, regression.QUICK,
 )  # fmt: skip
 
 
@@ -89,6 +91,7 @@ def cases(config: Config) -> list[Case]:
         *streaming.cases(config.streaming),
         *saving.cases(config.saving),
         *kernels.cases(config.infinite, config.finite),
+        *layers.cases(config.layers),
         *regression.cases(config.regression),
     ]
     for name in config.only:

@@ -73,6 +73,7 @@ def monte_carlo(data: Data, *, widths: Sequence[int], samples: int, method: str,
 
 
 def compiled(function: Callable[[Any], Any], x: Any, check: Callable[[], Data]) -> Work:
+    """`function(x)`, jitted and compiled ahead of time."""
     programs = []
 
     def compile() -> None:

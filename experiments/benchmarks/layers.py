@@ -107,7 +107,7 @@ def ours(data: Data, *, kind: str, depth: int = 0, terms: int | None = TERMS, **
 def network(kind: str, depth: int, terms: int | None = TERMS) -> Layer:
     """The layers of a case."""
     if kind == "attention":
-        values = [Dense(64, **NUMBERS)] * 2
+        values = [Dense(64, **{**NUMBERS, "C_b": 0.0, "lambda_b": 0.0})] * 2
         return Serial(
             Dense(64, **NUMBERS), LayerNorm(), SelfAttention(64), *values, LayerNorm(),
             "relu", Dense(64, **NUMBERS), GlobalAvgPool(), Dense(1, **NUMBERS),
