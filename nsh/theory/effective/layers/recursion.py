@@ -193,7 +193,7 @@ def _first(layer: Layer, x: Array, z: Array, *, error: bool) -> Covariance:
     all_pairs = d > 0 and layer.needs_all_pairs(False)
     if tokens:
         features = 1
-        nngp = x.reshape(*x.shape, *(1,) * d) == z if all_pairs else x == z
+        nngp = jnp.equal.outer(x, z) if all_pairs else x == z
         nngp = nngp.astype(jnp.zeros(()).dtype)
     else:
         features = len(x)
