@@ -30,7 +30,7 @@ __all__ = ["cases", "device"]
 HERE, PEERS = "experiments.benchmarks.layers", "experiments.benchmarks.layer_peers"
 NT = "neural-tangents"
 CHECKED = 3  # inputs of the small problem on which all agree
-NUMBERS = {"C_W": 1.5, "C_b": 0.1, "lambda_W": 1.5, "lambda_b": 0.1}
+NUMBERS: dict[str, Any] = {"C_W": 1.5, "C_b": 0.1, "lambda_W": 1.5, "lambda_b": 0.1}
 TERMS = 32  # of tanh
 
 

@@ -193,7 +193,8 @@ def _first(layer: Layer, x: Array, z: Array, *, error: bool) -> Covariance:
     all_pairs = d > 0 and layer.needs_all_pairs(False)
     if tokens:
         features = 1
-        nngp = jnp.equal.outer(x, z) if all_pairs else x == z
+        x = x.reshape(*x.shape, *(1,) * d) if all_pairs else x
+        nngp = x == (z.reshape(*(1,) * d, *z.shape) if all_pairs else z)
         nngp = nngp.astype(jnp.zeros(()).dtype)
     else:
         features = len(x)

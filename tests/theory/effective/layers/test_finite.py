@@ -89,7 +89,7 @@ def tokens(n):
 def drawn(network, x, key):
     """NNGP and NTK of one network: means over outputs, and of the first output's gradients."""
     shape, vocabulary = x.shape[1:], 4 if x.dtype.kind == "i" else None
-    module = build(network, shape, key=key, vocabulary=vocabulary, parametrisation="ntk")
+    module: Any = build(network, shape, key=key, vocabulary=vocabulary, parametrisation="ntk")
     outputs = jax.vmap(module)(x)
 
     def first(trained, one):
