@@ -91,7 +91,7 @@ class ExampleBlocks(eqx.Module):
                 return function(self._read(near), near.indices)
 
             whole = jax.lax.map(of_block, around(places))
-            found.append(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), whole))
+            found.append(jax.tree.map(lambda leaf: jax.lax.collapse(leaf, 0, 2), whole))
         if len(rest):
             found.append(function(self._read(_alone(rest)), rest))
         return jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)

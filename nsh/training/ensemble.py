@@ -287,9 +287,11 @@ class Members(eqx.Module):
                 return jax.lax.map(member, each)
             # not by `batch_size` of `lax.map`, which cannot shape results without numbers
             size = self.vmap_size
-            groups = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), each)
+            # and all lengths by number: -1 cannot be told of arrays without numbers
+            count = len(each[0]) // size
+            groups = jax.tree.map(lambda leaf: leaf.reshape(count, size, *leaf.shape[1:]), each)
             result = jax.lax.map(jax.vmap(member), groups)
-            return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), result)
+            return jax.tree.map(lambda leaf: jax.lax.collapse(leaf, 0, 2), result)
 
         if len(self.devices) == 1:
             return on_device(of_one, (arrays, ()), (indices, own))
