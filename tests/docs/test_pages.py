@@ -197,7 +197,8 @@ CHECKS = [
     [tour, *(pytest.param(check, marks=pytest.mark.long) for check in CHECKS[1:])],
     ids=lambda check: check.__name__,
 )
-def test_page(check):
+def test_page(check, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # for files that a page writes
     (page,) = [page for page in WITH_CODE if page.stem == check.__name__]
     names = names_of(page)
     check(names)
