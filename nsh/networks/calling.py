@@ -44,11 +44,6 @@ class Calling(NamedTuple):
     axis: str | None
     own: Call | None
 
-    @property
-    def differs(self) -> bool:
-        """Whether training may differ from inference."""
-        return self.key or self.state or self.own is not None
-
     def __call__(self, module: Any, x: Any, state: Any, key: Any) -> tuple[Any, Any]:
         """Outputs for one example, and the state after it."""
         if self.own is not None:
