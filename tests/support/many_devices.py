@@ -15,7 +15,7 @@ import optax
 
 # for the number of devices and processes, of each system the numbers of seeds and of members
 # trained at once: 4 vmapped, so that groups are fewer than devices, as many, or more
-SIZES = {
+SIZES: dict[tuple[int, int], dict[str, tuple[int, int | None]]] = {
     (1, 1): {"neurashed": (64, 12), "mlp": (64, 12), "stateful": (64, 12)},
     (2, 1): {"neurashed": (64, 12), "mlp": (7, None), "stateful": (7, None)},
     (8, 1): {"neurashed": (7, None), "mlp": (64, 40)},
@@ -73,8 +73,8 @@ def digests(devices, processes):
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(run.state)]
         assert np.all(np.asarray(run.status) == 0)
         if name == "stateful":
-            sizes = [np.abs(leaf.reshape(seeds, -1)).sum(1, dtype=float) for leaf in leaves]
-            found[name] = np.transpose(sizes).tolist()
+            sums = [np.abs(leaf.reshape(seeds, -1)).sum(1, dtype=float) for leaf in leaves]
+            found[name] = np.transpose(sums).tolist()
             continue
         found[name] = [
             hashlib.sha256(b"".join(leaf[i].tobytes() for leaf in leaves)).hexdigest()

@@ -108,7 +108,7 @@ def _inputs(
     network: Architecture | Layer, x: ArrayLike, z: ArrayLike | None
 ) -> tuple[Array, Array | None]:
     if isinstance(network, Layer):
-        return as_layer_inputs(network, x, z)
+        return as_layer_inputs(network, x, z)[:2]
     allowed = "an Architecture, or a layer of nsh.theory.effective.layers"
     require(isinstance(network, Architecture), "network", network, allowed)
     return as_inputs(x, z)
