@@ -22,6 +22,14 @@ class Covariance(eqx.Module):
     `error`: estimates of both, in their own units; None where there is nothing but rounding, and
     of an input with itself. `features`: how many at finite width. `dimensions`: the number of axes
     that positions have, such as 2 in images.
+
+    Example:
+        >>> from nsh.theory.effective import layers
+        >>> one = jnp.ones(())
+        >>> before = layers.Covariance(one, 0 * one, None, 3, 0, False)
+        >>> after = layers.Dense(8, C_W=2.0).linear(before)
+        >>> float(after.nngp), float(after.ntk)
+        (2.0, 2.0)
     """
 
     nngp: Array

@@ -30,6 +30,11 @@ class Signal(NamedTuple):
     `gaussian`: at infinite width, over networks, and independent between features.
     `uncorrelated`: with every other branch, as its features come from weights of their own.
     `tokens`: whole numbers [*positions] from 0 to features - 1.
+
+    Example:
+        >>> from nsh.theory.effective import layers
+        >>> layers.Dense(8).after(layers.Signal(3, ()), "network").gaussian
+        True
     """
 
     features: int
