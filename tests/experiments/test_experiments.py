@@ -31,7 +31,7 @@ def letters(figure):
 
 NAMES = [name.removeprefix("experiments.") for name in EXPERIMENTS]
 # one of every theory, of those that compile fast, and those whose data other tests here use
-QUICK = {"implicit_regularization", "lazy_to_mean_field"}
+QUICK = {"lazy_to_mean_field"}
 
 
 @pytest.mark.parametrize(

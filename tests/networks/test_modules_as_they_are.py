@@ -100,7 +100,7 @@ def one_step(case, x, y, hyper, key=KEY):
     return network, state, batch, network.step(state, batch, hyper, key)
 
 
-@pytest.mark.parametrize("mode", ["batch", "ema"])
+@pytest.mark.parametrize("mode", [pytest.param("batch", marks=pytest.mark.long), "ema"])
 def test_a_step_under_batch_norm_is_equinoxs_own(mode):
     """One step by hand, as Equinox's documentation trains it."""
     case = MODULES["BatchNorm CNN"]._replace(make=lambda key: BatchNormCNN(key, mode))
@@ -131,6 +131,7 @@ def test_a_step_under_batch_norm_is_equinoxs_own(mode):
     del state
 
 
+@pytest.mark.long
 def test_an_update_at_one_example_is_one_in_inference():
     """As by hand: a step of SGD down the loss of the network that predicts."""
     case, hyper = MODULES["BatchNorm CNN"], at_rate(0.5)

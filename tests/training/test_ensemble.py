@@ -80,15 +80,9 @@ def check_company(what, vmap_size, company):
         )
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 @pytest.mark.optimised
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("neurashed", marks=pytest.mark.core),
-        pytest.param("mlp", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.parametrize("name", ["neurashed", "mlp"])
 def test_seeds_are_bitwise_the_same_in_any_company(name):
     # all in one group to vmap, which are padded: one seed alone is no case of its own
     check_company(SYSTEMS[name](), None, [(7, 5), (SEEDS, 5)])
