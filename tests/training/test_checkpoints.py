@@ -55,7 +55,7 @@ def everything(now):
 
 
 def problem(steps=25, every=5):
-    examples = jnp.arange(6, dtype=jnp.float32)
+    examples = jnp.arange(6.0)
     save = SaveAt(everything, every=every)
     return TrainingProblem(Walk(), examples, None, steps=steps, sampler=Epochs(2), save=save)
 
