@@ -1,6 +1,8 @@
 """Neurashed (W. J. Su, arXiv 2112.09741): graph, firing, state, rules and exact laws."""
 
-from nsh.neurashed import exact, extensions
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from nsh.neurashed.exchange import from_networkx, to_networkx
 from nsh.neurashed.graph import Graph, Node
 from nsh.neurashed.hierarchy import random_hierarchy
@@ -22,6 +24,9 @@ from nsh.neurashed.pathway import feature_pathway, pack, union, unpack
 from nsh.neurashed.rule import Additive, Affine, Geometric, PerLevel, Rule, Saturating
 from nsh.neurashed.rules import Rules
 from nsh.neurashed.subgraph import Subgraph, able_to_fire, silenced, subgraph
+
+if TYPE_CHECKING:
+    from nsh.neurashed import exact, extensions
 
 __all__ = [
     "Additive",
@@ -64,3 +69,10 @@ __all__ = [
     "union",
     "unpack",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `exact` and `extensions` when they are first used: not all wait for them."""
+    if name in ("exact", "extensions"):
+        return importlib.import_module(f"nsh.neurashed.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
