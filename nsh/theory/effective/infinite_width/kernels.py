@@ -49,6 +49,7 @@ from nsh.theory.effective.infinite_width.gap import (
     product,
 )
 from nsh.theory.effective.infinite_width.hermite import TERMS
+from nsh.theory.effective.infinite_width.pairs_in_blocks import in_blocks, mirrored
 from nsh.theory.effective.infinite_width.resources import require_memory
 from nsh.theory.effective.layers.layer import Layer
 from nsh.theory.effective.layers.recursion import as_layer_inputs, kernels_of_layers
@@ -291,41 +292,22 @@ def _numbers(architecture: Architecture) -> Float[Array, "depth 5"]:
 def _in_blocks(
     architecture: Architecture, known: Dual, a: Rows, b: Rows | None, block: int
 ) -> Pairs:
-    """All pairs in blocks; of inputs with themselves (b None), those below the diagonal mirrored.
-
-    Inside the blocks on the diagonal nothing is mirrored, nor made exact on the diagonal itself.
-    """
+    """All pairs in blocks; of inputs with themselves (b None), what is above the diagonal."""
     shape = len(a.root), len((b or a).root)
     if max(shape) <= block:
         return pairs_of(architecture, known, a, b or a)
     first, second = padded(a, block), padded(b or a, block)
-    blocks = len(first.root) // block, len(second.root) // block
-    number = np.arange(blocks[0] * blocks[1]).reshape(blocks)
-    if b is None:
-        row, column = np.triu_indices(blocks[0])
-        number[row, column] = number[column, row] = np.arange(len(row))
-    else:
-        row, column = np.indices(blocks).reshape(2, -1)
 
-    def one(place: Array) -> Pairs:
-        sides = first.at(place[0], block), second.at(place[1], block)
-        return pairs_of(architecture, known, *sides)
+    def block_of(row: Array, column: Array) -> Pairs:
+        return pairs_of(architecture, known, first.at(row, block), second.at(column, block))
 
-    found = jax.lax.map(one, jnp.asarray(block * np.stack([row, column], 1), jnp.int32))
-
-    def whole(parts: Array) -> Array:
-        ordered = parts[number].transpose(0, 2, 1, 3)
-        return ordered.reshape(len(first.root), -1)[: shape[0], : shape[1]]
-
-    return jax.tree.map(whole, found)
+    return in_blocks(block_of, shape, block, symmetric=b is None)
 
 
 def symmetric(found: Pairs, rows: Rows) -> Kernels:
     """Of inputs with themselves: symmetric, the diagonals being those of single inputs."""
-    error = None if found.error is None else _mirrored(found.error)
-    return with_errors(
-        Pairs(_mirrored(found.nngp, rows.nngp), _mirrored(found.ntk, rows.ntk), error)
-    )
+    error = None if found.error is None else mirrored(found.error)
+    return with_errors(Pairs(mirrored(found.nngp, rows.nngp), mirrored(found.ntk, rows.ntk), error))
 
 
 def padded(rows: Rows, block: int) -> Rows:
@@ -333,10 +315,3 @@ def padded(rows: Rows, block: int) -> Rows:
     count = len(rows.root)
     place = np.minimum(np.arange(-(-count // block) * block), count - 1)
     return rows.each(lambda leaf: leaf[place])
-
-
-def _mirrored(matrix: Array, diagonal: Array | None = None) -> Array:
-    """Its upper triangle on both sides of its diagonal, or of the given one."""
-    row, column = jnp.arange(len(matrix))[:, None], jnp.arange(len(matrix))[None]
-    symmetric = jnp.where(row < column, matrix, matrix.T)
-    return symmetric if diagonal is None else jnp.where(row == column, diagonal[:, None], symmetric)

@@ -13,6 +13,7 @@ from jaxtyping import Array, PyTree
 from nsh._checks import as_finite, is_concrete, require, require_all
 from nsh._types import ArrayLike
 from nsh.theory.effective.infinite_width.errors import Errors, floored
+from nsh.theory.effective.infinite_width.pairs_in_blocks import in_blocks, mirrored
 from nsh.theory.effective.layers.covariance import Covariance
 from nsh.theory.effective.layers.dense import Elementwise
 from nsh.theory.effective.layers.layer import Layer, Signal
@@ -86,16 +87,8 @@ def kernels_of_layers(
         error = jnp.maximum(of_K, of_Theta)
     if z is not None:
         return found.nngp, found.ntk, error
-    nngp, ntk = _mirrored(found.nngp, first.nngp), _mirrored(found.ntk, first.ntk)
-    return nngp, ntk, _mirrored(error)
-
-
-def _mirrored(pairs: Array, diagonal: Array | None = None) -> Array:
-    """What is above the diagonal on both sides of it, or of the given one: [n, n, *positions]."""
-    more = (1,) * (pairs.ndim - 2)
-    row, column = np.indices(pairs.shape[:2]).reshape(2, *pairs.shape[:2], *more)
-    found = jnp.where(row < column, pairs, jnp.swapaxes(pairs, 0, 1))
-    return found if diagonal is None else jnp.where(row == column, diagonal[:, None], found)
+    nngp, ntk = mirrored(found.nngp, first.nngp), mirrored(found.ntk, first.ntk)
+    return nngp, ntk, mirrored(error)
 
 
 def block_of(layer: Layer, x: Array) -> int:
@@ -110,35 +103,15 @@ def _in_blocks(
 ) -> Covariance:
     """All pairs, block by block; of inputs with themselves only those on one side."""
     shape = len(first.x), len(second.x)
-    if max(shape) <= block and not symmetric:
+    if max(shape) <= block:
         return pairs_of_known(layer, first, second)
-    block = min(block, max(shape))
     first, second = _padded(first, block), _padded(second, block)
-    blocks = len(first.x) // block, len(second.x) // block
-    number, flipped = np.arange(blocks[0] * blocks[1]).reshape(blocks), np.zeros(blocks, bool)
-    row, column = np.indices(blocks).reshape(2, -1)
-    if symmetric:
-        row, column = np.triu_indices(blocks[0])
-        number[row, column] = number[column, row] = np.arange(len(row))
-        flipped = np.tril(np.ones(blocks, bool), -1)
 
-    def one(place: Array) -> Covariance:
-        a, b = _part(first, place[0], block), _part(second, place[1], block)
-        return jax.checkpoint(partial(pairs_of_known, layer))(a, b)
+    @jax.checkpoint
+    def block_of(row: Array, column: Array) -> Covariance:
+        return pairs_of_known(layer, _part(first, row, block), _part(second, column, block))
 
-    found = jax.lax.map(one, jnp.asarray(block * np.stack([row, column], 1), jnp.int32))
-
-    def whole(parts: Array) -> Array:
-        ordered = parts[number]  # [blocks, blocks, block, block, ...]
-        if symmetric:
-            turned = jnp.swapaxes(ordered, 2, 3)
-            where = flipped.reshape(*blocks, *(1,) * (ordered.ndim - 2))
-            ordered = jnp.where(where, turned, ordered)
-        ordered = jnp.swapaxes(ordered, 1, 2)
-        count = len(first.x), len(second.x)
-        return ordered.reshape(*count, *ordered.shape[4:])[: shape[0], : shape[1]]
-
-    return jax.tree.map(whole, found)
+    return in_blocks(block_of, shape, block, symmetric=symmetric)
 
 
 def _part(known: Known, start: Array, count: int) -> Known:

@@ -82,7 +82,11 @@ def sums(
     """
     if any(pad):
         widths = [pad if axis in axes else (0, 0) for axis in range(array.ndim)]
-        array = jnp.pad(array, widths, mode="wrap" if mode == "CIRCULAR" else "constant")
+        if mode == "CIRCULAR":
+            array = jnp.pad(array, widths, mode="wrap")
+        else:  # negative ones, of transposed convolutions, take away
+            zero = jnp.zeros((), array.dtype)
+            array = jax.lax.pad(array, zero, [(*width, 0) for width in widths])
     # else compilers compute what is summed anew for each offset
     array = jax.lax.optimization_barrier(array)
     first = axes[0]

@@ -158,3 +158,8 @@ def test_blocks_on_the_host_make_up_the_whole():
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
     assert left.ntk.shape == (3, 2, 3, 4)
+
+
+def test_padding_of_a_transposed_convolution_takes_away():
+    found = kernels(ConvTranspose(1, 1, padding=1), ROW)
+    np.testing.assert_allclose(found.nngp[0, 0], np.mean(ROW[0] ** 2, 0)[1:-1], rtol=1e-6)
