@@ -32,8 +32,8 @@ class SelfAttention(Layer):
     """Attention of all positions to all: ``y(p) = sum_q softmax_q(G(p, q)) x(q)``.
 
     ``G(p, q) = (W x(p)).(W x(q)) / d`` with one matrix W for queries and keys, N(0, C_QK /
-    fan_in), of d rows: at infinite width it is C_QK K(p, q) of the input itself, so that ``K' =
-    A_a K A_b^T`` with ``A = softmax(C_QK K)``, and the same of Theta, to which W adds nothing.
+    fan_in), of d rows. At infinite width it is C_QK K(p, q) of the input itself. So ``K' = A_a K
+    A_b^T`` with ``A = softmax(C_QK K)``. Theta changes alike; W adds nothing to it.
     (Hron, Bahri, Sohl-Dickstein, Novak, arXiv 2006.10540, with 1 / d scaling.) Values and outputs
     are layers after it: ``Serial(SelfAttention(64), Dense(64), Dense(64))``.
 

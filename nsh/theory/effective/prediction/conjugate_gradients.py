@@ -1,8 +1,8 @@
 """Preconditioned conjugate gradients for many right-hand sides, which say how well they went.
 
 Lineax has conjugate gradients too. They stop by each entry of the residual and by the last step,
-and do not give the residual. Here a relative residual is asked of every column, all columns share
-a pass over the matrix, and the residual that is returned is computed anew.
+and do not give the residual. Here a relative residual is asked of every column. All columns share
+a pass over the matrix. The residual that is returned is computed anew.
 """
 
 from __future__ import annotations

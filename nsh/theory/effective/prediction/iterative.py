@@ -93,8 +93,8 @@ def cg_predict(
     place, P being the preconditioner: an estimate. So does the variance's error, without
     ``k(z, z)``. Rounding of the kernel's entries is not in it.
 
-    Differentiable by y, noise, x, z and the numbers the kernel depends on, by the implicit
-    derivative of the solution, at a solve for each derivative; `error` and `residual` are constant.
+    Differentiable by y, noise, x, z and the numbers that the kernel depends on. Each derivative
+    takes one more solve, as it is implicit. `error` and `residual` are constant.
     Compiled once for each `kernel`, compared by identity, unless it is a pytree (an
     `equinox.Module`, a `jax.tree_util.Partial`), whose arrays may change.
 

@@ -67,8 +67,8 @@ def empirical_ntk(
 
     The module is called as it is in inference, with `state` if it has one (BatchNorm). With
     ``training=True`` it is called as in training: example i with ``fold_in(key, i)`` if it takes a
-    key (Dropout). Under BatchNorm f(x_i) then depends on all of x, and the kernel is that of the
-    function from parameters to the outputs of the whole batch; x and z are a batch each.
+    key (Dropout). Under BatchNorm f(x_i) then depends on all of x. The kernel is that of the
+    function from parameters to the outputs of the whole batch. x and z are a batch each.
 
     How it is computed is chosen by estimated operations; `ntk_plan` shows the choice, and `method`
     overrules it. "layers" finds the products of dense and convolutional layers and needs one
