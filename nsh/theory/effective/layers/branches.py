@@ -28,8 +28,8 @@ class Serial(Layer):
     Example:
         >>> from nsh.theory.effective import kernels, layers
         >>> network = layers.Serial(layers.Dense(64, C_W=2.0), "relu", layers.Dense(1))
-        >>> kernels(network, jnp.array([[2.0]])).ntk.tolist()
-        [[10.0]]
+        >>> kernels(network, jnp.array([[2.0]])).ntk.tolist()  # 1 + 4 + 5 / 2
+        [[7.5]]
     """
 
     layers: tuple[Layer, ...]

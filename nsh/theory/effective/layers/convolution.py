@@ -147,8 +147,8 @@ class LocalConv(_Windowed):
         >>> from nsh.theory.effective import kernels, layers
         >>> image = jnp.arange(4.0).reshape(1, 1, 4)
         >>> network = layers.Serial(layers.LocalConv(8, 2), layers.AvgPool(3))
-        >>> kernels(network, image).nngp.round(4).tolist()  # (.5 + 2.5 + 6.5) / 9
-        [[[1.0556]]]
+        >>> round(float(kernels(network, image).nngp[0, 0, 0]), 4)  # (.5 + 2.5 + 6.5) / 9
+        1.0556
     """
 
     def after(self, signal: Signal, place: str) -> Signal:

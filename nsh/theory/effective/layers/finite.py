@@ -25,6 +25,11 @@ class Rescaled(eqx.Module):
     scales: PyTree
     rest: PyTree
 
+    def trainable(self) -> PyTree:
+        """The filter of what a `Network` trains: `trained`."""
+        none = jax.tree.map(lambda _: False, self)
+        return eqx.tree_at(lambda module: module.trained, none, replace=True)
+
     def __call__(self, x: Array, *, key: Array | None = None) -> Array:
         """Of one input, as the module itself."""
         scales, rest = jax.lax.stop_gradient(eqx.filter((self.scales, self.rest), eqx.is_array))

@@ -41,7 +41,7 @@ class LayerNorm(Layer):
     Example:
         >>> from nsh.theory.effective import kernels, layers
         >>> network = layers.Serial(layers.Dense(64), layers.LayerNorm(eps=0.0))
-        >>> kernels(network, jnp.array([[3.0], [-2.0]])).nngp.tolist()
+        >>> kernels(network, jnp.array([[3.0], [-2.0]])).nngp.round(4).tolist()
         [[1.0, -1.0], [-1.0, 1.0]]
     """
 
@@ -139,7 +139,7 @@ class Dropout(Layer):
     Example:
         >>> from nsh.theory.effective import kernels, layers
         >>> network = layers.Serial(layers.Dense(8), "relu", layers.Dropout(0.5))
-        >>> kernels(network, jnp.array([[2.0], [4.0]])).nngp.tolist()
+        >>> kernels(network, jnp.array([[2.0], [4.0]])).nngp.round(4).tolist()
         [[4.0, 4.0], [4.0, 16.0]]
     """
 

@@ -130,6 +130,7 @@ def known_of(layer: Layer, x: Array) -> Known:
 
     def one(x: Array) -> Known:
         covariance, kept = layer.of_one(_first(layer, x, x, error=False), False)
+        covariance = covariance.as_needed(False)
         return Known(x, covariance.nngp, covariance.ntk, kept)
 
     size = max(1, ROWS // max(1, _positions(x)))
@@ -142,7 +143,8 @@ def pairs_of_known(layer: Layer, first: Known, second: Known) -> Covariance:
     error = not exact(layer)
 
     def pair(a: Known, b: Known) -> Covariance:
-        return layer.of_pairs(_first(layer, a.x, b.x, error=error), a.kept, b.kept, False)
+        found = layer.of_pairs(_first(layer, a.x, b.x, error=error), a.kept, b.kept, False)
+        return found.as_needed(False)
 
     return jax.vmap(lambda a: jax.vmap(lambda b: pair(a, b))(second))(first)
 

@@ -37,7 +37,8 @@ class NTKPlan(Shown):
     are differentiated at once.
 
     Example:
-        >>>         >>> from nsh.theory.effective import ntk_plan
+        >>> import equinox as eqx
+        >>> from nsh.theory.effective import ntk_plan
         >>> module = eqx.nn.MLP(4, 2, 8, 1, key=jax.random.key(0))
         >>> dict(ntk_plan(module, jnp.ones((3, 4))).forms)["layers[0].weight"]
         'factors'

@@ -163,3 +163,11 @@ def test_blocks_on_the_host_make_up_the_whole():
 def test_padding_of_a_transposed_convolution_takes_away():
     found = kernels(ConvTranspose(1, 1, padding=1), ROW)
     np.testing.assert_allclose(found.nngp[0, 0], np.mean(ROW[0] ** 2, 0)[1:-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("pool", [AvgPool(2), GlobalAvgPool(keep_positions=True)])
+def test_what_is_left_at_the_end_are_equal_positions(pool):
+    alone, last = kernels(pool, IMAGE), kernels(Serial(pool), IMAGE)
+    assert alone.nngp.ndim == 4
+    for one, other in zip(alone, last, strict=True):
+        np.testing.assert_array_equal(one, other)
