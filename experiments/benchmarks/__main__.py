@@ -13,7 +13,9 @@ import tyro
 from rich.console import Console
 
 from experiments.benchmarks import (
+    batch_norm,
     ensembles,
+    example_weights,
     final_states,
     kernels,
     layers,
@@ -63,6 +65,10 @@ class Config:
         default_factory=learning_rate.LearningRate
     )
     networks: networks.Networks = dataclasses.field(default_factory=networks.Networks)
+    batch_norm: batch_norm.BatchNorm = dataclasses.field(default_factory=batch_norm.BatchNorm)
+    example_weights: example_weights.ExampleWeights = dataclasses.field(
+        default_factory=example_weights.ExampleWeights
+    )
     streaming: streaming.Streaming = dataclasses.field(default_factory=streaming.Streaming)
     saving: saving.Saving = dataclasses.field(default_factory=saving.Saving)
     infinite: kernels.Infinite = dataclasses.field(default_factory=kernels.Infinite)
@@ -74,8 +80,9 @@ class Config:
 LOG_WIDTH = 140
 QUICK = Config(
     None, None, (), False, 2, Path("results"), *ensembles.QUICK, final_states.QUICK,
-    trajectories.QUICK, *rule_gradients.QUICK, learning_rate.QUICK, networks.QUICK, streaming.QUICK,
-    saving.QUICK, *kernels.QUICK, layers.QUICK, regression.QUICK,
+    trajectories.QUICK, *rule_gradients.QUICK, learning_rate.QUICK, networks.QUICK,
+    batch_norm.QUICK, example_weights.QUICK, streaming.QUICK, saving.QUICK, *kernels.QUICK,
+    layers.QUICK, regression.QUICK,
 )  # fmt: skip
 
 
@@ -88,6 +95,8 @@ def cases(config: Config) -> list[Case]:
         *rule_gradients.cases(config.few, config.many),
         *learning_rate.cases(config.learning_rate),
         *networks.cases(config.networks),
+        *batch_norm.cases(config.batch_norm),
+        *example_weights.cases(config.example_weights),
         *streaming.cases(config.streaming),
         *saving.cases(config.saving),
         *kernels.cases(config.infinite, config.finite),

@@ -70,6 +70,19 @@ def cases() -> Iterator[tuple[str, Any, np.ndarray]]:
         W_value_std=1.5**0.5, W_query_std=1.3**0.25, W_out_std=1.5**0.5, b_std=None,
     )  # fmt: skip
     yield "attention", s(conv((2,)), relu, attention, stax.GlobalAvgPool(), dense()), row
+    heads = stax.GlobalSelfAttention(
+        1, n_chan_key=1, n_chan_val=1, n_heads=1, linear_scaling=False, W_key_std=1.3**0.5,
+        W_value_std=1.5**0.5, W_query_std=1.3**0.5, W_out_std=1.5**0.5, b_std=None,
+        attention_mechanism=stax.AttentionMechanism.IDENTITY,
+    )  # fmt: skip
+    yield "linear_attention", s(conv((2,)), relu, heads, stax.GlobalAvgPool(), dense()), row
+    larger = stax.ImageResize((-1, 7, 3, -1), "linear")
+    # after an odd number of convolutions its resizing exchanges height and width
+    yield (
+        "resize",
+        s(conv((2, 2)), conv((1, 1)), larger, relu, stax.GlobalAvgPool(), dense()),
+        image,
+    )
     block = s(stax.FanOut(2), stax.parallel(s(relu, dense(), relu, dense()), stax.Identity()),
               stax.FanInSum())  # fmt: skip
     yield "residual", s(dense(), block, block, relu, dense()), x

@@ -1,7 +1,7 @@
 """Real networks as Systems: any Equinox module with an Optax optimiser."""
 
 from nsh.networks.for_digits import digit_cnn, digit_linear, digit_mlp
-from nsh.networks.models import CNN, MLP, Linear
+from nsh.networks.models import CNN, MLP, Convolution, Linear
 from nsh.networks.network import Network, NetworkExamples, NetworkState
 from nsh.networks.pruning import Pruned, magnitude_mask, masked, random_mask
 from nsh.networks.schedules import PerStep, Schedule
@@ -12,6 +12,7 @@ __all__ = [
     "CNN",
     "MLP",
     "Classification",
+    "Convolution",
     "Custom",
     "Linear",
     "MultiLabel",

@@ -109,8 +109,19 @@ class MLP(eqx.Module):
 class Convolution(eqx.Module):
     """3x3 cross-correlation, stride 1, zero padding 1: ``y_ab = sum_ij x_{a+i-1, b+j-1} W_ij + b``.
 
-    Shapes: x [height, width, inputs], W [3, 3, inputs, outputs]; W ~ N(0, gain / (9 inputs)).
+    For small images and ensembles on CPUs: it is a product of matrices, also when it is vmapped.
+    `equinox.nn.Conv2d` does the same with the channels in front, and takes several times as long
+    there. Its work grows as the square of the width.
+
+    Shapes: x [height, width, inputs], W [3, 3, inputs, outputs], b [outputs]. At the start
+    W ~ N(0, gain / (9 inputs)), as in `MLP`, and b = 0.
     Raises `ValueError` if x has another number of axes or channels.
+
+    Example:
+        >>> from nsh.networks import Convolution
+        >>> convolution = Convolution(2, 5, key=jax.random.key(0))
+        >>> convolution(jnp.zeros((4, 4, 2))).shape
+        (4, 4, 5)
     """
 
     weight: Float[Array, "3 3 inputs outputs"]

@@ -111,7 +111,7 @@ def test_memory_ratio_prefers_the_planned_bytes():
 
 def test_every_case_of_the_table_is_there_once():
     names = [case.name for case in cases(Config())]
-    assert len(names) == len(set(names)) == 26
+    assert len(names) == len(set(names)) == 28
     with pytest.raises(SystemExit, match="no such case"):
         cases(Config(only=("nothing",)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,16 +28,17 @@ from nsh.theory.effective.infinite_width.kernels import (
     with_errors,
 )
 from nsh.theory.effective.infinite_width.resources import require_memory
+from nsh.theory.effective.layers.inputs import LayerInputs, as_layer_inputs
 from nsh.theory.effective.layers.layer import Layer
-from nsh.theory.effective.layers.recursion import as_layer_inputs, kernels_of_layers
+from nsh.theory.effective.layers.recursion import kernels_of_layers
 
 Place = tuple[slice, slice]
 
 
 def kernels_on_host(
     network: Architecture | Layer,
-    x: ArrayLike,
-    z: ArrayLike | None = None,
+    x: ArrayLike | LayerInputs,
+    z: ArrayLike | LayerInputs | None = None,
     *,
     block: int = BLOCK,
     terms: int = TERMS,
@@ -53,18 +55,20 @@ def kernels_on_host(
         >>> type(result.nngp).__name__, result.nngp.round(4).tolist()
         ('ndarray', [[2.0, 2.0], [2.0, 2.0]])
     """
-    x, z = _inputs(network, x, z)
-    shape, dtype = (len(x), len(x if z is None else z)), jnp.zeros(()).dtype
+    first, second = _inputs(network, x, z)
+    shape, dtype = (len(first), len(first if second is None else second)), jnp.zeros(()).dtype
     needed = 3 * shape[0] * shape[1] * dtype.itemsize
     require_memory(shape, needed, "iterate_kernel_blocks", host=True)
     whole = None
-    for (row, column), found in iterate_kernel_blocks(network, x, z, block=block, terms=terms):
+    for (row, column), found in iterate_kernel_blocks(
+        network, first, second, block=block, terms=terms
+    ):
         if whole is None:
             more = found.nngp.shape[2:]  # positions that are left
             whole = Kernels(*(np.empty((*shape, *more), dtype) for _ in Kernels._fields))
         for matrix, part in zip(whole, found, strict=True):
             matrix[row, column] = part
-            if z is None and row != column:
+            if second is None and row != column:
                 matrix[column, row] = np.swapaxes(part, 0, 1)
     assert whole is not None
     return whole
@@ -72,8 +76,8 @@ def kernels_on_host(
 
 def iterate_kernel_blocks(
     network: Architecture | Layer,
-    x: ArrayLike,
-    z: ArrayLike | None = None,
+    x: ArrayLike | LayerInputs,
+    z: ArrayLike | LayerInputs | None = None,
     *,
     block: int = BLOCK,
     terms: int = TERMS,
@@ -90,12 +94,12 @@ def iterate_kernel_blocks(
         [(2, 2), (2, 1), (1, 1)]
     """
     require_integer("block", block, 1)
-    x, z = _inputs(network, x, z)
-    block_of = _blocks_of(network, x, z, block, terms)
-    heights, widths = len(x), len(x if z is None else z)
+    first, second = _inputs(network, x, z)
+    block_of = _blocks_of(network, first, second, block, terms)
+    heights, widths = len(first), len(first if second is None else second)
     for row in range(0, heights, block):
-        for column in range(row if z is None else 0, widths, block):
-            found = block_of(row, column, z is None and row == column)
+        for column in range(row if second is None else 0, widths, block):
+            found = block_of(row, column, second is None and row == column)
             place = (
                 slice(row, min(row + block, heights)),
                 slice(column, min(column + block, widths)),
@@ -105,8 +109,9 @@ def iterate_kernel_blocks(
 
 
 def _inputs(
-    network: Architecture | Layer, x: ArrayLike, z: ArrayLike | None
-) -> tuple[Array, Array | None]:
+    network: Architecture | Layer, x: ArrayLike | LayerInputs, z: ArrayLike | LayerInputs | None
+) -> tuple[Any, Any]:
+    """Arrays, or `LayerInputs` of layers."""
     if isinstance(network, Layer):
         return as_layer_inputs(network, x, z)[:2]
     allowed = "an Architecture, or a layer of nsh.theory.effective.layers"
@@ -115,7 +120,7 @@ def _inputs(
 
 
 def _blocks_of(
-    network: Architecture | Layer, x: Array, z: Array | None, block: int, terms: int
+    network: Architecture | Layer, x: Any, z: Any, block: int, terms: int
 ) -> Callable[[int, int, bool], Kernels]:
     """A function (first row, first column, whether they are the same inputs) -> their block."""
     if isinstance(network, Layer):
@@ -131,7 +136,7 @@ def _blocks_of(
     return lambda row, column, same: _block(network, first, second, row, column, block, terms, same)
 
 
-def _some(x: Array, start: int, count: int) -> Array:
+def _some(x: LayerInputs, start: int, count: int) -> LayerInputs:
     """`count` inputs from `start` on, the last repeated if there are fewer: one program for all."""
     return x[np.minimum(np.arange(start, start + count), len(x) - 1)]
 

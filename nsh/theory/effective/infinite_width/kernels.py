@@ -51,8 +51,9 @@ from nsh.theory.effective.infinite_width.gap import (
 from nsh.theory.effective.infinite_width.hermite import TERMS
 from nsh.theory.effective.infinite_width.pairs_in_blocks import in_blocks, mirrored
 from nsh.theory.effective.infinite_width.resources import require_memory
+from nsh.theory.effective.layers.inputs import LayerInputs, as_layer_inputs
 from nsh.theory.effective.layers.layer import Layer
-from nsh.theory.effective.layers.recursion import as_layer_inputs, kernels_of_layers
+from nsh.theory.effective.layers.recursion import kernels_of_layers
 
 BLOCK = 512  # inputs on a side: what a processor's cache holds
 
@@ -119,8 +120,8 @@ class Rows(eqx.Module):
 
 def kernels(
     network: Architecture | Layer,
-    x: ArrayLike,
-    z: ArrayLike | None = None,
+    x: ArrayLike | LayerInputs,
+    z: ArrayLike | LayerInputs | None = None,
     *,
     block: int | None = None,
     terms: int = TERMS,
@@ -138,7 +139,8 @@ def kernels(
 
     Of a layer of `nsh.theory.effective.layers` with inputs [n, features, *positions] or tokens
     [n, *positions]: what its layers make of K = mean_i x_i z_i and Theta = 0, of Gaussian
-    preactivations. Where positions are left at the end, kernels are [n, m, *positions], of the
+    preactivations. `nsh.theory.effective.layers.LayerInputs` has inputs of different sizes, and
+    graphs of their own. Where positions are left at the end, kernels are [n, m, *positions], of the
     same position in both inputs.
 
     Differentiable by the network's numbers and the inputs, except where an input is zero and
@@ -165,9 +167,9 @@ def kernels(
     if block is not None:
         require_integer("block", block, 1)
     if isinstance(network, Layer):
-        x, z, positions = as_layer_inputs(network, x, z)
-        _require_room(x, z, positions, other="iterate_blocks")
-        return Kernels(*kernels_of_layers(network, x, z, block))
+        first, second, positions = as_layer_inputs(network, x, z)
+        _require_room(first, second, positions, other="iterate_blocks")
+        return Kernels(*kernels_of_layers(network, first, second, block))
     allowed = "an Architecture, or a layer of nsh.theory.effective.layers"
     require(isinstance(network, Architecture), "network", network, allowed)
     x, z = as_inputs(x, z)
@@ -176,8 +178,8 @@ def kernels(
 
 
 def _require_room(
-    x: Array,
-    z: Array | None,
+    x: Array | LayerInputs,
+    z: Array | LayerInputs | None,
     positions: tuple[int, ...] = (),
     other: str = "kernels_on_host",
 ) -> None:
@@ -199,7 +201,9 @@ def _kernels(
     return symmetric(_in_blocks(architecture, known, rows, None, block), rows)
 
 
-def as_inputs(x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | None]:
+def as_inputs(
+    x: ArrayLike | LayerInputs, z: ArrayLike | LayerInputs | None
+) -> tuple[Array, Array | None]:
     """Both as arrays of floats, checked."""
     x = _inputs("x", x)
     if z is None:
@@ -209,7 +213,9 @@ def as_inputs(x: ArrayLike, z: ArrayLike | None) -> tuple[Array, Array | None]:
     return x, z
 
 
-def _inputs(field: str, given: ArrayLike) -> Array:
+def _inputs(field: str, given: Any) -> Array:
+    allowed = "an array: layers.LayerInputs are for layers"
+    require(not isinstance(given, LayerInputs), field, type(given).__name__, allowed)
     value = as_finite(field, given, float)
     allowed = "(inputs, features), both at least 1"
     require(value.ndim == 2 and value.size > 0, f"{field}.shape", value.shape, allowed)

@@ -21,7 +21,8 @@ side. Activations between layers are given by name, or as any elementwise functi
     build(network, (3, 32, 32), key=jax.random.key(0))     # an Equinox module of these widths
 
 Inputs are [n, features, *positions], as Equinox's layers take them, or whole numbers
-[n, *positions]: tokens. `from_module` reads the layers of an Equinox module instead.
+[n, *positions]: tokens. `LayerInputs` has inputs of different sizes. `from_module` reads the
+layers of an Equinox module instead.
 
 Read next: `layer` for what a layer of one's own must say, `recursion` for blocks of pairs.
 """
@@ -32,6 +33,7 @@ from nsh.theory.effective.layers.covariance import Covariance
 from nsh.theory.effective.layers.dense import Dense, Elementwise
 from nsh.theory.effective.layers.finite import build, learning_rates, with_learning_rates
 from nsh.theory.effective.layers.initialisation import critical
+from nsh.theory.effective.layers.inputs import LayerInputs
 from nsh.theory.effective.layers.layer import Layer, Signal
 from nsh.theory.effective.layers.normalisation import Dropout, LayerNorm
 from nsh.theory.effective.layers.pooling import (
@@ -42,9 +44,11 @@ from nsh.theory.effective.layers.pooling import (
     SumPool,
 )
 from nsh.theory.effective.layers.reading import from_module
+from nsh.theory.effective.layers.resizing import Resize
 from nsh.theory.effective.layers.sequences import (
     Aggregate,
     Embedding,
+    LinearAttention,
     PositionalEncoding,
     SelfAttention,
 )
@@ -65,10 +69,13 @@ __all__ = [
     "GlobalSumPool",
     "Identity",
     "Layer",
+    "LayerInputs",
     "LayerNorm",
+    "LinearAttention",
     "LocalConv",
     "Multiply",
     "PositionalEncoding",
+    "Resize",
     "SelfAttention",
     "Serial",
     "Signal",

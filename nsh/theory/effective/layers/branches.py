@@ -157,7 +157,7 @@ class Branches(Layer):
             one, own = branch.of_one(given, all_pairs)
             found.append(one.as_needed(all_pairs))
             kept.append(own)
-        return self.joined(found), tuple(kept)
+        return self.joined(_alike(found)), tuple(kept)
 
     def of_pairs(self, covariance: Covariance, a: PyTree, b: PyTree, all_pairs: bool) -> Covariance:
         """See `Layer.of_pairs`."""
@@ -165,7 +165,7 @@ class Branches(Layer):
         for branch, one, other in zip(self.branches, a, b, strict=True):
             given = covariance.as_needed(branch.needs_all_pairs(all_pairs))
             found.append(branch.of_pairs(given, one, other, all_pairs).as_needed(all_pairs))
-        return self.joined(found)
+        return self.joined(_alike(found))
 
     def joined(self, found: Sequence[Covariance]) -> Covariance:
         """Of all branches together."""
@@ -312,7 +312,22 @@ class Multiply(Branches):
 
 
 def _added(found: Sequence[Covariance]) -> Covariance:
-    return jax.tree.map(lambda *arrays: reduce(jnp.add, arrays), *found)
+    given = [(one.nngp, one.ntk, one.error) for one in found]
+    return found[0].changed(*jax.tree.map(lambda *arrays: reduce(jnp.add, arrays), *given))
+
+
+def _alike(found: Sequence[Covariance]) -> Sequence[Covariance]:
+    """0 where a branch has no position that another has: windows may leave different ones."""
+    if all(side.present is None for one in found for side in one.sides):
+        return found
+    a, b = (_of_any([one.sides[i].present for one in found]) for i in range(2))
+    return [one.there().present_as(a, b) for one in found]
+
+
+def _of_any(present: Sequence[Array | None]) -> Array | None:
+    """Positions that one of them has; None: all."""
+    given = [one for one in present if one is not None]
+    return reduce(jnp.logical_or, given) if len(given) == len(present) else None
 
 
 def _multiplied(a: Covariance, b: Covariance) -> Covariance:

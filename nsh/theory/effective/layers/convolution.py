@@ -7,6 +7,7 @@ from functools import partial
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from nsh._checks import plain_integer, require, require_integer
@@ -22,6 +23,8 @@ from nsh.theory.effective.layers.windows import (
     product,
     spread,
     sums,
+    taken,
+    window_ends,
 )
 
 Sizes = int | tuple[int, ...]
@@ -66,6 +69,9 @@ class _Windowed(Weights):
         require(min(after) > 0, f"{place}.kernel_size", self.kernel_size, allowed)
         return after
 
+    def _signal(self, signal: Signal, after: tuple[int, ...]) -> Signal:
+        return Signal(self.features, after, True, True, masked=signal.masked)
+
     def fan_in(self, signal: Signal) -> int:
         """See `Weights.fan_in`."""
         return signal.features * product(self._window(signal.positions, "layer")[0])
@@ -79,6 +85,13 @@ class _Windowed(Weights):
             axes = covariance.axes(i)
             array = sums(array, axes, pad[i], size[i], stride[i], dilation[i], mode)
         return array / product(size)
+
+    def _present(self, present: Array) -> Array:
+        """Which places are there: those that an input without the rest would have."""
+        positions = present.shape
+        size, stride, dilation = self._window(positions, "layer")
+        wide = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
+        return window_ends(present, self._pads(positions), wide, stride)
 
 
 class Conv(_Windowed):
@@ -114,12 +127,15 @@ class Conv(_Windowed):
             fits = most <= min(signal.positions)
             allowed = f"at most {min(signal.positions)}, as it is circular"
             require(fits, f"{place}.padding", self.padding, allowed)
-        return Signal(self.features, after, True, True)
+            allowed = "ZEROS, as not all positions of all inputs are there"
+            require(not signal.masked, f"{place}.padding_mode", self.padding_mode, allowed)
+        return self._signal(signal, after)
 
     def linear(self, covariance: Covariance) -> Covariance:
         """See `Layer.linear`."""
-        mode = self.padding_mode
-        return self.weighted(covariance.map(lambda array: self._mean(array, covariance, mode)))
+        mode, given = self.padding_mode, covariance.there()
+        found = given.map(lambda array: self._mean(array, covariance, mode))
+        return self.weighted(found.with_present(self._present))
 
     def build(self, signal: Signal, key: Key[Array, ""]) -> Module:
         """`eqx.nn.Conv`."""
@@ -153,11 +169,12 @@ class LocalConv(_Windowed):
 
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""
-        return Signal(self.features, self._after(signal, place), True, True)
+        return self._signal(signal, self._after(signal, place))
 
     def linear(self, covariance: Covariance) -> Covariance:
         """See `Layer.linear`."""
-        found = self.weighted(covariance.map(lambda array: self._mean(array, covariance)))
+        found = covariance.there().map(lambda array: self._mean(array, covariance))
+        found = self.weighted(found.with_present(self._present))
         return found.map(found.only_same_positions)
 
     def build(self, signal: Signal, key: Key[Array, ""]) -> Module:
@@ -229,7 +246,7 @@ class ConvTranspose(_Windowed):
         )
         allowed = f"a window and padding that leave some of {signal.positions} positions"
         require(min(after) > 0, f"{place}.padding", self.padding, allowed)
-        return Signal(self.features, after, True, True)
+        return self._signal(signal, after)
 
     def _pads(self, positions: tuple[int, ...], place: str = "layer") -> Pads:
         size, _, dilation = self._window(positions, place)
@@ -251,7 +268,19 @@ class ConvTranspose(_Windowed):
                 array = sums(array, axes, pad[i], size[i], 1, dilation[i])
             return array / product(size)
 
-        return self.weighted(covariance.map(mean))
+        found = covariance.there().map(mean)
+        return self.weighted(found.with_present(self._present))
+
+    def _present(self, present: Array) -> Array:
+        """The last input in each place's window is there."""
+        positions = present.shape
+        size, stride, dilation = self._window(positions, "layer")
+        after = self.after(Signal(1, positions), "layer").positions
+        given = zip(after, self._pads(positions), size, stride, dilation, strict=True)
+        return taken(
+            present,
+            [-(-(np.arange(n) + d * (k - 1) - sum(pad)) // s) for n, pad, k, s, d in given],
+        )
 
     def build(self, signal: Signal, key: Key[Array, ""]) -> Module:
         """`eqx.nn.ConvTranspose`."""

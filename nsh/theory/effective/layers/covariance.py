@@ -8,9 +8,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float
 
 from nsh.theory.effective.infinite_width.errors import Errors
+
+
+class Side(eqx.Module):
+    """What one of the two inputs brings besides its features, None where it brings nothing.
+
+    `present`: which positions are there. `graph`: weights of its nodes, which are its positions.
+    """
+
+    present: Bool[Array, "..."] | None = None
+    graph: Float[Array, "positions positions"] | None = None
 
 
 class Covariance(eqx.Module):
@@ -38,19 +48,40 @@ class Covariance(eqx.Module):
     features: int = eqx.field(static=True)
     dimensions: int = eqx.field(static=True)
     all_pairs: bool = eqx.field(static=True)
+    sides: tuple[Side, Side] = (Side(), Side())
 
     def changed(self, nngp: Array, ntk: Array, error: Errors | None) -> Covariance:
         """Other arrays, of the same features and positions."""
-        return Covariance(nngp, ntk, error, self.features, self.dimensions, self.all_pairs)
+        kept = self.features, self.dimensions, self.all_pairs, self.sides
+        return Covariance(nngp, ntk, error, *kept)
 
     def having(self, features: int) -> Covariance:
         """The same of another number of features."""
         given = self.nngp, self.ntk, self.error
-        return Covariance(*given, features, self.dimensions, self.all_pairs)
+        return Covariance(*given, features, self.dimensions, self.all_pairs, self.sides)
+
+    def present_as(self, a: Array | None, b: Array | None) -> Covariance:
+        """The same, where other positions of the two inputs are there."""
+        sides = tuple(Side(p, side.graph) for p, side in zip((a, b), self.sides, strict=True))
+        return eqx.tree_at(lambda one: one.sides, self, sides, is_leaf=lambda part: part is None)
+
+    def with_present(self, change: Callable[[Array], Array | None]) -> Covariance:
+        """The same, with which positions are there changed alike in both inputs."""
+        a, b = (None if side.present is None else change(side.present) for side in self.sides)
+        return self.present_as(a, b)
+
+    def there(self) -> Covariance:
+        """0 wherever one of the two positions is not there."""
+        a, b = (side.present for side in self.sides)
+        if a is None or b is None:
+            return self
+        both = jnp.logical_and.outer(a, b) if self.all_pairs else a & b
+        return self.map(lambda array: jnp.where(both, array, 0.0))
 
     def map(self, change: Callable[[Array], Array]) -> Covariance:
         """All arrays changed alike, by a map that is linear."""
-        return jax.tree.map(change, self)
+        nngp, ntk, error = jax.tree.map(change, (self.nngp, self.ntk, self.error))
+        return self.changed(nngp, ntk, error)
 
     def axes(self, dimension: int) -> tuple[int, ...]:
         """The arrays' axes that stand for one dimension of positions."""
@@ -82,7 +113,8 @@ class Covariance(eqx.Module):
         if all_pairs or not self.all_pairs:
             return self
         found = self.map(lambda array: _diagonal(array, self.positions))
-        return Covariance(found.nngp, found.ntk, found.error, self.features, self.dimensions, False)
+        kept = self.features, self.dimensions, False, self.sides
+        return Covariance(found.nngp, found.ntk, found.error, *kept)
 
     def only_same_positions(self, array: Array) -> Array:
         """0 for all pairs of different positions."""

@@ -43,7 +43,7 @@ class Dense(Weights):
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""
         require_numbers(signal, place)
-        return Signal(self.features, signal.positions, True, True)
+        return signal.of_weights(self.features)
 
     def linear(self, covariance: Covariance) -> Covariance:
         """See `Layer.linear`."""
@@ -93,7 +93,7 @@ class Elementwise(Layer):
         """See `Layer.after`."""
         allowed = "one of weights, such as Dense, directly or before pooling: Gaussian"
         require(signal.gaussian, f"{place}: the layer before", "not Gaussian", allowed)
-        return Signal(signal.features, signal.positions)
+        return signal._replace(gaussian=False, uncorrelated=False)
 
     def of_one(
         self,

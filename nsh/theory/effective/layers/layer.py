@@ -29,7 +29,8 @@ class Signal(NamedTuple):
 
     `gaussian`: at infinite width, over networks, and independent between features.
     `uncorrelated`: with every other branch, as its features come from weights of their own.
-    `tokens`: whole numbers [*positions] from 0 to features - 1.
+    `tokens`: whole numbers [*positions] from 0 to features - 1. `masked`: some positions may not
+    be there. `graph`: each input brings a graph of its own.
 
     Example:
         >>> from nsh.theory.effective import layers
@@ -42,6 +43,12 @@ class Signal(NamedTuple):
     gaussian: bool = False
     uncorrelated: bool = False
     tokens: bool = False
+    masked: bool = False
+    graph: bool = False
+
+    def of_weights(self, features: int) -> Signal:
+        """After a layer of weights at every position."""
+        return self._replace(features=features, gaussian=True, uncorrelated=True, tokens=False)
 
 
 class Layer(Shown):

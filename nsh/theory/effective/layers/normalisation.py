@@ -73,7 +73,11 @@ class LayerNorm(Layer):
         """See `Layer.of_one`."""
         variance = covariance.variances()
         if self.over_positions:
-            variance = jnp.broadcast_to(jnp.mean(variance), variance.shape)
+            present = covariance.sides[0].present
+            mean = jnp.mean(variance)
+            if present is not None:
+                mean = jnp.mean(variance, where=present)
+            variance = jnp.broadcast_to(mean, variance.shape)
         root = safe_sqrt(variance + self.eps)
         inverse = jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1.0), 0.0)
         return self.of_pairs(covariance, inverse, inverse, all_pairs), inverse

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from nsh.theory.effective.layers.windows import (
     pads,
     product,
     sums,
+    window_ends,
 )
 
 Sizes = int | tuple[int, ...]
@@ -78,7 +80,7 @@ class SumPool(Layer):
         after = tuple(length(*one) for one in given)
         allowed = f"a window that fits into {signal.positions} positions"
         require(min(after) > 0, f"{place}.kernel_size", self.kernel_size, allowed)
-        return signal._replace(positions=after)
+        return signal._replace(positions=after, graph=False)
 
     def needs_all_pairs(self, after: bool) -> bool:  # noqa: ARG002
         """See `Layer.needs_all_pairs`."""
@@ -94,7 +96,10 @@ class SumPool(Layer):
                     array = sums(array, (axis,), pooled.pad[i], pooled.size[i], pooled.stride[i])
             return array / pooled.share**2
 
-        return covariance.map(pool)
+        def present(given: Array) -> Array:
+            return window_ends(given, pooled.pad, pooled.size, pooled.stride)
+
+        return covariance.there().map(pool).with_present(present)
 
     def build(self, signal: Signal, key: Key[Array, ""]) -> Module:  # noqa: ARG002
         """A module that sums, or takes means."""
@@ -119,6 +124,7 @@ class AvgPool(SumPool):
 class GlobalAvgPool(Layer):
     """The mean over all positions: ``K' = mean_p,q K(p, q)``, Theta alike.
 
+    Over those that are there, where not all of them are; 0 for an input without any.
     `keep_positions`: one position is left along each axis, instead of none.
 
     Example:
@@ -128,11 +134,13 @@ class GlobalAvgPool(Layer):
     """
 
     keep_positions: bool = eqx.field(static=True, default=False, kw_only=True)
+    mean: ClassVar[bool] = True
 
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""
         require_positions(signal, place)
-        return signal._replace(positions=(1,) * self._left(len(signal.positions)))
+        left = (1,) * self._left(len(signal.positions))
+        return signal._replace(positions=left, masked=False, graph=False)
 
     def _left(self, dimensions: int) -> int:
         return dimensions if self.keep_positions else 0
@@ -143,29 +151,29 @@ class GlobalAvgPool(Layer):
 
     def linear(self, covariance: Covariance) -> Covariance:
         """See `Layer.linear`."""
-        size = self._share(product(covariance.positions)) ** 2
         left = self._left(covariance.dimensions)
-        found = covariance.map(lambda array: jnp.sum(array).reshape((1,) * 2 * left) / size)
+        total = covariance.there()
+        a, b = (_count(side.present, covariance) for side in covariance.sides)
+        share = jnp.asarray(a * b if self.mean else 1, covariance.nngp.dtype)
+        found = total.map(lambda array: jnp.sum(array).reshape((1,) * 2 * left) / share)
         given = found.nngp, found.ntk, found.error, covariance.features
         return Covariance(*given, left, left > 0)
 
-    def _share(self, count: int) -> int:
-        return count
-
     def build(self, signal: Signal, key: Key[Array, ""]) -> Module:  # noqa: ARG002
         """A module that takes the mean, or the sum."""
-        return Total(self._share(product(signal.positions)), self.keep_positions)
+        return Total(self.mean, self.keep_positions)
 
 
 class Total(eqx.Module):
-    """What global pooling builds: the sum over positions, divided by `share`."""
+    """What global pooling builds: the mean over all positions of an input, or the sum."""
 
-    share: int = eqx.field(static=True)
+    mean: bool = eqx.field(static=True)
     keep_positions: bool = eqx.field(static=True)
 
     def __call__(self, x: Array, *, key: Array | None = None) -> Array:  # noqa: ARG002
         """Of one input [features, *positions]."""
-        return jnp.sum(x, tuple(range(1, x.ndim)), keepdims=self.keep_positions) / self.share
+        take = jnp.mean if self.mean else jnp.sum
+        return take(x, tuple(range(1, x.ndim)), keepdims=self.keep_positions)
 
 
 class GlobalSumPool(GlobalAvgPool):
@@ -177,14 +185,21 @@ class GlobalSumPool(GlobalAvgPool):
         [[16.0]]
     """
 
-    def _share(self, count: int) -> int:  # noqa: ARG002
-        return 1
+    mean: ClassVar[bool] = False
+
+
+def _count(present: Array | None, covariance: Covariance) -> Any:
+    """How many positions are there, at least 1."""
+    if present is None:
+        return product(covariance.positions)
+    return jnp.maximum(jnp.sum(present), 1)
 
 
 class Flatten(Layer):
     """All features of all positions in one row: ``K' = mean_p K(p, p)``, Theta alike.
 
     The kernels are means over features, which are now as many times more as there are positions.
+    A position that is not there counts, with features of 0.
 
     Example:
         >>> from nsh.theory.effective import kernels, layers
@@ -205,7 +220,7 @@ class Flatten(Layer):
     def linear(self, covariance: Covariance) -> Covariance:
         """See `Layer.linear`."""
         features = covariance.features * product(covariance.positions)
-        return covariance.as_needed(False).without_positions(jnp.mean, features)
+        return covariance.as_needed(False).there().without_positions(jnp.mean, features)
 
     def build(self, signal: Signal, key: Key[Array, ""]) -> Module:  # noqa: ARG002
         """`eqx.nn.Lambda` of a reshape."""

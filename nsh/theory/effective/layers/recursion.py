@@ -10,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from nsh._checks import as_finite, is_concrete, require, require_all
-from nsh._types import ArrayLike
 from nsh.theory.effective.infinite_width.errors import Errors, floored
 from nsh.theory.effective.infinite_width.pairs_in_blocks import in_blocks, mirrored
 from nsh.theory.effective.layers.covariance import Covariance
 from nsh.theory.effective.layers.dense import Elementwise
-from nsh.theory.effective.layers.layer import Layer, Signal
+from nsh.theory.effective.layers.inputs import LayerInputs, is_tokens
+from nsh.theory.effective.layers.layer import Layer
 
 NUMBERS = 2**16  # of covariances in one block: what a processor's cache holds
 ROWS = 2**16  # of positions whose moments are computed together
@@ -25,50 +24,15 @@ ROWS = 2**16  # of positions whose moments are computed together
 class Known(eqx.Module):
     """Of each input alone, leading axis [n]: itself, its kernels, and what its pairs need."""
 
-    x: Array
+    x: LayerInputs
     nngp: Array
     ntk: Array
     kept: PyTree
 
 
-def as_layer_inputs(
-    layer: Layer, x: ArrayLike, z: ArrayLike | None
-) -> tuple[Array, Array | None, tuple[int, ...]]:
-    """Both as arrays [n, features, *positions], or of tokens; and the positions at the end."""
-    x = _inputs("x", x)
-    others = None if z is None else _inputs("z", z)
-    if others is not None:
-        allowed = f"(m, {', '.join(map(str, x.shape[1:]))}), as x's"
-        require(others.shape[1:] == x.shape[1:], "z.shape", others.shape, allowed)
-        same = others.dtype == x.dtype
-        require(same, "z.dtype", str(others.dtype), f"{x.dtype}, as x's")
-    given = signal_of(x if others is None else jnp.concatenate([x, others]))
-    return x, others, layer.after(given, "network").positions
-
-
-def _inputs(field: str, given: ArrayLike) -> Array:
-    if jnp.issubdtype(jnp.asarray(given).dtype, jnp.integer) and np.ndim(given) >= 2:
-        value = jnp.asarray(given)
-        if is_concrete(value):
-            require_all(np.asarray(value) >= 0, field, value, "tokens: whole numbers >= 0")
-    else:
-        value = as_finite(field, given, float)
-    allowed = "(inputs, features, positions ...), all at least 1"
-    require(value.ndim >= 2 and value.size > 0, f"{field}.shape", value.shape, allowed)
-    return value
-
-
-def signal_of(x: Array) -> Signal:
-    """Of inputs [n, features, *positions], or whole numbers [n, *positions]: tokens."""
-    if not jnp.issubdtype(x.dtype, jnp.integer):
-        return Signal(x.shape[1], x.shape[2:])
-    largest = int(jnp.max(x)) if is_concrete(x) else 0
-    return Signal(largest + 1, x.shape[1:], tokens=True)
-
-
 @partial(jax.jit, static_argnames="block")
 def kernels_of_layers(
-    layer: Layer, x: Array, z: Array | None, block: int | None
+    layer: Layer, x: LayerInputs, z: LayerInputs | None, block: int | None
 ) -> tuple[Array, Array, Array]:
     """NNGP, NTK and error of all pairs, [n, m, *positions]; the inputs are checked already."""
     first = known_of(layer, x)
@@ -91,8 +55,8 @@ def kernels_of_layers(
     return nngp, ntk, mirrored(error)
 
 
-def block_of(layer: Layer, x: Array) -> int:
-    """Inputs on a side of a block, whose covariances fit in a processor's cache."""
+def block_of(layer: Layer, x: LayerInputs) -> int:
+    """LayerInputs on a side of a block, whose covariances fit in a processor's cache."""
     count = _positions(x)
     numbers = count**2 if layer.needs_all_pairs(False) else count
     return max(1, int((NUMBERS / numbers) ** 0.5))
@@ -125,12 +89,12 @@ def _padded(known: Known, block: int) -> Known:
     return jax.tree.map(lambda leaf: leaf[place], known)
 
 
-def known_of(layer: Layer, x: Array) -> Known:
+def known_of(layer: Layer, x: LayerInputs) -> Known:
     """The recursion of inputs alone."""
 
-    def one(x: Array) -> Known:
+    def one(x: LayerInputs) -> Known:
         covariance, kept = layer.of_one(_first(layer, x, x, error=False), False)
-        covariance = covariance.as_needed(False)
+        covariance = covariance.as_needed(False).there()
         return Known(x, covariance.nngp, covariance.ntk, kept)
 
     size = max(1, ROWS // max(1, _positions(x)))
@@ -144,7 +108,7 @@ def pairs_of_known(layer: Layer, first: Known, second: Known) -> Covariance:
 
     def pair(a: Known, b: Known) -> Covariance:
         found = layer.of_pairs(_first(layer, a.x, b.x, error=error), a.kept, b.kept, False)
-        return found.as_needed(False)
+        return found.as_needed(False).there()
 
     return jax.vmap(lambda a: jax.vmap(lambda b: pair(a, b))(second))(first)
 
@@ -156,14 +120,14 @@ def exact(layer: Layer) -> bool:
     return all(dual is not None and dual.exact for dual in duals)
 
 
-def _positions(x: Array) -> int:
-    tokens = jnp.issubdtype(x.dtype, jnp.integer)
-    return int(np.prod(x.shape[1 if tokens else 2 :]))
+def _positions(inputs: LayerInputs) -> int:
+    return int(np.prod(inputs.x.shape[1 if is_tokens(inputs.x) else 2 :]))
 
 
-def _first(layer: Layer, x: Array, z: Array, *, error: bool) -> Covariance:
-    """Of the inputs themselves: a mean over features, or whether tokens are equal."""
-    tokens = jnp.issubdtype(x.dtype, jnp.integer)
+def _first(layer: Layer, a: LayerInputs, b: LayerInputs, *, error: bool) -> Covariance:
+    """Of two inputs themselves: a mean over features, or whether tokens are equal."""
+    x, z, sides = a.x, b.x, (a.side(), b.side())
+    tokens = is_tokens(x)
     d = x.ndim if tokens else x.ndim - 1
     all_pairs = d > 0 and layer.needs_all_pairs(False)
     if tokens:
@@ -184,4 +148,4 @@ def _first(layer: Layer, x: Array, z: Array, *, error: bool) -> Covariance:
             one, other = (jnp.sqrt(jnp.mean(value**2, 0)) for value in (x, z))
             size = jnp.multiply.outer(one, other) if all_pairs else one * other
             rounding = Errors(float(jnp.finfo(nngp.dtype).eps) * size, zero)
-    return Covariance(nngp, zero, rounding, features, d, all_pairs)
+    return Covariance(nngp, zero, rounding, features, d, all_pairs, sides)

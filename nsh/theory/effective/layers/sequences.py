@@ -70,13 +70,14 @@ class SelfAttention(Layer):
         """See `Layer.needs_all_pairs`."""
         return True
 
-    def _attention(self, K: Float[Array, "p p"]) -> Float[Array, "p p"]:
+    def _attention(self, K: Float[Array, "p p"], present: Array | None) -> Float[Array, "p p"]:
         given = K if self.encoding is None else K + self.encoding
-        return jax.nn.softmax(self.C_QK * given, axis=-1)
+        where = None if present is None else present.reshape(1, -1)
+        return jax.nn.softmax(self.C_QK * given, axis=-1, where=where)
 
     def of_one(self, covariance: Covariance, all_pairs: bool) -> tuple[Covariance, Array]:  # noqa: ARG002
         """See `Layer.of_one`."""
-        attention = self._attention(_square(covariance.nngp))
+        attention = self._attention(_square(covariance.nngp), covariance.sides[0].present)
         return mixed(covariance, attention, attention), attention
 
     def of_pairs(self, covariance: Covariance, a: Array, b: Array, all_pairs: bool) -> Covariance:  # noqa: ARG002
@@ -107,11 +108,107 @@ class Attention(eqx.Module):
         return (flat @ jax.nn.softmax(G, axis=-1).T).reshape(x.shape)
 
 
-class Aggregate(Layer):
-    """``y(p) = sum_q matrix(p, q) x(q)`` of positions that are nodes of one graph.
+class LinearAttention(Layer):
+    """Attention without softmax, of many heads: ``y_h(p) = sum_q G_h(p, q) x(q)``.
 
-    ``K' = M K M^T``, Theta alike (Du et al., arXiv 1905.13192). `matrix` [places, positions], such
-    as an adjacency matrix, normalised or not, of the graph that all inputs have.
+    ``G_h(p, q) = (Q_h x(p)).(K_h x(q)) / sqrt(d)``, with weights N(0, C_QK / fan_in) of d rows for
+    the queries and for the keys of each head. Scaled so, G stays random at infinite width, and
+    averages over heads have the limit (Hron, Bahri, Sohl-Dickstein, Novak, arXiv 2006.10540)
+
+        K'(p, q) = C_QK^2 K(p, q) sum_rs K(r, s)^2
+        Theta'(p, q) = C_QK^2 (Theta(p, q) sum_rs K(r, s)^2 + 2 K(p, q) sum_rs K(r, s) Theta(r, s))
+                       + 2 lambda_QK C_QK K(p, q) sum_rs K(r, s)^2
+
+    Sums go over all positions r of one input and s of the other. Softmax with this scaling has no
+    closed form: see `SelfAttention`. The heads are put side by side; values and outputs are layers
+    after it: ``Serial(LinearAttention(64, heads=8), Dense(64))``.
+
+    `width`: d, and `heads`: of a network of finite width. `lambda_QK`: the learning rate of the
+    weights, times fan_in. Raises `ValueError` for tokens, and inputs without positions.
+
+    Example:
+        >>> from nsh.theory.effective import kernels, layers
+        >>> network = layers.Serial(layers.LinearAttention(8, heads=4), layers.Flatten())
+        >>> kernels(network, jnp.array([[[1.0, 2.0]]])).nngp.tolist()  # (1 + 4) / 2 times 25
+        [[62.5]]
+    """
+
+    width: int = eqx.field(static=True, converter=plain_integer)
+    _: KW_ONLY
+    heads: int = eqx.field(static=True, default=1, converter=plain_integer)
+    C_QK: Number = eqx.field(default=1.0, converter=partial(as_variance, "C_QK"))
+    lambda_QK: Number = eqx.field(default=1.0, converter=partial(as_variance, "lambda_QK"))
+
+    def __check_init__(self):
+        require_integer("width", self.width, 1)
+        require_integer("heads", self.heads, 1)
+
+    def after(self, signal: Signal, place: str) -> Signal:
+        """See `Layer.after`."""
+        require_positions(signal, place)
+        features = self.heads * signal.features
+        return signal._replace(features=features, gaussian=False, uncorrelated=True)
+
+    def needs_all_pairs(self, after: bool) -> bool:  # noqa: ARG002
+        """See `Layer.needs_all_pairs`."""
+        return True
+
+    def linear(self, covariance: Covariance) -> Covariance:
+        """See `Layer.linear`."""
+        given = covariance.there()
+        K, Theta, C, rate = given.nngp, given.ntk, self.C_QK, self.lambda_QK
+        square, cross = jnp.sum(K**2), jnp.sum(K * Theta)
+        of_weights = 2 * rate * C * K * square
+        ntk = C**2 * (Theta * square + 2 * K * cross) + of_weights
+        error = given.error
+        if error is not None:  # of first order
+            of_K, of_Theta = error
+            size, slope = jnp.abs(K), jnp.abs(Theta)
+            of_square = 2 * jnp.sum(size * of_K)
+            of_cross = jnp.sum(of_K * slope + size * of_Theta)
+            of_product = of_K * square + size * of_square
+            error = Errors(
+                C**2 * of_product,
+                C**2 * (of_Theta * square + slope * of_square)
+                + 2 * C**2 * (of_K * jnp.abs(cross) + size * of_cross)
+                + 2 * rate * C * of_product,
+            )
+        found = given.changed(C**2 * K * square, ntk, error)
+        return found.having(self.heads * covariance.features)
+
+    def build(self, signal: Signal, key: Key[Array, ""]) -> Module:
+        """A module with weights [heads, width, features] for queries and for keys."""
+        shape = 2, self.heads, self.width, signal.features
+        queries, keys = jax.random.normal(key, shape) * jnp.sqrt(self.C_QK / signal.features)
+        return ManyHeads(queries, keys)
+
+    def rates(self, module: ManyHeads) -> ManyHeads:
+        """See `Layer.rates`."""
+        rate = self.lambda_QK / module.queries.shape[-1]
+        return eqx.tree_at(lambda m: (m.queries, m.keys), module, (rate, rate))
+
+
+class ManyHeads(eqx.Module):
+    """What `LinearAttention` builds."""
+
+    queries: Float[Array, "heads width features"]
+    keys: Float[Array, "heads width features"]
+
+    def __call__(self, x: Array, *, key: Array | None = None) -> Array:  # noqa: ARG002
+        """Of one input [features, *positions]."""
+        flat = x.reshape(len(x), -1)
+        G = jnp.swapaxes(self.queries @ flat, 1, 2) @ (self.keys @ flat)
+        G = G / self.queries.shape[1] ** 0.5
+        mixed = jnp.einsum("hpq,fq->hfp", G, flat)
+        return mixed.reshape(-1, *x.shape[1:])
+
+
+class Aggregate(Layer):
+    """``y(p) = sum_q matrix(p, q) x(q)`` of positions that are nodes of a graph.
+
+    ``K' = M_a K M_b^T``, Theta alike (Du et al., arXiv 1905.13192). `matrix` [places, positions],
+    such as an adjacency matrix, normalised or not, of the graph that all inputs have. None: each
+    input's own, the `graph` of `LayerInputs`.
 
     Example:
         >>> from nsh.theory.effective import kernels, layers
@@ -120,9 +217,12 @@ class Aggregate(Layer):
         [[16.0]]
     """
 
-    matrix: Float[Array, "places positions"]
+    matrix: Float[Array, "places positions"] | None
 
-    def __init__(self, matrix: ArrayLike):
+    def __init__(self, matrix: ArrayLike | None = None):
+        self.matrix = None
+        if matrix is None:
+            return
         self.matrix = as_finite("matrix", matrix, float)
         shape = self.matrix.shape
         require(len(shape) == 2 and min(shape) > 0, "matrix.shape", shape, "[places, positions]")
@@ -130,12 +230,17 @@ class Aggregate(Layer):
     def after(self, signal: Signal, place: str) -> Signal:
         """See `Layer.after`."""
         require_positions(signal, place)
+        if self.matrix is None:
+            allowed = "layers.LayerInputs(x, graph=...), or a matrix: Aggregate(matrix)"
+            require(signal.graph, f"{place}: its inputs", "without graphs", allowed)
+            return signal
         one = len(signal.positions) == 1
         require(one, f"{place}: axes of positions", len(signal.positions), "1, the graph's nodes")
         count = self.matrix.shape[1]
         allowed = f"{count}, the columns of the matrix"
         require(signal.positions[0] == count, f"{place}: positions", signal.positions[0], allowed)
-        return signal._replace(positions=(self.matrix.shape[0],))
+        square = signal.graph and self.matrix.shape[0] == count
+        return signal._replace(positions=(self.matrix.shape[0],), graph=square)
 
     def needs_all_pairs(self, after: bool) -> bool:  # noqa: ARG002
         """See `Layer.needs_all_pairs`."""
@@ -143,11 +248,23 @@ class Aggregate(Layer):
 
     def linear(self, covariance: Covariance) -> Covariance:
         """See `Layer.linear`."""
-        return mixed(covariance, self.matrix, self.matrix)
+        given, matrix = covariance.there(), self.matrix
+        if matrix is not None:
+            reached = jnp.abs(matrix) > 0
+            found = mixed(given, matrix, matrix)
+            return found.with_present(lambda present: jnp.any(reached & present[None], 1))
+        a, b = (side.graph for side in covariance.sides)
+        assert a is not None
+        assert b is not None
+        return mixed(given, a, b)
 
     def build(self, signal: Signal, key: Key[Array, ""]) -> Module:  # noqa: ARG002
         """A module that multiplies by the matrix, which is not trained."""
-        return Aggregation(self.matrix)
+        allowed = "a matrix: a module takes no graph besides its input"
+        matrix = self.matrix
+        require(matrix is not None, "matrix", None, allowed)
+        assert matrix is not None
+        return Aggregation(matrix)
 
 
 class Aggregation(eqx.Module):

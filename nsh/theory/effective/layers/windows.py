@@ -115,6 +115,24 @@ def spread(array: Array, axes: Sequence[int], step: int) -> Array:
     return jnp.zeros(shape, array.dtype).at[tuple(inside)].set(array)
 
 
+def window_ends(present: Array, pads: Pads, window: Sequence[int], stride: Sequence[int]) -> Array:
+    """Of each place of a window: whether the last input in it is there, the padding left out.
+
+    Of inputs whose first positions are there, these are the places they would have alone.
+    """
+    places = []
+    for size, pad, width, step in zip(present.shape, pads, window, stride, strict=True):
+        places.append(step * np.arange(length(size, pad, width, step)) + width - 1 - sum(pad))
+    return taken(present, places)
+
+
+def taken(array: Array, places: Sequence[np.ndarray]) -> Array:
+    """Entries at these places along each axis; places beyond the ends are those at the ends."""
+    for axis, place in enumerate(places):
+        array = jnp.take(array, np.clip(place, 0, array.shape[axis] - 1), axis)
+    return array
+
+
 def product(sizes: Sequence[int]) -> int:
     """Of the sizes."""
     return int(np.prod(sizes, dtype=int))

@@ -22,10 +22,13 @@ from nsh.theory.effective.layers import (
     GlobalAvgPool,
     GlobalSumPool,
     Identity,
+    LayerInputs,
     LayerNorm,
+    LinearAttention,
     LocalConv,
     Multiply,
     PositionalEncoding,
+    Resize,
     SelfAttention,
     Serial,
     Sum,
@@ -41,6 +44,7 @@ NUMBERS: dict[str, Any] = {"C_W": 1.3, "C_b": 0.2, "lambda_W": 0.7, "lambda_b": 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.normal(size=(2, 2, 3, 4))
 ROWS = RANDOM.normal(size=(2, 2, 5))
+SIZES = [RANDOM.normal(size=(2, 5)), RANDOM.normal(size=(2, 3))]
 TOKENS = np.array([[0, 1, 2, 1], [2, 1, 0, 3]])
 
 
@@ -86,23 +90,47 @@ def tokens(n):
     return Serial(Embedding(n, 4, **NUMBERS), block, dense(n), "relu", GlobalAvgPool(), dense(n))
 
 
+def heads(n):
+    """Attention of many heads, and images of another size."""
+    return Serial(
+        Conv(n, 2, padding="SAME", **NUMBERS), Resize((3, 2), "linear"), "relu",
+        LinearAttention(n, heads=n, C_QK=0.8, lambda_QK=0.6), dense(n), "relu", GlobalAvgPool(),
+        dense(n),
+    )  # fmt: skip
+
+
+def sizes(n):
+    """What two inputs of different sizes go through."""
+    return Serial(
+        Conv(n, 3, padding=1, **NUMBERS), "relu", SelfAttention(4 * n, C_QK=0.5), dense(n),
+        LayerNorm(over_positions=True), "relu", AvgPool(2, 1), GlobalAvgPool(), dense(n),
+    )  # fmt: skip
+
+
 def drawn(network, x, key):
     """NNGP and NTK of one network: means over outputs, and of the first output's gradients."""
-    shape, vocabulary = x.shape[1:], 4 if x.dtype.kind == "i" else None
+    shape, vocabulary = x[0].shape, None if np.issubdtype(x[0].dtype, np.floating) else 4
     module: Any = build(network, shape, key=key, vocabulary=vocabulary, parametrisation="ntk")
-    outputs = jax.vmap(module)(x)
+    x = [jnp.asarray(one) for one in x]
+    outputs = jnp.stack([module(one) for one in x])
 
     def first(trained, one):
         return eqx.tree_at(lambda m: m.trained, module, trained)(one)[0]
 
-    gradients = jax.vmap(lambda one: jax.grad(first)(module.trained, one))(x)
-    flat = jnp.concatenate([g.reshape(len(x), -1) for g in jax.tree.leaves(gradients)], 1)
+    gradients = [jax.grad(first)(module.trained, one) for one in x]
+    flat = jnp.stack(
+        [jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(one)]) for one in gradients]
+    )
     return jnp.stack([outputs @ outputs.T / outputs.shape[1], flat @ flat.T])
 
 
 @pytest.mark.parametrize(
-    ("make", "x"), [(images, IMAGES), (rows, ROWS), (sequences, ROWS), (tokens, TOKENS)]
-)
+    ("make", "x"),
+    [
+        (images, IMAGES), (rows, ROWS), (sequences, ROWS), (tokens, TOKENS), (heads, IMAGES),
+        (sizes, SIZES),
+    ],
+)  # fmt: skip
 def test_finite_networks(make, x):
     means, squares = [], []
     for width in WIDTHS:
@@ -115,7 +143,7 @@ def test_finite_networks(make, x):
     weight = wide / (wide - narrow)  # of what goes as a + b / width
     mean = weight * means[1] + (1 - weight) * means[0]
     error = np.sqrt(weight**2 * squares[1] + (1 - weight) ** 2 * squares[0])
-    known = kernels(make(wide), x)
+    known = kernels(make(wide), LayerInputs.padded(x) if isinstance(x, list) else x)
     score = (mean - np.stack([known.nngp, known.ntk])) / error
     assert np.abs(score).max() < SIGMAS, score
     # and it can tell: within a tenth

@@ -24,8 +24,10 @@ from nsh.theory.effective.layers import (
     GlobalSumPool,
     Identity,
     LayerNorm,
+    LinearAttention,
     LocalConv,
     Multiply,
+    Resize,
     SelfAttention,
     Serial,
     Sum,
@@ -96,6 +98,17 @@ NETWORKS = {
             dense(),
         ),
         ROW,
+    ),
+    "linear_attention": (
+        Serial(
+            conv(2), "relu", LinearAttention(1, C_QK=1.3, lambda_QK=1.3), VALUES, VALUES,
+            GlobalAvgPool(), dense(),
+        ),
+        ROW,
+    ),
+    "resize": (
+        Serial(conv(2), conv(1), Resize((7, 3), "linear"), "relu", GlobalAvgPool(), dense()),
+        IMAGE,
     ),
     "residual": (Serial(dense(), BLOCK, BLOCK, "relu", dense()), X),
     "product": (Serial(dense(), Multiply(Serial(dense(), "relu"), dense()), dense()), X),
