@@ -42,11 +42,13 @@ def mlp_rates(architecture: Architecture, module: MLP) -> PyTree:
 def rates_of(given: Called, rates: PyTree | None) -> list[Array]:
     """A rate for every parameter array: a number, or one for each entry, of the array's shape."""
     parameters = given.trained
+    if rates is None:  # one array for all: making small ones takes as long as a small kernel
+        leaves = jax.tree.leaves(parameters)
+        ones = {kind: jnp.ones((), kind) for kind in {p.dtype for p in leaves}}
+        return [ones[p.dtype] for p in leaves]
     try:
-        found = jax.tree.broadcast(1.0 if rates is None else rates, parameters)
-        whole = jax.tree.map(
-            lambda p, rate: _rate(p, jnp.asarray(rate, p.dtype)), parameters, found
-        )
+        found = jax.tree.broadcast(rates, parameters)
+        whole = jax.tree.map(_rate, parameters, found)
     except ValueError as complaint:
         raise ValueError(f"rates: must be a prefix of the parameters, but {complaint}") from None
     return jax.tree.leaves(whole)
