@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +90,16 @@ def _is_read(stream: TextIO) -> bool:
         stream.flush()
     except BrokenPipeError:
         return False
-    return True
+    # what was written in one piece is not in the buffer any more: flushing says nothing
+    if not hasattr(select, "poll"):
+        return True
+    try:
+        number = stream.fileno()
+    except OSError:  # a stream in memory
+        return True
+    poll = select.poll()
+    poll.register(number, 0)
+    return not any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def directory(out: Path) -> Path:

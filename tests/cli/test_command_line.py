@@ -14,7 +14,7 @@ from experiments.harness import command_line
 from nsh import __version__, cli
 from nsh._extras import extra
 from nsh.cli import caching, reproduce
-from nsh.cli.exits import EXIT_CODES, Failure, needs, readers_may_leave
+from nsh.cli.exits import EXIT_CODES, PIPE_CLOSED, Failure, needs, readers_may_leave
 
 pytestmark = pytest.mark.core
 
@@ -168,6 +168,17 @@ def test_programs_are_kept_while_a_command_runs_and_only_there(monkeypatch, tmp_
             assert {path.name for path in folder.iterdir()} == {"2", "3"}
     finally:
         jax.config.update(caching.ENABLED, False)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nobody_reads_the_help(unbuffered):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "nsh", "--help"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=environment)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (PIPE_CLOSED, b"")
 
 
 def test_another_broken_pipe_is_no_reader_that_left():
