@@ -1,12 +1,13 @@
 """One-dimensional expectations against adaptive quadrature and exact values, small K to large."""
 
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from untyped import integrate, stats
 
 from nsh.activations import ACTIVATIONS, as_activation
 from nsh.activations.gaussian import gaussian, legendre_nodes
@@ -155,7 +156,8 @@ def test_nodes_of_legendre_integrate_polynomials(count):
     exact = np.diag([2 / (2 * k + 1) for k in some])
     np.testing.assert_allclose(found.T @ (weight[:, None] * found), exact, atol=2e-14)
     # each weight by itself, and at nodes with more digits: (2 - 2 z^2) / (n P_{n-1}(z))^2
-    z = node.astype(np.longdouble)
+    z: Any = node.astype(np.longdouble)
+    before: Any = z
     for _ in range(2):
         before, now = np.ones_like(z), z
         for k in range(1, count):
