@@ -79,8 +79,10 @@ check: $(VENV)/test.stamp
 test: $(VENV)/test.stamp
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/python -m pyright --threads 2 --pythonpath $(VENV)/bin/python
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not long"
+	@# beside the tests: in two threads, pyright needs half as much processor time again
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/python -m pyright --pythonpath $(VENV)/bin/python & types=$$!; \
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not long"; tests=$$?; \
+	wait $$types && exit $$tests
 
 test-long: $(VENV)/test.stamp
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m long

@@ -5,11 +5,11 @@ import re
 import jax
 import pytest
 from bad_input import data, graphs, measures, rules, runs
-from bad_input.good import X, Y, many, prepared, trained
+from bad_input.good import Cases, X, Y, many, prepared, trained
 
 pytestmark = pytest.mark.core
 
-TABLES = {
+TABLES: dict[str, Cases] = {
     "graph": graphs.GRAPHS,
     "data": data.DATA,
     "rules": rules.RULES,

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from untyped import stats
 
 from nsh.activations import ACTIVATIONS, as_activation, leaky_relu
 from nsh.activations.gaussian import gaussian

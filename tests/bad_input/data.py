@@ -5,7 +5,7 @@
 import jax.numpy as jnp
 import numpy as np
 import optax
-from bad_input.good import EXAMPLES, GRAPH, INPUTS, KEY, X, Y, prepared
+from bad_input.good import EXAMPLES, GRAPH, INPUTS, KEY, Cases, X, Y, prepared
 
 from nsh import Neurashed
 from nsh.correspondence import from_data, from_network, quality
@@ -35,7 +35,7 @@ def changed(array, place, value):
     return array
 
 
-DATA = {
+DATA: Cases = {
     "critical rates of a name": (
         lambda: critical_rates("relu", 3), "critical", "str", "a Criticality",
     ),

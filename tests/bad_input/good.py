@@ -1,5 +1,6 @@
 """What is good, for the tables of bad input to spoil one thing at a time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,6 +9,9 @@ from problems import split
 
 from nsh import Geometric, Neurashed, Rules, TrainingProblem, ensemble, train
 from nsh.neurashed import figure4
+
+Cases = dict[str, tuple[Callable[[], object], str, str, str]]
+"""By name: what is done, then the place, the value and what is allowed, as the error says them."""
 
 KEY = jax.random.key(0)
 GRAPH, INPUTS = figure4()

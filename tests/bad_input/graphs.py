@@ -4,7 +4,7 @@
 # pyright: reportArgumentType=false
 import networkx
 import numpy as np
-from bad_input.good import GRAPH
+from bad_input.good import GRAPH, Cases
 
 from nsh import Graph, Neurashed, Node
 from nsh.neurashed import from_networkx, to_networkx
@@ -47,7 +47,7 @@ def ordered(*edges, nodes=(0, 1)):
     return from_networkx(network)
 
 
-GRAPHS = {
+GRAPHS: Cases = {
     "no inputs": (lambda: from_nodes(inputs=0), "inputs", "0", ">= 1"),
     "empty level": (lambda: from_nodes(()), "level 2", "[]", "not empty"),
     "no dependents": (lambda: from_nodes([Node(())]), "level 2, node 0", "[]", "at least one"),

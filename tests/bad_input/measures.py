@@ -4,6 +4,7 @@
 # pyright: reportArgumentType=false
 import jax.numpy as jnp
 import numpy as np
+from bad_input.good import Cases
 
 from nsh import measure
 
@@ -20,7 +21,7 @@ def collapse(features=LOGITS, labels=LABELS, weights=((1.0, 0.0), (0.0, 1.0)), b
     return measure.neural_collapse(features, labels, np.array(weights), bias, classes=2)
 
 
-MEASURES = {
+MEASURES: Cases = {
     "labels: floats": (
         lambda: accuracy([0.0, 1.0, 1.0]), "labels.dtype", "float64", "labels.astype(int)",
     ),

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import optax
-from bad_input.good import DECAY, MODEL, trained
+from bad_input.good import DECAY, MODEL, Cases, trained
 
 from nsh import Additive, Affine, Geometric, PerLevel, Rules, Saturating
 from nsh.bounds import unconstrain
@@ -47,7 +47,7 @@ class Growing(Rule):
         return {"rate": (0.0, np.inf) if growing else (-1.0, 0.0)}
 
 
-RULES = {
+RULES: Cases = {
     "does not grow": (lambda: Rules(Geometric(1.0), DECAY), "growth", "1.0", "g+(x) > x"),
     "shrinks": (lambda: Rules(Geometric(0.5), DECAY), "growth.factor", "0.5", "> 1.0"),
     "adds nothing": (lambda: Rules(Additive(0.0), DECAY), "growth", "0.0", "g+(x) > x"),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from bad_input.good import EXAMPLES, GRAPH, KEY, MODEL, PROBLEM, RULES, X, Y, many, trained
+from bad_input.good import EXAMPLES, GRAPH, KEY, MODEL, PROBLEM, RULES, Cases, X, Y, many, trained
 from problems import split
 
 from nsh import (
@@ -76,7 +76,7 @@ def differentiated(**options):
     return hypergradient(abs, problem, jax.random.key(0), **options)
 
 
-RUNS = {
+RUNS: Cases = {
     "negative steps": (lambda: trained(steps=-1), "steps", "-1", "0..2147483647"),
     "steps beyond 32 bits": (
         lambda: trained(steps=2**31), "steps", "2147483648", "0..2147483647",

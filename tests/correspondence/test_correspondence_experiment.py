@@ -4,8 +4,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy import stats
 from small_graphs import some_graph
+from untyped import stats
 
 from experiments.correspondence.graphs import room_for, stacked
 from experiments.rank_correlation import rank_correlation

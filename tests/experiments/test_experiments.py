@@ -54,8 +54,12 @@ def test_runs_and_draws_and_claims(name, tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 20_000
 
 
-def test_a_run_again_is_the_same_to_the_bit():
-    module, first = tiny("implicit_regularization")
+@pytest.mark.parametrize(
+    "name",
+    ["lazy_to_mean_field", pytest.param("implicit_regularization", marks=pytest.mark.long)],
+)
+def test_a_run_again_is_the_same_to_the_bit(name):
+    module, first = tiny(name)
     xr.testing.assert_equal(first, module.run(module.TINY, silent))
 
 

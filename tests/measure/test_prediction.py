@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from derivatives import check_three_ways, x64
-from scipy.stats import norm, sem
+from untyped import stats
 
 from nsh.measure import _tools as tools
 from nsh.measure import (
@@ -155,10 +155,10 @@ def test_scores_of_real_targets_match_other_formulas():
     rmse = np.sqrt(np.mean((f - y) ** 2))
     np.testing.assert_allclose(root_mean_squared_error(*given), rmse, rtol=1e-6)
     sigma = np.array([0.7, 90.0])
-    worse = -norm.logpdf(y, f, sigma).sum(1).mean()
+    worse = -stats.norm.logpdf(y, f, sigma).sum(1).mean()
     nll = jax.jit(gaussian_negative_log_likelihood)
     np.testing.assert_allclose(nll(*given, sigma**2), worse, rtol=1e-5)
-    likely = -norm.logpdf(y, f, np.sqrt(np.mean((f - y) ** 2, axis=0))).sum(1).mean()
+    likely = -stats.norm.logpdf(y, f, np.sqrt(np.mean((f - y) ** 2, axis=0))).sum(1).mean()
     np.testing.assert_allclose(nll(*given), likely, rtol=1e-5)
     assert likely < worse
     f, y = given
@@ -206,7 +206,7 @@ def test_an_estimate_is_a_mean_with_its_standard_error():
         found = estimate(values, axis)
         exact = values.astype(np.float64)
         np.testing.assert_allclose(found.mean, exact.mean(axis), rtol=1e-14)
-        np.testing.assert_allclose(found.standard_error, sem(exact, axis), rtol=1e-14)  # pyright: ignore[reportArgumentType]
+        np.testing.assert_allclose(found.standard_error, stats.sem(exact, axis), rtol=1e-14)  # pyright: ignore[reportArgumentType]
         assert found.count == (values.size if axis is None else values.shape[axis])
     one = estimate(values[:1], 0)
     np.testing.assert_array_equal(one.mean, values[0])

@@ -90,15 +90,17 @@ def test_an_image_may_come_with_a_channel_or_flat():
 
 @pytest.mark.parametrize(("at", "image"), [("first", (3, 5, 6)), ("last", (5, 6, 3))])
 def test_cnn_of_any_size_and_channels_is_numpy_loop(at, image):
-    module = with_biases(CNN((2, 2, 2), 4, image, key=KEY, channels_at=at))
+    module = with_biases(eqx.filter_jit(CNN)((2, 2, 2), 4, image, key=KEY, channels_at=at))
     x = np.random.default_rng(1).normal(size=image).astype(np.float32)
     h = np.moveaxis(x, 0, 2) if at == "first" else x
-    for block, level in zip(module.blocks, module.features(jnp.asarray(x, float)), strict=True):
+    features = eqx.filter_jit(module.features)(jnp.asarray(x, float))
+    for block, level in zip(module.blocks, features, strict=True):
         h = pool(np.tanh(convolve(h, np.asarray(block.weight), np.asarray(block.bias))))
         close(level, h.reshape(-1))
     assert h.shape == (1, 1, 2)
+    called = eqx.filter_jit(module)
     np.testing.assert_array_equal(
-        module(jnp.asarray(x.reshape(-1), float)), module(jnp.asarray(x, float))
+        called(jnp.asarray(x.reshape(-1), float)), called(jnp.asarray(x, float))
     )
 
 

@@ -96,8 +96,8 @@ def test_hypergradients_of_16_bits_are_those_of_32_to_their_own_precision():
 def one_step(case, x, y, hyper, key=KEY):
     network = case.network()
     batch = network.prepare(x, y)
-    state = network.init(KEY, hyper)
-    return network, state, batch, network.step(state, batch, hyper, key)
+    state = eqx.filter_jit(network.init)(KEY, hyper)
+    return network, state, batch, eqx.filter_jit(network.step)(state, batch, hyper, key)
 
 
 @pytest.mark.parametrize("mode", [pytest.param("batch", marks=pytest.mark.long), "ema"])
@@ -116,7 +116,7 @@ def test_a_step_under_batch_norm_is_equinoxs_own(mode):
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, batch.y)
         return losses.mean(), norms_after
 
-    slope, norms = jax.grad(loss, has_aux=True)(params)
+    slope, norms = jax.jit(jax.grad(loss, has_aux=True))(params)
     expected = jax.tree.map(lambda w, g: w - 0.5 * g, params, slope)
     trained = eqx.filter(after.params, eqx.is_inexact_array)
     for one, other in zip(jax.tree.leaves(trained), jax.tree.leaves(expected), strict=True):

@@ -91,9 +91,9 @@ def test_decay_leaves_the_start_and_a_state_is_passed_on():
         linear, own = (Network(m, optax.adamw, Regression()) for m in (make, Normed))
         hyper = {"optimiser": {"learning_rate": 0.1, "weight_decay": 0.5}}
         examples = linear.prepare(X, Y)
-        before, start = linear.init(KEY, hyper), own.init(KEY, hyper)
-        after = linear.step(before, examples, hyper, KEY)
-        other = own.step(start, examples, hyper, KEY)
+        before, start = (eqx.filter_jit(one.init)(KEY, hyper) for one in (linear, own))
+        after = eqx.filter_jit(linear.step)(before, examples, hyper, KEY)
+        other = eqx.filter_jit(own.step)(start, examples, hyper, KEY)
     # from w = w_0 the first step is the network's own
     for a, b in zip(jax.tree.leaves(after.params.now), jax.tree.leaves(other.params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from derivatives import check_three_ways, x64
-from scipy import stats
+from untyped import stats
 
 from nsh import Geometric, Graph, Neurashed, Rules, TrainingProblem, WithReplacement, ensemble
 from nsh.neurashed import Constant, exact, figure3

@@ -263,6 +263,29 @@ def test_per_level_is_per_node_with_repeated_values(schedule):
     assert eqx.tree_equal(per_level, per_node)
 
 
+def test_values_of_nodes_beside_schedules():
+    """Checked over time and nodes together, whatever the number of steps."""
+    factors, moves = np.linspace(1.1, 1.2, GRAPH.nodes), np.linspace(0.01, 0.02, GRAPH.nodes)
+
+    def problem(factor, step, steps):
+        rules = Rules(Affine(factor, step), Geometric(0.9), Geometric(1.1))
+        return TrainingProblem(MODEL, ONE_SAMPLE, rules, steps=steps, sampler=FullBatch())
+
+    def falling(t):
+        return jnp.where(t < 4, 0.01, -0.01)
+
+    for steps in (1, 5, GRAPH.nodes):
+        problem(lambda t: factors, moves, steps)
+        mixed = problem(factors, lambda t: jnp.asarray(moves, float), steps)
+    with pytest.raises(ValueError, match=r"growth\.step.* = -0\.0"):
+        problem(factors, falling, 5)
+    found, wanted = (
+        train(one, jax.random.key(0)).state.log_amplification
+        for one in (mixed, problem(factors, moves, GRAPH.nodes))
+    )
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_per_level_is_no_rule_by_itself():
     with pytest.raises(TypeError, match="resolved by at"):
         PerLevel(Geometric(np.array([1.5, 1.25])))(jnp.zeros(2))

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from untyped import stats
 
 from nsh import (
     Bootstrap,

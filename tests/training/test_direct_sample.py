@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from derivatives import check_three_ways
-from scipy import stats
+from untyped import stats
 
 from nsh import (
     Epochs,

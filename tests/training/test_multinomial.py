@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from untyped import stats
 
 from nsh.training.binomial import LARGEST_N, OFFSET, SCALE
 from nsh.training.multinomial import multinomial, successive

@@ -1,15 +1,16 @@
 """One-dimensional expectations against adaptive quadrature and exact values, small K to large."""
 
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from untyped import integrate, stats
 
 from nsh.activations import ACTIVATIONS, as_activation
-from nsh.activations.gaussian import gaussian
+from nsh.activations.gaussian import gaussian, legendre_nodes
 from nsh.theory.effective.susceptibility import susceptibilities
 
 pytestmark = pytest.mark.core
@@ -143,3 +144,24 @@ def test_curvature_of_small_kernels(name, K, exact):
     # sech^4 z = 1 - 2 z^2 + 7 z^4 / 3, so that h = -1 + 7 K
     np.testing.assert_allclose(found.h, exact, rtol=rounding + 8 * K, atol=1e-12)
     np.testing.assert_allclose(found.parallel, 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 40, 800])
+def test_nodes_of_legendre_integrate_polynomials(count):
+    """P_j P_k is integrated to 2 / (2 k + 1) if j = k, else to 0, for j + k < 2 count."""
+    node, weight = legendre_nodes(count)
+    assert np.all(np.diff(node) > 0)
+    some = sorted({0, count // 3, count // 2, count - 1})
+    found = np.polynomial.legendre.legvander(node, count - 1)[:, some]
+    exact = np.diag([2 / (2 * k + 1) for k in some])
+    np.testing.assert_allclose(found.T @ (weight[:, None] * found), exact, atol=2e-14)
+    # each weight by itself, and at nodes with more digits: (2 - 2 z^2) / (n P_{n-1}(z))^2
+    z: Any = node.astype(np.longdouble)
+    before: Any = z
+    for _ in range(2):
+        before, now = np.ones_like(z), z
+        for k in range(1, count):
+            before, now = now, ((2 * k + 1) * z * now - k * before) / (k + 1)
+        z = z - now * (1 - z**2) / (count * (before - z * now))
+    np.testing.assert_allclose(node, z, atol=2e-16)
+    np.testing.assert_allclose(weight, 2 * (1 - z**2) / (count * before) ** 2, rtol=1e-10)

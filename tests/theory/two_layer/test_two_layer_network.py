@@ -100,10 +100,7 @@ def test_gradient_descent_is_that_by_hand(trained, loss, y, slope):
 
 def test_labels_stand_for_one_hot_targets():
     network = tanh_network()
-    state = network.init(KEY, HYPER)
-    found = [
-        network.step(state, network.prepare(X, y), HYPER, KEY) for y in (LABELS, np.eye(3)[LABELS])
-    ]
+    found = [a_step(network, network.prepare(X, y), HYPER)[1] for y in (LABELS, np.eye(3)[LABELS])]
     np.testing.assert_array_equal(found[0].u, found[1].u)
 
 
@@ -117,20 +114,26 @@ def test_outputs_and_features_are_the_formula():
     np.testing.assert_allclose(network.outputs(state, one), f, rtol=1e-5)
 
 
+@eqx.filter_jit
+def a_step(network, examples, hyper):
+    """The start, what one step makes of it, and the outputs of that."""
+    before = network.init(KEY, hyper)
+    after = network.step(before, examples, hyper, KEY)
+    return before, after, jax.vmap(network.outputs, (None, 0))(after, examples)
+
+
 @pytest.mark.parametrize(("alpha", "width"), [(1.0, 8), (4.0, 8), (8.0, 64), (30.0, 200)])
 def test_outputs_move_at_the_kernels_pace_for_every_alpha_and_width(alpha, width):
     with x64(True):
         network = TwoLayer(2, Symmetric(width), activation="tanh")
         examples = network.prepare(X, Y[:, 0])
-        hyper = {"alpha": alpha, "learning_rate": 1e-6}
-        before = network.init(KEY, hyper)
-        after = network.step(before, examples, hyper, KEY)
+        hyper = {"alpha": jnp.asarray(alpha), "learning_rate": jnp.asarray(1e-6)}
+        before, _, moved = a_step(network, examples, hyper)
         hidden = np.tanh(np.asarray(before.theta) @ X.T)
         slope = np.asarray(before.u) * (1 - hidden**2)
         kernel = (hidden.T @ hidden + (X @ X.T) * (slope.T @ slope)) / width
         expected = 1e-6 * kernel @ Y[:, 0] / 6  # f = 0 before
-        moved = jax.vmap(network.outputs, (None, 0))(after, examples)[:, 0]
-        np.testing.assert_allclose(moved, expected, rtol=1e-3)
+        np.testing.assert_allclose(moved[:, 0], expected, rtol=1e-3)
 
 
 def test_symmetric_networks_start_at_zero():
@@ -186,9 +189,8 @@ def test_noise_has_the_variance_of_langevin_steps(trained):
     network = TwoLayer(2, Independent(20_000), trained=trained)
     hyper = {"alpha": 1.0, "learning_rate": 0.02, "temperature": 0.7}
     examples = network.prepare(X, 0 * Y[:, 0])
-    state = network.init(KEY, hyper)
-    noiseless = network.step(state, examples, {k: hyper[k] for k in list(hyper)[:2]}, KEY)
-    noisy = network.step(state, examples, hyper, jax.random.key(1))
+    state, noiseless, _ = a_step(network, examples, {k: hyper[k] for k in list(hyper)[:2]})
+    noisy = eqx.filter_jit(network.step)(state, examples, hyper, jax.random.key(1))
     for name, count in (("u", 20_000), ("theta", 40_000)):
         noise = np.asarray(getattr(noisy, name) - getattr(noiseless, name), float)
         if trained in ("both", name):
@@ -201,10 +203,11 @@ def test_noise_has_the_variance_of_langevin_steps(trained):
 
 def test_randomness_comes_from_the_key_where_there_is_noise():
     network = tanh_network()
-    examples, state = network.prepare(X, Y), network.init(KEY, HYPER)
+    examples = network.prepare(X, Y)
+    state, step = a_step(network, examples, HYPER)[0], eqx.filter_jit(network.step)
 
     def moved(seed, **more):
-        return network.step(state, examples, HYPER | more, jax.random.key(seed)).u
+        return step(state, examples, HYPER | more, jax.random.key(seed)).u
 
     np.testing.assert_array_equal(moved(0), moved(1))
     assert np.all(moved(0, temperature=0.1) != moved(1, temperature=0.1))

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from nsh._types import DTypeLike
 from nsh.activations import Activation
 from nsh.activations.arccos import angle, safe_sqrt
-from nsh.activations.gaussian import TAIL
+from nsh.activations.gaussian import TAIL, legendre_nodes
 from nsh.activations.pairs import InputMoments
 from nsh.activations.sampled import sampled
 
@@ -149,7 +149,7 @@ def _coefficients(kink: Array, deviation: Array, terms: int) -> Array:
 @functools.cache
 def _nodes() -> tuple[np.ndarray, np.ndarray]:
     """Distances from the end of [0, 1], crowded there, and weights."""
-    node, weight = np.polynomial.legendre.leggauss(NODES)
+    node, weight = legendre_nodes(NODES)
     left = CROWDING * (1 - node) / 2
     return np.sinh(left) / np.sinh(CROWDING), weight / 2 * CROWDING * np.cosh(left) / np.sinh(
         CROWDING

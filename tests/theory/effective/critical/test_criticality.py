@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.integrate import quad
-from scipy.stats import norm
+from untyped import integrate, stats
 
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.critical.criticality import criticality
@@ -113,7 +112,7 @@ def test_a_function_that_no_reference_covers():
         def weighted(u):
             return np.exp(-u * u / 2) / np.sqrt(2 * np.pi) * function(np.sqrt(K) * u)
 
-        return quad(weighted, -12, 12, epsabs=1e-13, epsrel=1e-13, limit=200)[0]
+        return integrate.quad(weighted, -12, 12, epsabs=1e-13, epsrel=1e-13, limit=200)[0]
 
     assert critical.universality == "half-stable"
     found_here = [
@@ -172,7 +171,7 @@ def test_every_kernel_is_critical_where_the_kinks_are_zeros(activation, c, sides
         member = criticality(activation, K=K)
         # <(z - c)_+^p> of z ~ N(0, K)
         h, root = c / np.sqrt(K), np.sqrt(K)
-        tail, bell = norm.sf(h), norm.pdf(h)
+        tail, bell = stats.norm.sf(h), stats.norm.pdf(h)
         square = K * ((1 + h**2) * tail - h * bell)
         fourth = K**2 * ((h**4 + 6 * h**2 + 3) * tail - (h**3 + 5 * h) * bell)
         C_W = 1 / (sides * tail)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from preactivations import kernels
-from scipy.special import erf
+from untyped import special
 
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.outputs import NearlyGaussian, output_distribution
@@ -59,7 +59,7 @@ def test_histogram_of_finite_networks(activation):
     edges = np.sqrt(float(law.variance)) * np.array([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0])
 
     def probabilities(variance):
-        return np.diff(erf(edges / np.sqrt(2 * variance)) / 2)
+        return np.diff(special.erf(edges / np.sqrt(2 * variance)) / 2)
 
     samples = probabilities(G[:, None])
     found, error = samples.mean(0), samples.std(0) / np.sqrt(len(G))

@@ -1,11 +1,13 @@
 """Closed-form training dynamics against actual training, exact limits and derivatives."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from derivatives import check_second_derivatives, check_three_ways, x64
-from scipy.linalg import expm
+from untyped import linalg
 
 from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.dynamics import (
@@ -71,10 +73,11 @@ def test_is_what_momentum_and_a_penalty_make_of_a_linear_model():
     ensemble = ensemble_dynamics(*parts(NTK)[:2], *parts(NNGP), Y, STEPS, **numbers)
     # of targets and starts: the weights are linear in both
     w, from_y, from_start = start.copy(), np.zeros((WEIGHTS, N)), np.eye(WEIGHTS)
-    before = w, from_y, from_start
+    before: Any = (w, from_y, from_start)
     first = start, np.zeros_like(from_y), np.eye(WEIGHTS)
     targets = Y, np.eye(N), np.zeros((N, WEIGHTS))
-    now, at = (w, from_y, from_start), 0
+    now: Any = before
+    at = 0
     for step in range(int(STEPS[-1]) + 1):
         if step == STEPS[at]:
             w, from_y, from_start = now
@@ -119,7 +122,7 @@ def test_gradient_flow_from_start_to_end():
     assert found.train.shape == (2, 2, N, CLASSES)
     assert found.test.shape == (2, 2, TESTS, CLASSES)
     for place in np.ndindex(2, 2):
-        left = np.zeros((N, N)) if np.isinf(times[place]) else expm(-train * times[place])
+        left = np.zeros((N, N)) if np.isinf(times[place]) else linalg.expm(-train * times[place])
         outputs = Y + left @ (START[:N] - Y)
         np.testing.assert_allclose(found.train[place], outputs, atol=2e-5)
         change = cross @ np.linalg.solve(train, (np.eye(N) - left) @ (Y - START[:N]))

@@ -1,7 +1,5 @@
 """Gaussian-process inference and kernel regression, and how they say what they could not do."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +7,7 @@ import pytest
 from derivatives import check_three_ways
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF
-from sklearn.kernel_ridge import KernelRidge
+from untyped import gaussian_process, kernel_ridge, stats
 
 from nsh.theory.effective.prediction.conditioning import Status, factorise, jitter_schedule
 from nsh.theory.effective.prediction.dynamics import mse_dynamics
@@ -21,6 +16,9 @@ from nsh.theory.effective.prediction.prediction import gp_predict, kernel_regres
 RANDOM = np.random.default_rng(0)
 X, Z = RANDOM.normal(size=(12, 2)), RANDOM.normal(size=(7, 2))
 Y = RANDOM.normal(size=(12, 3))
+
+
+RBF = gaussian_process.kernels.RBF
 
 
 def rbf(a, b):
@@ -43,7 +41,7 @@ def erf_network(x, C_b, C_W, depth=3):
 
 @pytest.mark.long
 def test_agrees_with_scikit_learn():
-    known: Any = GaussianProcessRegressor(RBF(0.7), alpha=0.1, optimizer=None)  # pyright: ignore
+    known = gaussian_process.GaussianProcessRegressor(RBF(0.7), alpha=0.1, optimizer=None)
     mean, covariance = known.fit(X, Y).predict(Z, return_cov=True)
     found = gp_predict(*joint(X, Z), Y, noise=0.1)
     np.testing.assert_allclose(found.mean, mean, atol=1e-5)
@@ -58,7 +56,7 @@ def test_agrees_with_scikit_learn():
     assert thin.covariance is None
     np.testing.assert_allclose(thin.variance, found.variance, rtol=1e-6)
     np.testing.assert_allclose(thin.mean, found.mean[:, 0], rtol=1e-5, atol=1e-6)
-    known = KernelRidge(kernel="precomputed", alpha=0.2).fit(train, Y)  # pyright: ignore
+    known = kernel_ridge.KernelRidge(kernel="precomputed", alpha=0.2).fit(train, Y)
     ridge = kernel_regression(train, cross, Y, ridge=0.2)
     np.testing.assert_allclose(ridge.mean, known.predict(cross), atol=1e-5)
     np.testing.assert_allclose(ridge.dual, known.dual_coef_, atol=1e-5)
@@ -69,7 +67,7 @@ def test_one_number():
     found = gp_predict([[2.0]], [[1.0]], [3.0], [0.7], noise=0.5)
     np.testing.assert_allclose(found.mean, [0.7 / 2.5], rtol=1e-6)
     np.testing.assert_allclose(found.variance, [3 - 1 / 2.5], rtol=1e-6)
-    expected = norm.logpdf(0.7, scale=np.sqrt(2.5))
+    expected = stats.norm.logpdf(0.7, scale=np.sqrt(2.5))
     np.testing.assert_allclose(found.log_marginal_likelihood, expected, rtol=1e-6)
     np.testing.assert_allclose(found.condition, 1, rtol=1e-6)
 

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 from derivatives import x64
-from scipy.linalg import expm
+from untyped import linalg
 
 from nsh.theory.effective.prediction.conditioning import Status
 from nsh.theory.effective.prediction.dynamics import mse_dynamics
@@ -57,7 +57,7 @@ def test_tolerance_and_error_are_those_of_the_outputs():
         found = loss_dynamics(squared_error, train, cross, Y, times, **STARTS, tolerance=1e-4)
     assert found.status == Status.SOLVED
     for place, time in enumerate(times):
-        gone = np.eye(N) - expm(-train * time)
+        gone = np.eye(N) - linalg.expm(-train * time)
         moved = np.linalg.solve(train, gone @ (Y - START[:N]))
         off = np.max(np.abs(np.asarray(found.test)[place] - START[N:] - cross @ moved))
         error = np.max(np.asarray(found.error)[place])

@@ -73,6 +73,11 @@ def jacobian(module, x):
     return jnp.concatenate([a.reshape(*a.shape[:2], -1) for a in jax.tree.leaves(found)], -1)
 
 
+@eqx.filter_jit
+def summed(rows, outputs):
+    return sum(contracted(a, a, jnp.ones(()), outputs) for a in rows)
+
+
 def kernel(left, right):
     return np.einsum("nip,mjp->nmij", np.asarray(left, float), np.asarray(right, float))
 
@@ -80,7 +85,7 @@ def kernel(left, right):
 @pytest.mark.core
 @pytest.mark.parametrize("form", [JACOBIAN, FACTORS])
 def test_layers_of_all_kinds(form, relative_tolerance):
-    module, x = Everything(KEY), jnp.asarray(IMAGES, float)
+    module, x = eqx.filter_jit(Everything)(KEY), jnp.asarray(IMAGES, float)
     whole = jacobian(module, x)
     expected = kernel(whole, whole)
     forms = dict(ntk_plan(module, x, method="layers").forms)
@@ -94,7 +99,7 @@ def test_layers_of_all_kinds(form, relative_tolerance):
         "trace": np.einsum("nmii->nm", expected),
         "diagonal": np.einsum("nmii->nmi", expected),
     }.items():
-        found = sum(contracted(a, a, jnp.ones(()), cast(Any, outputs)) for a in rows)
+        found = summed(rows, outputs)
         np.testing.assert_allclose(found, wanted, **close)
 
 

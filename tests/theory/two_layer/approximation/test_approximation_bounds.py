@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate
+from untyped import integrate
 
 from nsh.theory.two_layer import (
     Independent,

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.optimize
 from derivatives import QUICKLY, x64
+from untyped import optimize
 
 from nsh.theory.two_layer import FromArrays, Independent, TwoLayer, softmax_cross_entropy
 from nsh.theory.two_layer.mean_field.fokker_planck import fokker_planck
@@ -40,7 +40,7 @@ def by_scipy(hyper, slopes, features, u, theta):
         f = flat.reshape(len(features), -1)
         return (f - alpha * features @ (law(f)[:, None] * u)).ravel()
 
-    root = scipy.optimize.root(excess, np.zeros(len(features) * u.shape[1]), tol=1e-10)
+    root = optimize.root(excess, np.zeros(len(features) * u.shape[1]), tol=1e-10)
     assert root.success
     f = root.x.reshape(len(features), -1)
     return f, law(f) @ u**2, law(f) @ theta**2
@@ -182,7 +182,7 @@ def test_with_the_law_of_u_kept_there_is_a_law_of_theta_to_each():
         p = np.exp(-(np.outer(u, features.T @ (f - Y)) / len(X) / 1.5 + r) / 0.3)
         return mass[:, None] * p / p.sum(1, keepdims=True)
 
-    root = scipy.optimize.root(lambda f: f - 1.5 * features @ (u @ law(f)), np.zeros(6), tol=1e-10)
+    root = optimize.root(lambda f: f - 1.5 * features @ (u @ law(f)), np.zeros(6), tol=1e-10)
     np.testing.assert_allclose(found.output[:, 0], root.x, rtol=1e-3, atol=1e-3)
     u_square, theta_square = found.law.second_moments()
     np.testing.assert_allclose(u_square, [mass @ u**2], rtol=1e-4)
