@@ -52,14 +52,32 @@ class Bends(NamedTuple):
     s1_s3: Pairs
 
 
+class Projection(NamedTuple):
+    """A function of (z_a, z_b) up to degree 2 in z: ``mean + a z_a + b z_b`` and the quadratic
+    ``aa (z_a^2 - K_aa) + bb (z_b^2 - K_bb) + ab (z_a z_b - K_ab)``; the rest has no mean with them.
+    """
+
+    mean: Pairs
+    a: Pairs
+    b: Pairs
+    aa: Pairs
+    bb: Pairs
+    ab: Pairs
+
+
 class PairFunctions(NamedTuple):
-    """``g = <s_a s_b>``, ``c = <s'_a s'_b>``, their changes with K, and bends if smooth."""
+    """``g = <s_a s_b>``, ``c = <s'_a s'_b>``, their changes with K, and bends if smooth.
+
+    `projections`: of s_a s_b and s'_a s'_b; if smooth also of s_a with the second derivative of
+    s_b, the third of s_a with s'_b, and both second ones.
+    """
 
     g: Pairs
     c: Pairs
     dg: Changes
     dc: Changes
     bends: Bends | None
+    projections: tuple[Projection, ...]
 
 
 def pair_functions(
@@ -78,13 +96,17 @@ def pair_functions(
     if found.bends is not None:
         diagonal = own["s_s2"], own["s2_s2"], own["s1_s3"]
         bends = Bends(*map(_with_diagonal, found.bends, diagonal))
-    return PairFunctions(
-        _with_diagonal(found.g, own["g"]),
-        _with_diagonal(found.c, own["c"]),
-        Changes(*map(_with_diagonal, found.dg, dg)),
-        Changes(*map(_with_diagonal, found.dc, dc)),
-        bends,
+    g, c = _with_diagonal(found.g, own["g"]), _with_diagonal(found.c, own["c"])
+    by_g, by_c = (
+        Changes(*map(_with_diagonal, change, diagonal))
+        for change, diagonal in ((found.dg, dg), (found.dc, dc))
     )
+    none = jnp.zeros_like(g)
+    projections = found.projections or tuple(
+        Projection(mean, none, none, change.aa, change.bb, change.ab)
+        for mean, change in ((g, by_g), (c, by_c))
+    )
+    return PairFunctions(g, c, by_g, by_c, bends, projections)
 
 
 def _with_diagonal(matrix: Pairs, diagonal: Float[Array, " inputs"]) -> Pairs:
@@ -131,32 +153,43 @@ def _by_series(K: Pairs, activation: Activation, kept: Float[Array, " terms"]) -
         rising = np.prod([orders + i for i in range(1, p + 1)], 0) if p else np.ones(TERMS)
         root = jnp.asarray(np.sqrt(rising) * np.ones(TERMS), K.dtype)[:, None]
         of.append(kept[:, None] * root * coefficients[p : p + TERMS] / deviation**p)
-    apart = ~jnp.eye(len(K), dtype=bool)
-    cosine = jnp.where(apart, K / (deviation[:, None] * deviation), 0.0)
+    same = jnp.eye(len(K), dtype=bool)
+    cosine = jnp.where(same, 1.0, K / (deviation[:, None] * deviation))
     one = jnp.ones((1, *K.shape), K.dtype)
     factors = jnp.concatenate([one, jnp.broadcast_to(cosine, (TERMS - 1, *K.shape))])
     powers = jnp.cumprod(factors, 0)
 
+    @functools.cache
     def mean(p: int, q: int) -> Pairs:
+        if p > q:
+            return mean(q, p).T
         return jnp.sum(of[p][:, :, None] * powers * of[q][:, None], 0)
 
-    g, c, bend, bend_bend, slope_third = mean(0, 0), mean(1, 1), mean(0, 2), mean(2, 2), mean(1, 3)
-    fourth, third_third, two_four, fifth = mean(0, 4), mean(3, 3), mean(2, 4), mean(1, 5)
+    def first(p: int) -> tuple[Pairs, Pairs, Pairs]:
+        return mean(p + 2, p) / 2, mean(p, p + 2) / 2, mean(p + 1, p + 1)
+
+    def second(p: int) -> tuple[Pairs, ...]:
+        return (
+            mean(p + 4, p) / 4, mean(p, p + 4) / 4, mean(p + 2, p + 2) / 4,
+            mean(p + 2, p + 2), mean(p + 3, p + 1) / 2, mean(p + 1, p + 3) / 2,
+        )  # fmt: skip
+
+    def projection(p: int, q: int) -> Projection:
+        a, b = mean(p + 1, q), mean(p, q + 1)
+        aa, bb, ab = mean(p + 2, q) / 2, mean(p, q + 2) / 2, mean(p + 1, q + 1)
+        return Projection(
+            mean(p, q), jnp.where(same, a + b, a), jnp.where(same, 0.0, b),
+            jnp.where(same, aa + bb + ab, aa), *(jnp.where(same, 0.0, one) for one in (bb, ab)),
+        )  # fmt: skip
+
     return PairFunctions(
-        g,
-        c,
-        Changes(
-            bend.T / 2, bend / 2, c,
-            fourth.T / 4, fourth / 4, bend_bend / 4, bend_bend,
-            slope_third.T / 2, slope_third / 2,
-        ),
-        Changes(
-            slope_third.T / 2, slope_third / 2, bend_bend,
-            fifth.T / 4, fifth / 4, third_third / 4, third_third,
-            two_four.T / 2, two_four / 2,
-        ),
-        Bends(bend, bend_bend, slope_third),
-    )  # fmt: skip
+        mean(0, 0),
+        mean(1, 1),
+        Changes(*first(0), *second(0)),
+        Changes(*first(1), *second(1)),
+        Bends(mean(0, 2), mean(2, 2), mean(1, 3)),
+        tuple(projection(p, q) for p, q in ((0, 0), (1, 1), (0, 2), (3, 1), (2, 2))),
+    )
 
 
 def _by_dual(K: Pairs, activation: Activation) -> PairFunctions:
@@ -188,7 +221,7 @@ def _by_dual(K: Pairs, activation: Activation) -> PairFunctions:
     apart = ~jnp.eye(len(K), dtype=bool)
     rows, columns = jnp.broadcast_to(variance[:, None], K.shape), jnp.broadcast_to(variance, K.shape)
     (g, *dg), (c, *dc) = jax.vmap(jax.vmap(both))(rows, columns, jnp.where(apart, K, 0.0))
-    return PairFunctions(g, c, Changes(*dg), Changes(*dc), None)
+    return PairFunctions(g, c, Changes(*dg), Changes(*dc), None, ())
 
 
 @functools.lru_cache(maxsize=4)

@@ -40,6 +40,7 @@ from nsh.theory.effective.finite_width.pair_functions import (
     Bends,
     Changes,
     PairFunctions,
+    Projection,
     pair_functions,
 )
 
@@ -255,8 +256,8 @@ def _last_layer(
     )  # fmt: skip
 
     def step(layer: Layer, numbers: tuple[Array, ...]) -> tuple[Layer, None]:
-        moments = _moments(layer.K, activation, u, weight, moving)
         pairs = pair_functions(layer.K, activation, kept)
+        moments = _moments(layer.K, activation, pairs.projections, u, weight, moving)
         return _step(layer, pairs, moments, *numbers), None
 
     return jax.lax.scan(step, first, steps)[0]
@@ -273,12 +274,17 @@ class Moments(NamedTuple):
     s2_s2_s1_s1: Four | None
 
 
-def _moments(K: Two, activation: Activation, u: Array, weight: Array, moving: bool) -> Moments:
+def _moments(
+    K: Two, activation: Activation, projections: tuple[Projection, ...], u: Array, weight: Array,
+    moving: bool,
+) -> Moments:  # fmt: skip
+    """By draws only of what is left of each pair's function beyond degree 2: most is exact."""
     count, size = len(K), len(weight)
     a, b, number = triangle(count)
     # so that equal inputs have a factor too
     jitter = (1e-12 if K.dtype == jnp.float64 else 1e-6) * jnp.diagonal(K)
     factor = jnp.linalg.cholesky(K + jnp.diag(jitter))
+    rows, columns = (places.reshape(-1) for places in np.indices((count, count)))
     chunks = -(-size // CHUNK)
     length = -(-size // chunks)
     padding = chunks * length - size
@@ -290,37 +296,53 @@ def _moments(K: Two, activation: Activation, u: Array, weight: Array, moving: bo
         u, weight = given
         z = jnp.matmul(u, factor.T, precision="highest")
         s, s1 = activation(z), activation.derivative(z)
-        ss, slopes = s[:, a] * s[:, b], s1[:, a] * s1[:, b]
-        left = [ss, slopes]
+        functions, orders = [s, s1], [(0, 0), (1, 1)]
         if moving:
-            s2, s3 = activation.derivative(z, 2), activation.derivative(z, 3)
-            left += [
-                (s[:, :, None] * s2[:, None]).reshape(length, -1),
-                (s3[:, :, None] * s1[:, None]).reshape(length, -1),
-                s2[:, a] * s2[:, b],
-            ]
+            functions += [activation.derivative(z, 2), activation.derivative(z, 3)]
+            orders += [(0, 2), (3, 1), (2, 2)]
+        left = []
+        for (p, q), known in zip(orders, projections, strict=False):
+            i, j = (a, b) if p == q else (rows, columns)
+            near = Projection(*(part[i, j] for part in known))
+            z_a, z_b = z[:, i], z[:, j]
+            below = near.mean + near.a * z_a + near.b * z_b + near.ab * (z_a * z_b - K[i, j])
+            below += near.aa * (z_a**2 - K[i, i]) + near.bb * (z_b**2 - K[j, j])
+            left.append(functions[p][:, i] * functions[q][:, j] - below)
+        ss, slopes = left[:2]
         weighted = weight[:, None]
         return (
             total[0] + jnp.matmul((ss * weighted).T, ss, precision="highest"),
             total[1] + jnp.matmul(jnp.concatenate(left, 1).T, slopes * weighted, precision="highest"),
         ), None
 
-    rows = 2 * len(a) + (2 * count**2 + len(a) if moving else 0)
-    zeros = jnp.zeros((len(a), len(a)), K.dtype), jnp.zeros((rows, len(a)), K.dtype)
+    features = 2 * len(a) + (2 * count**2 + len(a) if moving else 0)
+    zeros = jnp.zeros((len(a), len(a)), K.dtype), jnp.zeros((features, len(a)), K.dtype)
     (fourth, others), _ = jax.lax.scan(of_chunk, zeros, (u, weight))
     ends = np.cumsum([len(a), len(a), count**2, count**2])
     parts = jnp.split(others, ends if moving else ends[:1])
     every = number.reshape(-1)
 
     def full(matrix: Array) -> Four:
-        rows = matrix if len(matrix) == count**2 and count > 1 else matrix[every]
-        return rows[:, every].reshape((count,) * 4)
+        of_pairs = matrix if len(matrix) == count**2 and count > 1 else matrix[every]
+        return of_pairs[:, every].reshape((count,) * 4)
 
-    found = [full(fourth), *map(full, parts)]
+    pairs = K[:, None, :, None] * K[None, :, None]
+    squares = pairs + pairs.swapaxes(2, 3)  # <(z_e z_f - K_ef) (z_g z_h - K_gh)>
+    seen = [_passed(known, squares).transpose(2, 3, 0, 1) for known in projections[:2]]
+
+    def below(known: Projection, right: int) -> Four:
+        """<F G> of two functions up to degree 2."""
+        other = projections[right]
+        towards = K[:, :, None] * other.a + K[:, None] * other.b  # <z_e G_cd>
+        linear = known.a[..., None, None] * towards[:, None] + known.b[..., None, None] * towards
+        return known.mean[..., None, None] * other.mean + linear + _passed(known, seen[right])
+
+    found = [full(fourth) + below(projections[0], 0)]
+    found += [full(part) + below(known, 1) for part, known in zip(parts, projections, strict=False)]
     return Moments(*found, *[None] * (6 - len(found)))
 
 
-def _passed(change: Changes, tensor: Array) -> Array:
+def _passed(change: Changes | Projection, tensor: Array) -> Array:
     """sum_ef T_ab^ef X_ef...: X's first two indices are symmetric."""
     own = _same(tensor)
 
