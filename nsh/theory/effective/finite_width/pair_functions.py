@@ -80,9 +80,7 @@ class PairFunctions(NamedTuple):
     projections: tuple[Projection, ...]
 
 
-def pair_functions(
-    K: Pairs, activation: Activation, kept: Float[Array, " terms"]
-) -> PairFunctions:
+def pair_functions(K: Pairs, activation: Activation, kept: Float[Array, " terms"]) -> PairFunctions:
     """Those of N(0, K): by series if the activation is smooth, else by its `dual`.
 
     `kept`: which terms of the series count, 1 or 0: how many matter is seen by leaving some out.
@@ -146,24 +144,24 @@ def _by_series(K: Pairs, activation: Activation, kept: Float[Array, " terms"]) -
     """
     u, basis = (jnp.asarray(part, K.dtype) for part in _basis(TERMS + MORE))
     deviation = jnp.sqrt(jnp.diagonal(K))
-    coefficients = jnp.matmul(basis, activation(u[:, None] * deviation), precision="highest")
+    coefficients = jnp.matmul(basis, activation(u[:, None] * deviation[None]), precision="highest")
     orders = np.arange(TERMS)
     of = []
     for p in range(6):
         rising = np.prod([orders + i for i in range(1, p + 1)], 0) if p else np.ones(TERMS)
         root = jnp.asarray(np.sqrt(rising) * np.ones(TERMS), K.dtype)[:, None]
-        of.append(kept[:, None] * root * coefficients[p : p + TERMS] / deviation**p)
+        of.append(kept[:, None] * root * coefficients[p : p + TERMS] / deviation[None] ** p)
     same = jnp.eye(len(K), dtype=bool)
-    cosine = jnp.where(same, 1.0, K / (deviation[:, None] * deviation))
+    cosine = jnp.where(same, 1.0, K / (deviation[:, None] * deviation[None]))
     one = jnp.ones((1, *K.shape), K.dtype)
     factors = jnp.concatenate([one, jnp.broadcast_to(cosine, (TERMS - 1, *K.shape))])
     powers = jnp.cumprod(factors, 0)
 
-    @functools.cache
+    stacked = jnp.stack(of)
+    means = jnp.einsum("pka,kab,qkb->pqab", stacked, powers, stacked, precision="highest")
+
     def mean(p: int, q: int) -> Pairs:
-        if p > q:
-            return mean(q, p).T
-        return jnp.sum(of[p][:, :, None] * powers * of[q][:, None], 0)
+        return means[p, q]
 
     def first(p: int) -> tuple[Pairs, Pairs, Pairs]:
         return mean(p + 2, p) / 2, mean(p, p + 2) / 2, mean(p + 1, p + 1)
@@ -219,7 +217,10 @@ def _by_dual(K: Pairs, activation: Activation) -> PairFunctions:
 
     variance = jnp.diagonal(K)
     apart = ~jnp.eye(len(K), dtype=bool)
-    rows, columns = jnp.broadcast_to(variance[:, None], K.shape), jnp.broadcast_to(variance, K.shape)
+    rows, columns = (
+        jnp.broadcast_to(variance[:, None], K.shape),
+        jnp.broadcast_to(variance, K.shape),
+    )
     (g, *dg), (c, *dc) = jax.vmap(jax.vmap(both))(rows, columns, jnp.where(apart, K, 0.0))
     return PairFunctions(g, c, Changes(*dg), Changes(*dc), None, ())
 

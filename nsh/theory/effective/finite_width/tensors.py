@@ -207,7 +207,7 @@ def together(runs, random: bool):
             return values[0], jnp.abs(coarse)
         count = len(values) - 1
         mean = jnp.mean(values[:-1], 0)
-        square = jnp.sum((values[:-1] - mean) ** 2, 0) / (count * (count - 1)) + coarse**2
+        square = jnp.sum((values[:-1] - mean[None]) ** 2, 0) / (count * (count - 1)) + coarse**2
         return mean, jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
     leaves, kind = jax.tree.flatten(runs)
@@ -303,16 +303,17 @@ def _moments(
         left = []
         for (p, q), known in zip(orders, projections, strict=False):
             i, j = (a, b) if p == q else (rows, columns)
-            near = Projection(*(part[i, j] for part in known))
+            near = Projection(*(part[i, j][None] for part in known))
             z_a, z_b = z[:, i], z[:, j]
-            below = near.mean + near.a * z_a + near.b * z_b + near.ab * (z_a * z_b - K[i, j])
-            below += near.aa * (z_a**2 - K[i, i]) + near.bb * (z_b**2 - K[j, j])
+            below = near.mean + near.a * z_a + near.b * z_b + near.ab * (z_a * z_b - K[i, j][None])
+            below += near.aa * (z_a**2 - K[i, i][None]) + near.bb * (z_b**2 - K[j, j][None])
             left.append(functions[p][:, i] * functions[q][:, j] - below)
         ss, slopes = left[:2]
         weighted = weight[:, None]
         return (
             total[0] + jnp.matmul((ss * weighted).T, ss, precision="highest"),
-            total[1] + jnp.matmul(jnp.concatenate(left, 1).T, slopes * weighted, precision="highest"),
+            total[1]
+            + jnp.matmul(jnp.concatenate(left, 1).T, slopes * weighted, precision="highest"),
         ), None
 
     features = 2 * len(a) + (2 * count**2 + len(a) if moving else 0)
@@ -333,9 +334,10 @@ def _moments(
     def below(known: Projection, right: int) -> Four:
         """<F G> of two functions up to degree 2."""
         other = projections[right]
-        towards = K[:, :, None] * other.a + K[:, None] * other.b  # <z_e G_cd>
-        linear = known.a[..., None, None] * towards[:, None] + known.b[..., None, None] * towards
-        return known.mean[..., None, None] * other.mean + linear + _passed(known, seen[right])
+        towards = K[:, :, None] * other.a[None] + K[:, None] * other.b[None]  # <z_e G_cd>
+        mean, a, b = (part[..., None, None] for part in known[:3])
+        linear = a * towards[:, None] + b * towards[None]
+        return mean * other.mean[None, None] + linear + _passed(known, seen[right])
 
     found = [full(fourth) + below(projections[0], 0)]
     found += [full(part) + below(known, 1) for part, known in zip(parts, projections, strict=False)]
@@ -495,7 +497,7 @@ def _moving_step(
     index = jnp.arange(len(c))
     by_s, by_slope = N
 
-    def at(X: Two, places: str) -> Four:
+    def at(X: Two, places: str) -> Array:
         """X of two of the indices a, b, c, d, to be multiplied with tensors of all four."""
         first, second = ("abcd".index(place) for place in places)
         X = X if first < second else X.T
@@ -531,9 +533,7 @@ def _moving_step(
     # s_b s_d s'_a s'_c
     crossed = mixed.transpose(2, 0, 3, 1)
     Q_new = both_rates * (crossed * at(Theta, "ac") / n + NNF) + W2 * (
-        bent_d * at(Theta, "ab") * at(Theta, "ac") / n
-        + at(Theta, "ab") * YNF
-        + at(c, "ab") * NQ
+        bent_d * at(Theta, "ab") * at(Theta, "ac") / n + at(Theta, "ab") * YNF + at(c, "ab") * NQ
     )
 
     # P_acde with e = b, and e = a
@@ -579,7 +579,5 @@ def _moving_step(
         + at(chi, "ac") * ZQ.transpose(1, 0, 3, 2)
         + at(chi, "ac") * at(chi, "bd") * old.T
     )
-    U_new = W2 * (
-        twice * at(Theta, "ab") * across / n + at(c, "ad") * at(c, "bc") * old.U
-    )
+    U_new = W2 * (twice * at(Theta, "ab") * across / n + at(c, "ad") * at(c, "bc") * old.U)
     return TangentTensors(P_new, Q_new, R_new, S_new, T_new, U_new)

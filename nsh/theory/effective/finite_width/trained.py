@@ -217,7 +217,7 @@ def _drive(layer: Layer, y: Array, q: Array) -> _Drive:
     third = of(P, "xyab") + Qs[3]
     with_a = dot("xijj->xij", k * first + second + third)
     with_y = dot("xiji->xij", first + k * second + third)
-    O3 = with_a[..., None] * Y[:, None] + with_y[..., None] * Y
+    O3 = with_a[..., None] * Y[None, :, None] + with_y[..., None] * Y[None, None]
 
     # the same three pairings of O4
     first = (
@@ -234,25 +234,29 @@ def _drive(layer: Layer, y: Array, q: Array) -> _Drive:
     )  # fmt: skip
     square = dot("ik,jk->ij", Y, Y)
     # coefficients of Y_i, Y_j, Y_k: the pairing's own Y Y + outputs K, and K of the others
-    of_i = first * (square + k * prior) + (second + third) * prior
-    of_j = second * (square + k * prior)[:, None] + (first + third) * prior[:, None]
-    of_k = third * (square + k * prior)[:, :, None] + (first + second) * prior[:, :, None]
+    both = square + k * prior
+    of_i = first * both[None, None] + (second + third) * prior[None, None]
+    of_j = second * both[None, :, None] + (first + third) * prior[None, :, None]
+    of_k = third * both[None, ..., None] + (first + second) * prior[None, ..., None]
     O4 = -(
-        of_i[..., None] * Y[:, None, None] + of_j[..., None] * Y[:, None] + of_k[..., None] * Y
+        of_i[..., None] * Y[None, :, None, None]
+        + of_j[..., None] * Y[None, None, :, None]
+        + of_k[..., None] * Y[None, None, None]
     )
-    return _Drive(Theta1=-Theta1, HH=HH[..., None] * Y, O3=O3, O4=O4)
+    return _Drive(Theta1=-Theta1, HH=HH[..., None] * Y[None, None], O3=O3, O4=O4)
 
 
 def _in_the_end(drive: _Drive, lam: Array, response: Array, q: Array) -> Array:
-    i, j, k = lam[:, None, None], lam[:, None], lam
+    one, other = lam[:, None], lam[None]
+    two = one + other
     weights = (
         1 / lam,
-        1 / (lam[:, None] * lam),
-        1 / (lam[:, None] * (lam[:, None] + lam)),
-        1 / (i * (i + j) * (i + j + k)),
+        1 / (one * other),
+        1 / (one * two),
+        1 / (one[..., None] * two[..., None] * (two[..., None] + lam[None, None])),
     )
     J = _summed(drive, tuple(weight[None] for weight in weights))[:, 0]  # [4, points, k]
-    own = jnp.einsum("ai,pak->pik", q, J[:, : len(q)], precision="highest") / lam[:, None]
+    own = jnp.einsum("ai,pak->pik", q, J[:, : len(q)], precision="highest") / lam[None, :, None]
     return jnp.einsum("xi,pik->pxk", response, own, precision="highest") - J
 
 
@@ -276,20 +280,20 @@ def _at_time(drive: _Drive, lam: Array, response: Array, q: Array, t: Array) -> 
     place, left, share = (jnp.asarray(part, t.dtype) for part in _panels())
     s, weight, rest = t * place, t * share, t * left
     one = s[:, None]
-    phi = _phi(lam, one)  # [times, n]
-    falls = jnp.exp(-lam * one)
-    i, j = lam[:, None], lam
+    phi = _phi(lam[None], one)  # [times, n]
+    falls = jnp.exp(-lam[None] * one)
+    i, j = lam[None, :, None], lam[None, None]
     at = s[:, None, None]
     both = jnp.exp(-jnp.minimum(i, j) * at) * _phi(jnp.abs(i - j), at)
     weights = (
         falls,
         both,
         falls[:, :, None] * phi[:, None],
-        falls[:, :, None, None] * _twice(lam[:, None], lam, at)[:, None],
+        falls[:, :, None, None] * _twice(i, j, at)[:, None],
     )
     J = _summed(drive, weights)  # [4, times, points, k]
     own = jnp.einsum("ai,psak->psik", q, J[:, :, : len(q)], precision="highest")
-    answer = jnp.einsum("s,si,psik->pik", weight, _phi(lam, rest[:, None]), own)
+    answer = jnp.einsum("s,si,psik->pik", weight, _phi(lam[None], rest[:, None]), own)
     return jnp.einsum("xi,pik->pxk", response, answer, precision="highest") - jnp.einsum(
         "s,psxk->pxk", weight, J, precision="highest"
     )
