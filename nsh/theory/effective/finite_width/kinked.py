@@ -42,8 +42,9 @@ def relu_width_correction(
 
     Example:
         >>> from nsh.theory.effective import relu_width_correction
-        >>> relu_width_correction(3.0, [0.25, 1.0], width=1).round(4).tolist()
-        [-0.11299999803304672, -0.26860001683235168]
+        >>> found = relu_width_correction(3.0, [0.25, 1.0], width=1)
+        >>> [round(float(value), 3) for value in found]
+        [-0.113, -0.269]
     """
     numbers = {"y": y, "width": width, "C_W": C_W, "lambda_W": lambda_W}
     arrays = {field: as_numbers(field, given, float) for field, given in numbers.items()}

@@ -22,12 +22,12 @@ kinks, so these are refused; `relu_width_correction` is the law that holds there
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from nsh._checks import as_finite, is_concrete, require, require_all, require_integer
 from nsh._shown import Shown
@@ -46,6 +46,7 @@ from nsh.theory.effective.finite_width.pair_functions import (
 
 POINTS = 2**14
 CHUNK = 2**11
+Runs = TypeVar("Runs", bound=PyTree)
 Two = Float[Array, "inputs inputs"]
 Four = Float[Array, "inputs inputs inputs inputs"]
 
@@ -61,7 +62,7 @@ class TangentTensors(NamedTuple):
     U: Four
 
 
-class Layer(NamedTuple):
+class LayerTensors(NamedTuple):
     """The tensors of one layer; `moving` is None where it is not asked for."""
 
     K: Two
@@ -142,7 +143,7 @@ def finite_width_tensors(
         >>> from nsh.theory.effective import Architecture, finite_width_tensors
         >>> found = finite_width_tensors(Architecture("linear", 2, 10), jnp.ones((1, 1)))
         >>> round(float(found.V[0, 0, 0, 0]), 4), round(float(found.B[0, 0, 0, 0]), 4)
-        (0.2, 0.1)
+        (0.2, 0.4)
     """
     x = checked(architecture, x, moving, points)
     return _tensors(architecture, x, moving, points)
@@ -184,18 +185,15 @@ def _tensors(architecture: Architecture, x: Array, moving: bool, points: int) ->
     runs, random = tensors_of_runs(architecture, x, moving, points)
     mean, error = together(runs, random)
     typical = jax.tree.map(lambda part: jnp.sqrt(jnp.mean(part**2)), error)
-    names = [name for name in Layer._fields if name != "moving"]
-    if mean.moving is None:
-        values = {name: getattr(mean, name) for name in names}
-        moved = dict.fromkeys(TangentTensors._fields)
-        errors = {name: getattr(typical, name) for name in names}
-        return FiniteWidthTensors(**values, **moved, errors=errors)
-    values = {name: getattr(mean, name) for name in names} | mean.moving._asdict()
-    errors = {name: getattr(typical, name) for name in names} | typical.moving._asdict()
-    return FiniteWidthTensors(**values, errors=errors)
+    moved, errors = mean.moving, typical._asdict()
+    of_moving = errors.pop("moving")
+    if of_moving is not None:
+        errors |= of_moving._asdict()
+    tensors = (None,) * 6 if moved is None else tuple(moved)
+    return FiniteWidthTensors(*mean[:-1], *tensors, errors=errors)
 
 
-def together(runs, random: bool):
+def together(runs: Runs, random: bool) -> tuple[Runs, Runs]:
     """(value, error) of what several runs gave: the last run takes fewer terms, or is coarser.
 
     Of randomised runs, the mean and its standard error, with what the terms matter.
@@ -212,12 +210,13 @@ def together(runs, random: bool):
 
     leaves, kind = jax.tree.flatten(runs)
     both = [one(leaf) for leaf in leaves]
-    return (jax.tree.unflatten(kind, [pair[i] for pair in both]) for i in (0, 1))
+    value, error = (jax.tree.unflatten(kind, [pair[i] for pair in both]) for i in (0, 1))
+    return value, error
 
 
 def tensors_of_runs(
     architecture: Architecture, x: Array, moving: bool, points: int
-) -> tuple[Layer, bool]:
+) -> tuple[LayerTensors, bool]:
     """The last layer's tensors of several runs, leading axis, and whether these are random."""
     smooth = not architecture.activation.kinks
     draws = common_draws(len(x), points, smooth)
@@ -230,7 +229,7 @@ def tensors_of_runs(
     else:
         numbers, kept = np.arange(sets), np.stack([np.ones(TERMS), few])
 
-    def one(given: tuple[Array, Array]) -> Layer:
+    def one(given: tuple[Array, Array]) -> LayerTensors:
         number, kept = given
         return _last_layer(architecture, x, moving, u[number], weight[number], kept)
 
@@ -239,14 +238,14 @@ def tensors_of_runs(
 
 def _last_layer(
     architecture: Architecture, x: Array, moving: bool, u: Array, weight: Array, kept: Array
-) -> Layer:
+) -> LayerTensors:
     count, activation = len(x), architecture.activation
     K = first_kernel(architecture, x)
     inner = jnp.matmul(x, x.T, precision="highest") / x.shape[1]
     Theta = architecture.lambda_b[0] + architecture.lambda_W[0] * inner
     bad = jnp.where(architecture.gamma == 0, 0.0, jnp.nan)
     two, four = jnp.zeros_like(K), jnp.full((count,) * 4, bad, K.dtype)
-    first = Layer(
+    first = LayerTensors(
         K, Theta, two, two, *[four] * 5, moving=TangentTensors(*[four] * 6) if moving else None
     )
     width = jnp.asarray(architecture.hidden_widths(), K.dtype)
@@ -255,7 +254,7 @@ def _last_layer(
         architecture.lambda_W[1:], width,
     )  # fmt: skip
 
-    def step(layer: Layer, numbers: tuple[Array, ...]) -> tuple[Layer, None]:
+    def step(layer: LayerTensors, numbers: tuple[Array, ...]) -> tuple[LayerTensors, None]:
         pairs = pair_functions(layer.K, activation, kept)
         moments = _moments(layer.K, activation, pairs.projections, u, weight, moving)
         return _step(layer, pairs, moments, *numbers), None
@@ -263,7 +262,7 @@ def _last_layer(
     return jax.lax.scan(step, first, steps)[0]
 
 
-class Moments(NamedTuple):
+class FourPointMoments(NamedTuple):
     """Expectations of four functions, [inputs] * 4, indices in the order of the name."""
 
     s_s_s_s: Four
@@ -277,7 +276,7 @@ class Moments(NamedTuple):
 def _moments(
     K: Two, activation: Activation, projections: tuple[Projection, ...], u: Array, weight: Array,
     moving: bool,
-) -> Moments:  # fmt: skip
+) -> FourPointMoments:  # fmt: skip
     """By draws only of what is left of each pair's function beyond degree 2: most is exact."""
     count, size = len(K), len(weight)
     a, b, number = triangle(count)
@@ -341,7 +340,7 @@ def _moments(
 
     found = [full(fourth) + below(projections[0], 0)]
     found += [full(part) + below(known, 1) for part, known in zip(parts, projections, strict=False)]
-    return Moments(*found, *[None] * (6 - len(found)))
+    return FourPointMoments(*found, *[None] * (6 - len(found)))
 
 
 def _passed(change: Changes | Projection, tensor: Array) -> Array:
@@ -380,9 +379,9 @@ def _curvature(change: Changes, V: Four) -> Two:
 
 
 def _step(
-    now: Layer, pairs: PairFunctions, m: Moments, C_b: Array, C_W: Array, lambda_b: Array,
-    lambda_W: Array, n: Array,
-) -> Layer:  # fmt: skip
+    now: LayerTensors, pairs: PairFunctions, m: FourPointMoments, C_b: Array, C_W: Array,
+    lambda_b: Array, lambda_W: Array, n: Array,
+) -> LayerTensors:  # fmt: skip
     """Layer l + 1 from layer l of width n; the hyperparameters are those of layer l + 1.
 
     With ``Om_ab = lambda_W s_a s_b + C_W Theta_ab s'_a s'_b``, c and T those of `PairFunctions`,
@@ -399,7 +398,7 @@ def _step(
     g, c, dg, dc = pairs.g, pairs.c, pairs.dg, pairs.dc
     Theta, V, D, F, B = now.Theta, now.V, now.D, now.F, now.B
     chi, W2 = C_W * c, C_W**2
-    one, two = (lambda X: X[:, :, None, None]), (lambda X: X[None, None])  # noqa: E731
+    one, two = (lambda X: X[:, :, None, None]), (lambda X: X[None, None])
 
     def swapped(X: Four) -> Four:
         return X.transpose(2, 3, 0, 1)
@@ -445,7 +444,7 @@ def _step(
         moving = _moving_step(
             now, now.moving, pairs, pairs.bends, m, (by_s, by_slope), NF, C_W, lambda_W, n
         )
-    return Layer(
+    return LayerTensors(
         K=C_b + C_W * g,
         Theta=lambda_b + lambda_W * g + chi * Theta,
         K1=C_W * k1,
@@ -463,7 +462,7 @@ def _step(
 
 
 def _moving_step(
-    now: Layer, old: TangentTensors, pairs: PairFunctions, bends: Bends, m: Moments,
+    now: LayerTensors, old: TangentTensors, pairs: PairFunctions, bends: Bends, m: FourPointMoments,
     N: tuple[Two, Two], NF: Four, C_W: Array, lambda_W: Array, n: Array,
 ) -> TangentTensors:  # fmt: skip
     """P to U of layer l + 1, with NF[f, c, e, a] = N_dc^f F_fc,ea at [e, a, d, c]::

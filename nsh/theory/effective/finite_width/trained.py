@@ -29,7 +29,7 @@ from nsh._types import ArrayLike
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.tensors import (
     POINTS,
-    Layer,
+    LayerTensors,
     checked,
     tensors_of_runs,
     together,
@@ -124,7 +124,7 @@ def _dynamics(
     targets = y.reshape(len(y), -1)
     flat = times.reshape(-1)
 
-    def of_run(layer: Layer) -> tuple[Array, Array, Array]:
+    def of_run(layer: LayerTensors) -> tuple[Array, Array, Array]:
         infinite, parts = mean_course(layer, targets, flat)
         return infinite, parts, jnp.sum(parts, 1)
 
@@ -137,13 +137,13 @@ def _dynamics(
 
     train, test = slice(None, n), slice(n, None)
     both = infinite + jnp.sum(parts, 1)
-    by_name = [
+    of_train, of_test = (
         {name: shaped(parts[:, i], where) for i, name in enumerate(PARTS)}
         for where in (train, test)
-    ]
+    )
     return FiniteWidthTrajectory(
         shaped(both, train), shaped(both, test), shaped(infinite, train), shaped(infinite, test),
-        *by_name, shaped(error, train), shaped(error, test),
+        of_train, of_test, shaped(error, train), shaped(error, test),
     )  # fmt: skip
 
 
@@ -157,7 +157,7 @@ class _Drive(NamedTuple):
 
 
 def mean_course(
-    layer: Layer, y: Float[Array, "n k"], times: Float[Array, " times"]
+    layer: LayerTensors, y: Float[Array, "n k"], times: Float[Array, " times"]
 ) -> tuple[Float[Array, "times points k"], Float[Array, "times 4 points k"]]:
     """The infinite network's mean outputs on all points, the first n trained, and the parts."""
     n = len(y)
@@ -179,7 +179,7 @@ def mean_course(
     return jax.lax.map(one, times)
 
 
-def _drive(layer: Layer, y: Array, q: Array) -> _Drive:
+def _drive(layer: LayerTensors, y: Array, q: Array) -> _Drive:
     """In the training kernel's eigenbasis, with the pairings of outputs summed.
 
     Indices I = (output, input): ``n Cov(H_IJ, H_KL) = d_ij d_kl A_ab,cd + d_ik d_jl B_ac,bd

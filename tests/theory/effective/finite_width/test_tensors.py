@@ -1,5 +1,8 @@
 """All tensors of several inputs: one input, exact linear networks, kinks, and finite networks."""
 
+import itertools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +16,7 @@ from nsh.theory.effective.finite_width.fluctuations import fluctuations
 from nsh.theory.effective.finite_width.several_inputs import four_point_vertex
 from nsh.theory.effective.finite_width.tensors import finite_width_tensors
 
-LETTERS = "V A B D F P Q R S T U".split()
+LETTERS = ["V", "A", "B", "D", "F", "P", "Q", "R", "S", "T", "U"]
 X = np.asarray([[1.0, 0.3], [-0.4, 1.2], [0.8, -0.9]])
 UNEQUAL = {
     "C_b": jnp.asarray([0.1, 0.3, 0.05]),
@@ -89,9 +92,10 @@ def test_errors_are_small_and_nothing_is_compiled_anew(three):
     for name in LETTERS:
         typical = np.sqrt(np.mean(np.asarray(getattr(three, name)) ** 2))
         assert float(three.errors[name]) < 1e-3 * typical, name
-    before = tensors._tensors._cache_size()
+    programs: Any = tensors._tensors
+    before = programs._cache_size()
     finite_width_tensors(Architecture("tanh", 3, (7, 20), **UNEQUAL), 1.1 * X)
-    assert tensors._tensors._cache_size() == before
+    assert programs._cache_size() == before
 
 
 def linear(x, n, C_W, lambda_b, lambda_W):
@@ -176,7 +180,7 @@ def definitions(width, key, hyper, x):
     """The products of one tanh network with two outputs whose means are the tensors."""
     sizes = (x.shape[1], width, width, 2)
     weights, rates = [], []
-    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         key, one, two = jax.random.split(key, 3)
         W = jax.random.normal(one, (fan_out, fan_in)) * jnp.sqrt(hyper["C_W"][i] / fan_in)
         b = jax.random.normal(two, (fan_out,)) * jnp.sqrt(hyper["C_b"][i])
@@ -209,7 +213,7 @@ def definitions(width, key, hyper, x):
     dH, ddI = second(zero), jax.jacfwd(second)(zero)
     bent = jax.jacfwd(lambda steps: jax.jacrev(outputs)(moved(steps)))(zero)
     # leaves [output I, parameters, direction K]
-    ddII = sum(
+    ddII: Any = sum(
         jnp.einsum("ipk,jpl->ijkl", leaf * rate, leaf)
         for rate, leaf in (
             (rate, leaf.reshape(len(zero), -1, len(zero)))
@@ -260,7 +264,7 @@ def test_finite_networks():
 
 @pytest.mark.core
 def test_bad_input():
-    def message(architecture, x=X, **options):
+    def message(architecture, x: Any = X, **options):
         with pytest.raises(ValueError) as error:  # noqa: PT011
             finite_width_tensors(architecture, x, **options)
         return str(error.value)

@@ -1,5 +1,7 @@
 """Trained finite networks to order 1/width: the sheet's values, limits, and finite networks."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +17,7 @@ from nsh.theory.effective.prediction.dynamics import mse_dynamics
 X = np.asarray([[1.0, 0.3], [-0.4, 1.2], [0.8, -0.9]])
 Y = np.asarray([1.5, -1.0])
 TIMES = np.asarray([0.0, 0.4, 1.6, 9.6, 1e4, np.inf])
-HYPER = {
+HYPER: dict[str, Any] = {
     "gelu": {"C_b": 0.1, "C_W": 1.8, "lambda_b": 0.3, "lambda_W": 0.8},
     "tanh": {"C_b": 0.1, "C_W": 1.5, "lambda_b": 0.3, "lambda_W": 1.0},
 }
