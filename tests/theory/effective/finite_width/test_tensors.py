@@ -234,10 +234,11 @@ def definitions(width, key, hyper, x):
 
 
 @pytest.mark.long
+@pytest.mark.optimised
 def test_finite_networks():
     """P to U by automatic differentiation, from the widths n and 2n."""
     hyper = {name: np.asarray(value) for name, value in UNEQUAL.items()}
-    x, networks, chunk = jnp.asarray(X), 12_000, 500
+    x, networks, chunk = jnp.asarray(X), 6_000, 500
     found = []
     for width in (8, 16):
         of = jax.jit(

@@ -137,15 +137,16 @@ def trained(width, y, key, x, times):
 
 
 @pytest.mark.long
+@pytest.mark.optimised
 def test_finite_networks_with_two_outputs():
     """n (E f_n - f_inf) from the widths n and 2n; networks come with their mirrors."""
     y, times = np.asarray([[1.5, 0.5], [-1.0, 1.2]]), np.asarray([0.4, 1.6, 4.8])
     found = []
-    for width in (32, 64):
+    for width in (16, 32):
         of = jax.jit(
             jax.vmap(lambda key, width=width: trained(width, jnp.asarray(y), key, X, times))
         )
-        keys = jax.random.split(jax.random.key(width), 30_000).reshape(-1, 1000)
+        keys = jax.random.split(jax.random.key(width), 8_000).reshape(-1, 1000)
         found.append(np.concatenate([np.asarray(of(part)) for part in keys]))
     architecture = Architecture("gelu", 2, 1, **HYPER["gelu"])
     theory = finite_width_dynamics(architecture, X[:2], X[2:], y, times)
@@ -153,11 +154,11 @@ def test_finite_networks_with_two_outputs():
     expected = np.concatenate([theory.train, theory.test], 1) - infinite
     (narrow, narrow_error), (wide, wide_error) = (
         (n * (f.mean(0) - infinite), n * f.std(0) / np.sqrt(len(f)))
-        for n, f in zip((32, 64), found, strict=True)
+        for n, f in zip((16, 32), found, strict=True)
     )
     value, error = 2 * wide - narrow, np.hypot(2 * wide_error, narrow_error)
     assert np.max(np.abs(value - expected) / error) < 4
-    assert np.median(error) < 0.15
+    assert np.median(error) < 0.3
 
 
 @pytest.mark.core
