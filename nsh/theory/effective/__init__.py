@@ -35,6 +35,7 @@ from nsh.theory.effective.finite_width.closed_forms import (
     vanishing_kernel_asymptotics,
 )
 from nsh.theory.effective.finite_width.fluctuations import Fluctuations, fluctuations
+from nsh.theory.effective.finite_width.kinked import relu_width_correction
 from nsh.theory.effective.finite_width.outputs import NearlyGaussian, output_distribution
 from nsh.theory.effective.finite_width.residual import (
     naive_residual_vertex,
@@ -42,6 +43,8 @@ from nsh.theory.effective.finite_width.residual import (
     residual_vertex,
 )
 from nsh.theory.effective.finite_width.several_inputs import four_point_vertex
+from nsh.theory.effective.finite_width.tensors import FiniteWidthTensors, finite_width_tensors
+from nsh.theory.effective.finite_width.trained import FiniteWidthTrajectory, finite_width_dynamics
 from nsh.theory.effective.infinite_width.blocks import iterate_kernel_blocks, kernels_on_host
 from nsh.theory.effective.infinite_width.dual import DualValues, dual
 from nsh.theory.effective.infinite_width.kernels import Kernels, kernels
@@ -96,6 +99,8 @@ __all__ = [
     "DntkSamples",
     "DualValues",
     "EnsembleTrajectory",
+    "FiniteWidthTensors",
+    "FiniteWidthTrajectory",
     "Fluctuations",
     "ForwardSamples",
     "IterativePrediction",
@@ -129,6 +134,8 @@ __all__ = [
     "equal_rates",
     "estimates",
     "extrapolate",
+    "finite_width_dynamics",
+    "finite_width_tensors",
     "fixed_point",
     "fluctuations",
     "forward_samples",
@@ -162,6 +169,7 @@ __all__ = [
     "output_samples",
     "perturbation_growth",
     "phase_diagram",
+    "relu_width_correction",
     "residual_critical_C_W",
     "residual_vertex",
     "scale_invariant_fluctuations",
