@@ -38,6 +38,7 @@ ORDER = (
     "lottery_ticket",
     "effective_sample_size",
     "data_augmentation",
+    "kernels_of_images",
     "extensions",
     "scaling_law",
 )
