@@ -128,7 +128,7 @@ def run(config: Config, progress: Progress) -> xr.Dataset:
 
 
 def _trained(
-    network: layers.Layer, config: Config, x: Array, y: Array, train: Array
+    network: layers.Layer, config: Config, x: np.ndarray, y: np.ndarray, train: np.ndarray
 ) -> tuple[Any, Any, np.ndarray]:
     """Modules of all splits, before and after training, and the outputs of the latter."""
     shape = x.shape[1:]
@@ -162,7 +162,7 @@ def _member(modules: Any, number: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[number] if eqx.is_array(leaf) else leaf, modules)
 
 
-def _ntk(module: Any, x: Array) -> Array:
+def _ntk(module: Any, x: np.ndarray) -> Array:
     return empirical_ntk(module, jnp.asarray(x), outputs="trace")
 
 
