@@ -37,6 +37,10 @@ from nsh.theory.effective.finite_width.closed_forms import (
 from nsh.theory.effective.finite_width.fluctuations import Fluctuations, fluctuations
 from nsh.theory.effective.finite_width.kinked import relu_width_correction
 from nsh.theory.effective.finite_width.outputs import NearlyGaussian, output_distribution
+from nsh.theory.effective.finite_width.posterior import (
+    FiniteWidthPosterior,
+    finite_width_posterior,
+)
 from nsh.theory.effective.finite_width.residual import (
     naive_residual_vertex,
     residual_critical_C_W,
@@ -99,6 +103,7 @@ __all__ = [
     "DntkSamples",
     "DualValues",
     "EnsembleTrajectory",
+    "FiniteWidthPosterior",
     "FiniteWidthTensors",
     "FiniteWidthTrajectory",
     "Fluctuations",
@@ -135,6 +140,7 @@ __all__ = [
     "estimates",
     "extrapolate",
     "finite_width_dynamics",
+    "finite_width_posterior",
     "finite_width_tensors",
     "fixed_point",
     "fluctuations",

@@ -94,7 +94,7 @@ def fluctuations(architecture: Architecture, x2: ArrayLike) -> Fluctuations:
     widths = architecture.hidden_widths()
     gamma = architecture.gamma
     if is_concrete(gamma):
-        require(gamma == 0, "gamma", float(gamma), "0 here; with skips use residual_vertex")
+        require(float(gamma) == 0, "gamma", float(gamma), "0 here; with skips use residual_vertex")
     activation = architecture.activation
     K, Theta = first_layer(architecture, x2)
     zero = jnp.where(gamma == 0, jnp.zeros_like(K), jnp.nan)

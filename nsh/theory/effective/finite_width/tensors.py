@@ -158,7 +158,12 @@ def checked(architecture: Architecture, x: ArrayLike, moving: bool, points: int)
     require(points & (points - 1) == 0, "points", points, "a power of 2")
     gamma = architecture.gamma
     if is_concrete(gamma):
-        require(gamma == 0, "gamma", float(gamma), "0 here: skips are not done for several inputs")
+        require(
+            float(gamma) == 0,
+            "gamma",
+            float(gamma),
+            "0 here: skips are not done for several inputs",
+        )
     activation = architecture.activation
     if moving:
         require(

@@ -48,7 +48,9 @@ class SampledNetwork(eqx.Module):
         self.x2 = checked_x2(architecture, x2)
         gamma, widths = architecture.gamma, architecture.hidden_widths()
         if is_concrete(gamma):
-            require(gamma == 0, "gamma", float(gamma), "0 here; network_samples allows skips")
+            require(
+                float(gamma) == 0, "gamma", float(gamma), "0 here; network_samples allows skips"
+            )
         self.architecture = dataclasses.replace(architecture, widths=None)
         self.widths = jnp.asarray(widths, self.x2.dtype)
         most = max(widths)

@@ -12,6 +12,7 @@ from preactivations import kernels, mean_and_error, variance_and_error
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.fluctuations import fluctuations
 from nsh.theory.effective.means import mean_kernels
+from nsh.theory.effective.samples.sampler import output_samples
 
 compiled = jax.jit(fluctuations)
 FIELDS = ("K", "Theta", "V", "G1", "A", "B", "D", "F", "P", "Q")
@@ -186,6 +187,19 @@ def test_jit_and_vmap_over_inputs_and_hyperparameters():
         np.testing.assert_allclose(
             getattr(many, name)[1], getattr(one, name), rtol=1e-4, atol=1e-6, err_msg=name
         )
+
+
+def test_a_known_architecture_inside_jit():
+    # operations inside trace even what is known outside: checks must not use any
+    known = Architecture("tanh", 3, 10)
+
+    def of_both(x2):
+        samples = output_samples(known, x2, jax.random.key(0), seeds=2)
+        return fluctuations(known, x2).V, samples.outputs
+
+    V, outputs = jax.eval_shape(of_both, jnp.ones(()))
+    assert V.shape == (3,)
+    assert outputs.shape == (2, 2)
 
 
 @np.errstate(over="ignore")
