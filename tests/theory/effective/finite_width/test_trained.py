@@ -67,7 +67,9 @@ def test_reference_values(name, depth):
         np.testing.assert_allclose(np.subtract(both, of_infinite), shift, atol=6e-5)
         of_parts = [float(found.parts_test[part][place, 0]) for part in PARTS]
         np.testing.assert_allclose(of_parts, parts, atol=6e-5)
-    assert float(np.max(found.error_test)) < 2e-3
+    assert max(float(np.max(one)) for one in (found.error_train, found.error_test)) < 2e-3
+    parts = sum(found.parts_train.values())
+    np.testing.assert_allclose(found.infinite_train + parts, found.train, atol=1e-5)
     np.testing.assert_allclose(found.test[4], found.test[5], atol=2e-4)
     np.testing.assert_allclose(found.train[4], Y, atol=2e-4)
     np.testing.assert_array_equal(found.train[0], 0.0)
