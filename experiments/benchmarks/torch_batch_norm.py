@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 from torch import nn  # pyright: ignore[reportMissingImports]
 
-from experiments.benchmarks.torch_networks import train_one
+from experiments.benchmarks.torch_networks import one_after_the_other
 from experiments.benchmarks.torch_peers import DEVICE, device, on_device, wait
 from experiments.benchmarks.work import Data, Work
 
@@ -28,31 +29,8 @@ Draw = Callable[[int], torch.Tensor]
 
 def in_turn(data: Data, *, channels: Sequence[int], batch: int, seeds: int, steps: int, **_: int):
     """One network after the other, by `torch.optim.SGD`."""
-    tensors = on_device(data)
-    samples = len(data["x"])
-
-    def run() -> None:
-        for seed in range(seeds):
-            generator = torch.Generator(DEVICE).manual_seed(seed)
-
-            def draw(_: int, generator: torch.Generator = generator) -> torch.Tensor:
-                return torch.randint(samples, (batch,), generator=generator, device=DEVICE)
-
-            train_one(new_network(channels), tensors, steps, draw)
-        wait()
-
-    def check() -> Data:
-        indices = tensors["check_indices"]
-        trained = []
-        for seed in range(indices.shape[1]):
-            network = new_network(channels)
-            start = {name: value[seed] for name, value in given(tensors).items()}
-            network.load_state_dict(start, strict=False)
-            train_one(network, tensors, len(indices), lambda step, seed=seed: indices[step, seed])
-            trained.append(network.state_dict())
-        return as_arrays({name: torch.stack([t[name] for t in trained]) for name in trained[0]})
-
-    return Work(run, check=check)
+    make = partial(new_network, channels)
+    return one_after_the_other(data, make, given, as_arrays, batch, seeds, steps)
 
 
 def vmapped(data: Data, *, channels: Sequence[int], batch: int, seeds: int, steps: int, **_: int):

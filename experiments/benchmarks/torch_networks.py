@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -20,6 +21,20 @@ Parameters = dict[str, torch.Tensor]
 
 def in_turn(data: Data, *, widths: Sequence[int], batch: int, seeds: int, steps: int, **_: int):
     """One network after the other, by `torch.optim.SGD`."""
+    make, start = partial(new_network, widths), partial(given, widths=widths)
+    return one_after_the_other(data, make, start, as_arrays, batch, seeds, steps)
+
+
+def one_after_the_other(
+    data: Data,
+    make: Callable[[], nn.Module],
+    start: Callable[[Parameters], Parameters],
+    arrays: Callable[[Parameters], Data],
+    batch: int,
+    seeds: int,
+    steps: int,
+) -> Work:
+    """Training of any networks; `start` gives the check's parameters, stacked over networks."""
     tensors = on_device(data)
     samples = len(data["x"])
 
@@ -30,20 +45,19 @@ def in_turn(data: Data, *, widths: Sequence[int], batch: int, seeds: int, steps:
             def draw(_: int, generator: torch.Generator = generator) -> torch.Tensor:
                 return torch.randint(samples, (batch,), generator=generator, device=DEVICE)
 
-            train_one(new_network(widths), tensors, steps, draw)
+            train_one(make(), tensors, steps, draw)
         wait()
 
     def check() -> Data:
         indices = tensors["check_indices"]
         trained = []
         for seed in range(indices.shape[1]):
-            network = new_network(widths)
-            network.load_state_dict(
-                {name: value[seed] for name, value in given(tensors, widths).items()}
-            )
+            network = make()
+            own = {name: value[seed] for name, value in start(tensors).items()}
+            network.load_state_dict(own, strict=False)  # BatchNorm's means are as they are
             train_one(network, tensors, len(indices), lambda step, seed=seed: indices[step, seed])
             trained.append(network.state_dict())
-        return as_arrays({name: torch.stack([t[name] for t in trained]) for name in trained[0]})
+        return arrays({name: torch.stack([t[name] for t in trained]) for name in trained[0]})
 
     return Work(run, check=check)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import TYPE_CHECKING, TypeVar
 
 import equinox as eqx
@@ -96,21 +97,9 @@ def clustered_nodes(count: int) -> tuple[np.ndarray, np.ndarray]:
 def legendre_nodes(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of Gauss and Legendre on [-1, 1], in 64 bits.
 
-    By Newton's method, as eigenvalues take seconds where processors are busy; the weights of
-    NumPy's are off by 1e-9 at the ends of 800 nodes, these by 3e-12. The start, within 1e-4 of a
-    node, is Tricomi's (Annali di Matematica 31, 1950); six steps leave rounding.
+    By SciPy: NumPy's eigenvalues of a full matrix take seconds where processors are busy.
     """
-    node: np.ndarray = -np.cos(np.pi * (4 * np.arange(1, count + 1) - 1) / (4 * count + 2))
-    slope: np.ndarray = node
-    before: np.ndarray
-    now: np.ndarray
-    for _ in range(6):
-        before, now = np.ones_like(node), node
-        for k in range(1, count):
-            before, now = now, ((2 * k + 1) * node * now - k * before) / (k + 1)
-        slope = count * (before - node * now) / ((1 - node) * (1 + node))
-        node = node - now / slope
-    return node, 2 / ((1 - node) * (1 + node) * slope**2)
+    return importlib.import_module("scipy.special").roots_legendre(count)
 
 
 def hermite(u: Numbers, count: int) -> list[Numbers]:

@@ -36,7 +36,7 @@ class Draws(NamedTuple):
 def common_draws(dimensions: int, points: int, smooth: bool) -> Draws:
     """The draws: of one input by quadrature broken at 0; `points` in all where they are random."""
     if dimensions == 1:
-        return _padded([_line(200), _line(120)])
+        return _padded([line(200), line(120)])
     if smooth and dimensions in LATTICES:
         fine, coarse, radius = LATTICES[dimensions]
         return _padded([_ball(dimensions, step, radius) for step in (fine, coarse)])
@@ -44,7 +44,8 @@ def common_draws(dimensions: int, points: int, smooth: bool) -> Draws:
     return Draws(u, np.full(u.shape[:2], 1 / u.shape[1]), True)
 
 
-def _line(count: int) -> tuple[np.ndarray, np.ndarray]:
+def line(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes [2 count, 1] and weights of one standard normal, in two halves."""
     place, share = clustered_nodes(count)
     u = TAIL * np.concatenate([-place, place])
     weight = np.concatenate([share, share]) * np.exp(-(u**2) / 2)
@@ -75,11 +76,3 @@ def _sobol(dimensions: int, points: int, seed: int) -> np.ndarray:
     covariance = half.T @ half / len(half)
     half = np.linalg.solve(np.linalg.cholesky(covariance), half.T).T
     return np.stack([half, -half], 1).reshape(-1, dimensions)  # opposites are neighbours
-
-
-def triangle(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs a <= b, as two arrays [pairs], and the number [count, count] of every pair."""
-    a, b = np.triu_indices(count)
-    number = np.zeros((count, count), int)
-    number[a, b] = number[b, a] = np.arange(len(a))
-    return a, b, number

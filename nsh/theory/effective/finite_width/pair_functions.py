@@ -8,7 +8,6 @@ of four inputs, which only add to the tensors.
 from __future__ import annotations
 
 import functools
-import math
 from typing import NamedTuple
 
 import jax
@@ -17,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nsh.activations import Activation
-from nsh.activations.gaussian import TAIL, clustered_nodes, gaussian
+from nsh.activations.gaussian import gaussian, hermite
+from nsh.theory.effective.finite_width.common_draws import line
 from nsh.theory.effective.infinite_width.dual import dual
 
 TERMS = 128
@@ -228,12 +228,14 @@ def _by_dual(K: Pairs, activation: Activation) -> PairFunctions:
 @functools.lru_cache(maxsize=4)
 def _basis(terms: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes u [nodes] and h_k(u) times their weights [terms, nodes]."""
-    place, share = clustered_nodes(NODES)
-    u, root = TAIL * place, np.sqrt(TAIL * share)
-    u, root = np.concatenate([-u, u]), np.concatenate([root, root])
-    start = root * np.exp(-(u**2) / 4) / (2 * np.pi) ** 0.25
-    before, now, functions = np.zeros_like(u), start, []
-    for k in range(terms):
-        functions.append(now)
-        before, now = now, (u * now - math.sqrt(k) * before) / math.sqrt(k + 1)
-    return u, np.stack(functions) * start
+    nodes, weight = line(NODES)
+    u = nodes[:, 0]
+    return u, np.stack(hermite(u, terms)) * weight
+
+
+def triangle(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs a <= b, as two arrays [pairs], and the number [count, count] of every pair."""
+    a, b = np.triu_indices(count)
+    number = np.zeros((count, count), int)
+    number[a, b] = number[b, a] = np.arange(len(a))
+    return a, b, number

@@ -77,10 +77,12 @@ def finite_width_posterior(
     over G. Observations are y = f + N(0, noise), and outputs share their hidden layers.
 
     Shapes: x_train [n, n_0], y [n] or [n, outputs], x_test [tests, n_0]. `noise`: a variance, in
-    the unit of y^2; 0 only where K is well conditioned. `points` as in `finite_width_tensors`.
-    Any activation, with kinks too. Differentiable by all but `points`; of second order too. What is
-    left out is of order 1/width^2: compare with the infinite ones, and do not trust corrections as
-    large as these.
+    the unit of y^2; results are NaN where K + noise is not positive definite. `points` as in
+    `finite_width_tensors`. Any activation, with kinks too. Differentiable by all but `points`.
+
+    What is left out is of order 1/width^2: do not trust corrections as large as the infinite
+    values. Numerical errors of V and K1, which `finite_width_tensors` tells, are not carried over:
+    take more `points` and compare.
 
     Raises `ValueError` as `finite_width_tensors` does, for shapes that do not fit, and negative
     noise.

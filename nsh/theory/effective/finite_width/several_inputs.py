@@ -14,6 +14,7 @@ from nsh._shown import Shown
 from nsh.activations import Activation
 from nsh.theory.effective.architecture import Architecture
 from nsh.theory.effective.finite_width.correlated import pair_nodes, product_mean
+from nsh.theory.effective.finite_width.pair_functions import triangle
 
 Kernel = Float[Array, "n n"]
 Vertex = Float[Array, "n n n n"]
@@ -80,7 +81,7 @@ def _vertex(architecture: Architecture, K: Kernel) -> Vertex:
 class PairExpectations(Shown):
     """<s_a s_b>, its derivatives T[a, b, e, f] by K_ef, <s_a^3 s_b> and <s_a^2 s_b^2>.
 
-    Of the pairs a <= b as `_numbered` orders them: L^-1 where K = L L^T, and the Hermite
+    Of the pairs a <= b as `triangle` orders them: L^-1 where K = L L^T, and the Hermite
     coefficients of s_a s_b.
     """
 
@@ -92,20 +93,13 @@ class PairExpectations(Shown):
     F: Float[Array, "pairs terms terms"]
 
 
-def _numbered(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs [pairs, 2] with a <= b, and the number [n, n] of every pair."""
-    pairs = np.stack(np.triu_indices(n), 1)
-    number = np.zeros((n, n), int)
-    number[pairs[:, 0], pairs[:, 1]] = number[pairs[:, 1], pairs[:, 0]] = np.arange(len(pairs))
-    return pairs, number
-
-
 def _pairs(K: Kernel, activation: Activation) -> PairExpectations:
     """Of all pairs of inputs. T needs no inverse: d/dK_ab is <s'_a s'_b> (Price), and scaling z_a
     gives d/dK_aa.
     """
     n = K.shape[0]
-    pairs, number = _numbered(n)
+    a, b, number = triangle(n)
+    pairs = np.stack([a, b], 1)
 
     @jax.checkpoint  # else reverse mode keeps every polynomial at every node
     def of_pair(pair: Array) -> tuple[Array, Array, Array]:
@@ -141,7 +135,8 @@ def _fourth_moments(K: Kernel, pairs: PairExpectations) -> Vertex:
     ones, the one with the smallest correlations, whose expansion is the shortest.
     """
     n = K.shape[0]
-    members, number = _numbered(n)
+    a, b, number = triangle(n)
+    members = np.stack([a, b], 1)
     places = {tuple(sorted((a, a, a, b))): a * n + b for a in range(n) for b in range(n)}
     places |= {(a, a, b, b): n**2 + a * n + b for a in range(n) for b in range(a + 1, n)}
     values = [pairs.cubes.reshape(-1), pairs.squares.reshape(-1)]

@@ -34,7 +34,7 @@ from nsh._shown import Shown
 from nsh._types import ArrayLike
 from nsh.activations import Activation
 from nsh.theory.effective.architecture import Architecture
-from nsh.theory.effective.finite_width.common_draws import common_draws, triangle
+from nsh.theory.effective.finite_width.common_draws import common_draws
 from nsh.theory.effective.finite_width.pair_functions import (
     TERMS,
     Bends,
@@ -42,6 +42,7 @@ from nsh.theory.effective.finite_width.pair_functions import (
     PairFunctions,
     Projection,
     pair_functions,
+    triangle,
 )
 
 POINTS = 2**14

@@ -56,7 +56,7 @@ def kernels_of_layers(
 
 
 def block_of(layer: Layer, x: LayerInputs) -> int:
-    """LayerInputs on a side of a block, whose covariances fit in a processor's cache."""
+    """Inputs on a side of a block, whose covariances fit in a processor's cache."""
     count = _positions(x)
     numbers = count**2 if layer.needs_all_pairs(False) else count
     return max(1, int((NUMBERS / numbers) ** 0.5))

@@ -61,7 +61,6 @@ class Resize(Layer):
 
     def linear(self, covariance: Covariance) -> Covariance:
         """See `Layer.linear`."""
-
         weights = [
             jax.image.resize(jnp.eye(before), (size, before), self.method, precision=PRECISION)
             for before, size in zip(covariance.positions, self.shape, strict=True)
